@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A program that CRIU cannot dump: holds an io_uring instance, prints its pid and the descriptor, sleeps.
+// A program that CRIU cannot dump: holds an io_uring instance, prints its pid and the descriptor,
+// and sleeps.
 #include <linux/io_uring.h>
 #include <stdio.h>
 #include <string.h>

@@ -3,6 +3,8 @@
 // sd_notify(3), so that scripts need not guess when it can be used.
 //
 // Exit codes: 0 ready, 1 the daemon ended or the time passed (it is killed then), 2 usage.
+#include "lib/base/clock.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
@@ -15,20 +17,11 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static int listen_notify(void)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	char env[sizeof(addr.sun_path) + 1];
 	int len, fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
@@ -72,15 +65,13 @@ static int is_ready(int fd)
 	return 0;
 }
 
-static int wait_ready(int fd, pid_t pid, int64_t deadline)
+static int wait_ready(int fd, pid_t pid, deadline_t deadline)
 {
 	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = pidfd, .events = POLLIN } };
+	struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = pidfd, .events = POLLIN}};
 
 	for (;;) {
-		int64_t left = deadline - now_ms();
-
-		if (left <= 0 || poll(p, 2, (int)left) == 0) {
+		if (poll(p, 2, deadline_poll_ms(deadline)) == 0) {
 			fprintf(stderr, "readywait: not ready in time\n");
 			kill(pid, SIGKILL);
 			return 1;
@@ -106,9 +97,9 @@ static int write_pid(const char *path, pid_t pid)
 
 int main(int argc, char **argv)
 {
-	static const struct option opts[] = { { "pid-file", required_argument, NULL, 'p' },
-					      { "timeout", required_argument, NULL, 't' },
-					      { 0 } };
+	static const struct option opts[] = {{"pid-file", required_argument, NULL, 'p'},
+					     {"timeout", required_argument, NULL, 't'},
+					     {0}};
 	const char *pid_file = NULL;
 	int c, fd, timeout_s = 20;
 	pid_t pid;
@@ -130,7 +121,7 @@ int main(int argc, char **argv)
 		perror("readywait");
 		return 1;
 	}
-	if (wait_ready(fd, pid, now_ms() + (int64_t)timeout_s * 1000))
+	if (wait_ready(fd, pid, deadline_in_ms(timeout_s * 1000L)))
 		return 1;
 	if (pid_file && write_pid(pid_file, pid) < 0) {
 		perror(pid_file);
