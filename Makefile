@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+# GNU make. `make help` lists the targets; everything is built below $(BUILD).
+
+VERSION := 0.1.0
+BUILD   ?= build
+
+prefix               ?= /usr/local
+bindir               ?= $(prefix)/bin
+sbindir              ?= $(prefix)/sbin
+libexecdir           ?= $(prefix)/libexec
+libdir               ?= $(prefix)/lib
+includedir           ?= $(prefix)/include
+mandir               ?= $(prefix)/share/man
+sysconfdir           ?= /etc
+localstatedir        ?= /var
+runstatedir          ?= /run
+systemdsystemunitdir ?= $(prefix)/lib/systemd/system
+sysusersdir          ?= $(prefix)/lib/sysusers.d
+
+CC     ?= cc
+CFLAGS ?= -O2 -g
+AR     ?= ar
+INSTALL ?= install
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# ---- what we need ------------------------------------------------------------------------------
+PACKAGES := libseccomp libcap libprotobuf-c liburing openssl sqlite3 libmicrohttpd libcurl jansson \
+            libcyaml libnl-3.0 libnl-route-3.0 libsystemd libxxhash
+no_build_goals := clean help deps format $(BUILD)/.none
+ifneq ($(filter-out $(no_build_goals),$(or $(MAKECMDGOALS),all)),)
+ifeq ($(shell command -v pkg-config),)
+MISSING := pkg-config
+else
+MISSING := $(shell for p in $(PACKAGES); do pkg-config --exists $$p || echo $$p; done)
+endif
+ifneq ($(filter demo check check-system bench bench-gap lab,$(MAKECMDGOALS)),)
+WANTS_DEPS := 1
+endif
+ifneq ($(MISSING),)
+ifndef WANTS_DEPS
+$(info missing packages: $(MISSING) (run `make deps` as root))
+$(shell exit 2)
+$(error missing packages)
+endif
+endif
+PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+endif
+
+# ---- flags -------------------------------------------------------------------------------------
+WPAR_CPPFLAGS := -D_GNU_SOURCE -I. -I$(BUILD) $(PKG_CFLAGS) -DWPAR_VERSION='"$(VERSION)"' \
+	-DWPAR_LIBEXECDIR='"$(libexecdir)/relocd"' -DWPAR_STATEDIR='"$(localstatedir)/lib/relocd"' \
+	-DWPAR_RUNDIR='"$(runstatedir)/relocd"' -DWPAR_ETCDIR='"$(sysconfdir)/relocd"'
+WPAR_CFLAGS := -std=gnu17 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wno-format-truncation -fstack-protector-strong $(if $(filter 1,$(WERROR)),-Werror)
+COMPILE = $(CC) $(CPPFLAGS) $(WPAR_CPPFLAGS) $(CFLAGS) $(WPAR_CFLAGS) $(SANITIZE)
+LINK    = $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS)
+
+# ---- generated: protobuf-c ---------------------------------------------------------------------
+PROTOS   := $(wildcard images/*.proto)
+PROTO_C  := $(PROTOS:%.proto=$(BUILD)/%.pb-c.c)
+PROTO_O  := $(PROTO_C:.c=.o)
+
+$(BUILD)/images/%.pb-c.c $(BUILD)/images/%.pb-c.h &: images/%.proto
+	@mkdir -p $(@D)
+	protoc-c --c_out=$(BUILD) $<
+
+# ---- the engine: everything below lib/ and images/ ---------------------------------------------
+ENGINE_SRC := $(wildcard lib/*/*.c images/*.c)
+ENGINE_OBJ := $(ENGINE_SRC:%.c=$(BUILD)/%.o) $(PROTO_O)
+ENGINE     := $(BUILD)/libengine.a
+
+$(ENGINE): $(ENGINE_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/%.o: %.c | $(PROTO_C)
+	@mkdir -p $(@D)
+	$(COMPILE) -MMD -MP -c -o $@ $<
+
+# Generated code is not ours to warn about.
+$(BUILD)/images/%.pb-c.o: $(BUILD)/images/%.pb-c.c
+	$(CC) $(CPPFLAGS) $(WPAR_CPPFLAGS) $(CFLAGS) $(SANITIZE) -w -MMD -MP -c -o $@ $<
+
+# ---- programs ----------------------------------------------------------------------------------
+# Each folder of relocd/ is one program of libexecdir, except daemon/, which is relocd itself.
+LIBEXEC_NAMES := departure arrival mover keeper enter
+RELOCD   := $(BUILD)/bin/relocd
+WPARCTL  := $(BUILD)/bin/wparctl
+LIBEXEC  := $(LIBEXEC_NAMES:%=$(BUILD)/libexec/%) $(BUILD)/libexec/criu-selftest \
+            $(BUILD)/libexec/init $(BUILD)/libexec/criu-preload.so
+PROGRAMS := $(RELOCD) $(WPARCTL) $(LIBEXEC)
+
+objects_of = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
+
+all: $(PROGRAMS) ## build everything
+
+$(RELOCD): $(call objects_of,relocd/daemon) $(ENGINE)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ $(PKG_LIBS)
+
+$(WPARCTL): $(call objects_of,wparctl) $(ENGINE)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ $(PKG_LIBS)
+
+define libexec_program
+$(BUILD)/libexec/$(1): $(call objects_of,relocd/$(1)) $(if $(filter departure arrival,$(1)),$(call objects_of,relocd/move)) $(ENGINE)
+	@mkdir -p $$(@D)
+	$$(LINK) -o $$@ $$^ $$(PKG_LIBS)
+endef
+$(foreach name,$(LIBEXEC_NAMES),$(eval $(call libexec_program,$(name))))
+
+$(BUILD)/libexec/criu-selftest: $(call objects_of,relocd/selftest) $(ENGINE)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ $(PKG_LIBS)
+
+# PID 1 of system partitions runs inside any root filesystem: static, without the engine.
+$(BUILD)/libexec/init: relocd/init/init.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -D_GNU_SOURCE $(filter-out -fsanitize=%,$(CFLAGS)) $(WPAR_CFLAGS) $(LDFLAGS) -static -o $@ $<
+
+# Runs inside CRIU, whose C library may be another one: no engine, no sanitizer.
+$(BUILD)/libexec/criu-preload.so: lib/criu/preload/criu_preload.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -D_GNU_SOURCE $(CFLAGS) $(WPAR_CFLAGS) -fPIC -shared $(LDFLAGS) -o $@ $<
+
+# ---- tests -------------------------------------------------------------------------------------
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT     := $(UNIT_SRC:%.c=$(BUILD)/%)
+TOOLS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tools/*.c))
+FUZZ     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(ENGINE)
+	$(LINK) -o $@ $^ $(PKG_LIBS) -lcmocka
+
+$(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o $(ENGINE)
+	$(LINK) -o $@ $^ $(PKG_LIBS) -lm
+
+tools: $(TOOLS)
+
+unit: $(UNIT)
+	@tests/unit/run $(UNIT)
+
+check-unit: ## unit tests, then the same under AddressSanitizer and UBSan (no root, no network)
+	$(MAKE) unit
+	$(MAKE) BUILD=$(BUILD)/asan CFLAGS="-O1 -g" SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all" unit
+
+check-system: all tools ## system tests in the lab (root)
+	BUILD=$(BUILD) tests/system/run
+
+# The packages may be installed by this very run: the rest goes on in a new make, which then sees them.
+check: $(if $(filter no,$(DEPS)),,deps) ## all tests: check-unit and check-system
+	$(MAKE) check-unit
+	$(MAKE) check-system
+
+demo: $(if $(filter no,$(DEPS)),,deps) ## move a live Redis between two lab hosts and back
+	$(MAKE) all tools
+	BUILD=$(BUILD) scripts/demo
+
+bench: bench-gap ## all benchmarks
+
+bench-gap: $(if $(filter no,$(DEPS)),,deps) ## 20 moves of a small Redis: the gap that its client sees
+	$(MAKE) all tools
+	BUILD=$(BUILD) tests/bench/gap
+
+deps: ## install packages and a CRIU that works on this kernel (root)
+	BUILD=$(BUILD) scripts/install-deps
+
+fuzz: ## run each fuzz target for a minute (clang)
+	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang CFLAGS="-O1 -g" SANITIZE="-fsanitize=fuzzer-no-link,address,undefined" fuzz-run
+
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(ENGINE)
+	$(LINK) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS)
+
+fuzz-run: $(FUZZ)
+	@for f in $(FUZZ); do echo "$$f"; $$f -max_total_time=$(or $(FUZZ_SECONDS),60) -print_final_stats=1 || exit 1; done
+
+# ---- style -------------------------------------------------------------------------------------
+SOURCES  := $(wildcard lib/*/*.[ch] lib/*/*/*.[ch] images/*.[ch] relocd/*/*.[ch] wparctl/*.[ch] tests/*/*.[ch])
+SCRIPTS  := $(wildcard scripts/lab scripts/demo scripts/install-deps .ci/run tests/unit/run tests/system/run tests/system/*.sh tests/bench/gap)
+
+format: ## rewrite all sources in the house style
+	clang-format -i $(SOURCES)
+
+lint: lint-format lint-c lint-shell ## clang-format, cppcheck, shellcheck
+
+lint-format:
+	clang-format --dry-run -Werror $(SOURCES)
+
+lint-c: $(PROTO_C)
+	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,portability,performance \
+		--suppressions-list=tests/cppcheck.suppress -D_GNU_SOURCE -I. -I$(BUILD) \
+		$(filter %.c,$(SOURCES))
+
+lint-shell:
+	shellcheck -x $(SCRIPTS)
+
+# ---- install -----------------------------------------------------------------------------------
+install: all ## install below $(DESTDIR)$(prefix)
+	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(sbindir) $(DESTDIR)$(libexecdir)/relocd \
+		$(DESTDIR)$(systemdsystemunitdir) $(DESTDIR)$(sysusersdir) \
+		$(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man5 $(DESTDIR)$(mandir)/man7 $(DESTDIR)$(mandir)/man8
+	$(INSTALL) -m 755 $(WPARCTL) $(DESTDIR)$(bindir)/
+	$(INSTALL) -m 755 $(RELOCD) $(DESTDIR)$(sbindir)/
+	$(INSTALL) -m 755 $(LIBEXEC) $(DESTDIR)$(libexecdir)/relocd/
+	sed 's|@sbindir@|$(sbindir)|g' scripts/systemd/relocd.service.in > $(DESTDIR)$(systemdsystemunitdir)/relocd.service
+	$(INSTALL) -m 644 scripts/systemd/relocd.sysusers $(DESTDIR)$(sysusersdir)/relocd.conf
+	for s in 1 5 7 8; do for m in man/*.$$s; do $(INSTALL) -m 644 $$m $(DESTDIR)$(mandir)/man$$s/ || exit 1; done; done
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(bindir)/wparctl $(DESTDIR)$(sbindir)/relocd
+	rm -rf $(DESTDIR)$(libexecdir)/relocd
+	rm -f $(DESTDIR)$(systemdsystemunitdir)/relocd.service $(DESTDIR)$(sysusersdir)/relocd.conf
+	for s in 1 5 7 8; do for m in man/*.$$s; do rm -f $(DESTDIR)$(mandir)/man$$s/$$(basename $$m); done; done
+
+clean: ## remove everything built
+	rm -rf $(BUILD)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: all tools unit check-unit check-system check demo bench bench-gap deps fuzz fuzz-run format lint \
+	lint-format lint-c lint-shell install uninstall clean help
+.SECONDARY:
+
+-include $(ENGINE_OBJ:.o=.d) $(wildcard $(BUILD)/relocd/*/*.d $(BUILD)/wparctl/*.d $(BUILD)/tests/*/*.d)
