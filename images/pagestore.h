@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The page store of a destination: takes page entries as they arrive and leaves the image files
+// that an unmodified CRIU restores from, pagemap-*.img and pages-*.img, flat (no parent).
+//
+// The entries of one destination must come sorted by address and disjoint, as CRIU dumps them and
+// as its restore demands; anything else is refused, and so is data beyond the limit. The bytes are
+// copied out of the caller's memory (a ring that a less trusted process can write to) before they
+// are hashed and stored, so that what was hashed is what is restored.
+#ifndef WPAR_IMAGES_PAGESTORE_H
+#define WPAR_IMAGES_PAGESTORE_H
+
+#include "images/digest.h"
+#include "lib/base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PAGESTORE_PAGE 4096u
+
+// Flags of an entry, CRIU's PE_*. A flat store takes PRESENT with or without LAZY.
+enum pagestore_flags { PAGESTORE_LAZY = 2, PAGESTORE_PRESENT = 4 };
+
+// dst_id = id << 8 | type; a task's id is its pid inside the partition.
+enum pagestore_type { PAGESTORE_TASK = 1, PAGESTORE_SHMEM = 2 };
+
+struct pagestore_limits {
+	uint64_t bytes;   // of page data, all destinations together
+	uint64_t entries; // all destinations together, after merging
+	size_t destinations;
+};
+
+struct pagestore;
+
+// Makes a store in the folder `dirfd`, which is duplicated. The folder should be a tmpfs.
+struct pagestore *pagestore_open(int dirfd, const struct pagestore_limits *limits,
+				 struct error *err);
+
+// Allocates and touches the pages file of a destination ahead of the freeze: fresh memory is the
+// slowest part of storing. What is not needed in the end is cut off.
+int pagestore_expect(struct pagestore *s, uint64_t dst_id, uint64_t bytes, struct error *err);
+
+// Begins an entry; exactly nr_pages * PAGESTORE_PAGE bytes of data must follow by
+// pagestore_write() before the next one. A destination is complete without any entry too.
+int pagestore_begin(struct pagestore *s, uint64_t dst_id, struct error *err);
+int pagestore_add(struct pagestore *s, uint64_t dst_id, uint64_t vaddr, uint64_t nr_pages,
+		  uint32_t flags, struct error *err);
+// The next bytes of the entry, in pieces of any length.
+int pagestore_write(struct pagestore *s, const void *bytes, size_t length, struct error *err);
+
+// Writes the pagemaps and cuts the files to length. Nothing can be added afterwards.
+int pagestore_finish(struct pagestore *s, struct error *err);
+
+uint64_t pagestore_bytes(const struct pagestore *s);
+
+// Destinations in the order of their first entry: their digest is over the entries as they were
+// added (digest_page_entry(), then the data). Index past the end: -1 without *err.
+size_t pagestore_count(const struct pagestore *s);
+int pagestore_digest(const struct pagestore *s, size_t index, uint64_t *dst_id,
+		     struct digest *digest, struct error *err);
+
+// Closes it; the files stay.
+void pagestore_free(struct pagestore *s);
+
+static inline void pagestore_freep(struct pagestore **s)
+{
+	pagestore_free(*s);
+}
+#define _cleanup_pagestore_ __attribute__((cleanup(pagestore_freep)))
+
+#endif
