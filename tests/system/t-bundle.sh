@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# OCI bundles: what we honour runs, everything else is refused by name.
+# shellcheck disable=SC2154 # out, err: lib.sh
+
+# A bundle NAME below /srv/shared with the toolbox as rootfs; CHANGE is a jq filter on its config.
+bundle() { # NAME CHANGE
+	local b=$lab_dir/shared/$1
+	toolbox
+	mkdir -p "$b"
+	ln -sfn ../toolbox "$b/rootfs"
+	jq -n '{ociVersion: "1.0.2",
+		process: {args: ["/bin/sleep", "100000"], cwd: "/", env: ["PATH=/bin", "COLOUR=green"],
+			user: {uid: 0, gid: 0}},
+		root: {path: "/srv/shared/toolbox"}, hostname: "bundled"}' | jq "$2" >"$b/config.json"
+}
+
+create_bundle() { # NAME: the command
+	echo wparctl create "$1" --bundle "/srv/shared/$1" --address 10.77.0.61/24 --bridge br0
+}
+
+test_good_bundle() {
+	bundle good .
+	in_host hostA wparctl create good --bundle /srv/shared/good --address 10.77.0.61/24 --bridge br0 --start
+	assert_eq bundled "$(inside good /bin/hostname)"
+	# shellcheck disable=SC2016 # expands there
+	assert_eq green "$(inside good /bin/sh -c 'echo $COLOUR')"
+}
+
+test_unsupported_fields() {
+	local filter name
+	while read -r name filter; do
+		bundle bad "$filter"
+		# shellcheck disable=SC2046 # words
+		assert_refused 4 WPAR-P005 hostA $(create_bundle bad)
+		assert_contains "$err" "$name"
+	done <<-'TXT'
+		hooks .hooks={prestart:[{path:"/bin/true"}]}
+		linux.intelRdt .linux.intelRdt={closID:"x"}
+		linux.uidMappings .linux.uidMappings=[{containerID:0,hostID:1000,size:1}]
+		user .linux.namespaces=[{type:"user"}]
+		process.selinuxLabel .process.selinuxLabel="system_u:x"
+		process.apparmorProfile .process.apparmorProfile="x"
+		solaris .solaris={}
+		somethingNew .somethingNew=1
+	TXT
+}
+
+test_broken_json() {
+	bundle broken .
+	echo '{"ociVersion": "1.0.2",' >"$lab_dir/shared/broken/config.json"
+	# shellcheck disable=SC2046 # words
+	assert_refused 2 WPAR-P006 hostA $(create_bundle broken)
+	assert_contains "$err" config.json
+}
+
+test_missing_rootfs() {
+	assert_refused 4 WPAR-S001 hostA wparctl create p --rootfs /srv/shared/nothing --address 10.77.0.61/24 \
+		--bridge br0 -- /bin/sleep 1
+	assert_contains "$err" /srv/shared/nothing
+}
