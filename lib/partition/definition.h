@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// The definition of a partition: what `create` makes, the registry stores, `show` prints and a move
+// carries. One struct, one JSON form; reading is strict (unknown keys and wrong types are refused
+// by their path) and fills in defaults, so what is printed is always complete.
+#ifndef WPAR_PARTITION_DEFINITION_H
+#define WPAR_PARTITION_DEFINITION_H
+
+#include "lib/base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define DEFINITION_UUID_LENGTH 36
+#define DEFINITION_MAC_LENGTH  17
+
+enum partition_type { PARTITION_APPLICATION, PARTITION_SYSTEM };
+
+struct partition_rlimit {
+	int resource;        // RLIMIT_*
+	uint64_t soft, hard; // RLIM_INFINITY (all ones): no limit
+};
+
+struct partition_process {
+	char **args; // NULL-terminated lists; never NULL themselves
+	char **env;  // "KEY=value"
+	char *cwd;
+	uid_t uid;
+	gid_t gid;
+	gid_t *groups;
+	size_t group_count;
+	uint64_t capabilities; // bit n = capability n of capability.h: the bounding set
+	bool no_new_privileges;
+	struct partition_rlimit *rlimits;
+	size_t rlimit_count;
+};
+
+enum partition_mount_type { MOUNT_BIND, MOUNT_TMPFS };
+
+struct partition_mount {
+	char *destination; // absolute, normalised, inside the partition
+	enum partition_mount_type type;
+	char *source; // bind: absolute path on the host; tmpfs: NULL
+	unsigned long
+		flags;  // MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME ... of mount(2)
+	bool recursive; // rbind
+	mode_t mode;    // tmpfs: of its top folder
+};
+
+struct partition_network {
+	char *bridge;
+	char **addresses; // CIDR, IPv4 or IPv6
+	char *gateway;    // NULL: none
+	char mac[DEFINITION_MAC_LENGTH + 1];
+};
+
+struct partition_def {
+	char *name;
+	char uuid[DEFINITION_UUID_LENGTH + 1];
+	enum partition_type type;
+	char *rootfs; // absolute
+	bool readonly;
+	char *storage; // "shared" | "copied"
+	struct partition_process process;
+	char *hostname;
+	json_t *seccomp; // "default", "unconfined", or the seccomp object of an OCI bundle
+	struct partition_mount *mounts;
+	size_t mount_count;
+	char **masked_paths;
+	char **readonly_paths;
+	uint64_t memory_bytes; // 0: no limit, for all three
+	uint64_t cpu_millis;   // thousandths of a processor
+	uint64_t pids;
+	struct partition_network *networks;
+	size_t network_count;
+	char **dns;
+	char **groups;
+	int priority;
+	bool autostart;
+	char *restart;     // "no" | "on-failure" | "always"
+	uint32_t grace_ms; // between SIGTERM and SIGKILL of a stop
+	char *owner;       // host; "" before it has one
+	uint64_t epoch;
+	char **cpu_features; // of the host where it was started; empty: not started yet
+};
+
+// Reads and validates; missing keys get their defaults (uuid: random; mac: from the uuid;
+// hostname: the name; capabilities, masked and read-only paths: as container engines do). "name"
+// and "rootfs" must be there; process.args may be empty for type system only (then /sbin/init).
+// NULL and ERR_DEFINITION (with the path of the key), ERR_NAME_INVALID or ERR_NOMEM on failure.
+struct partition_def *definition_from_json(const json_t *json, struct error *err);
+struct partition_def *definition_from_text(const char *text, size_t length, struct error *err);
+// The complete JSON form; the caller owns it. NULL: no memory.
+json_t *definition_to_json(const struct partition_def *def);
+struct partition_def *definition_copy(const struct partition_def *def, struct error *err);
+void definition_free(struct partition_def *def); // NULL is fine
+
+// A random (version 4) UUID as text.
+void definition_make_uuid(char uuid[DEFINITION_UUID_LENGTH + 1]);
+// A locally administered unicast MAC that is a function of uuid and index alone.
+void definition_make_mac(const char *uuid, unsigned index, char mac[DEFINITION_MAC_LENGTH + 1]);
+const char *definition_type_name(enum partition_type type);
+
+static inline void definition_cleanup(struct partition_def **def)
+{
+	definition_free(*def);
+}
+#define _cleanup_definition_ __attribute__((cleanup(definition_cleanup)))
+
+#endif

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Looks for what CRIU cannot checkpoint in a partition, so that a move is refused with the process,
+// the descriptor and the reason, before anything is frozen.
+#ifndef WPAR_PARTITION_UNDUMPABLE_H
+#define WPAR_PARTITION_UNDUMPABLE_H
+
+#include "lib/base/error.h"
+#include "lib/partition/cgroup.h"
+
+#include <sys/types.h>
+
+// 0: nothing found in any process of the payload. -1: the first finding as an error for users:
+// ERR_IO_URING, ERR_UNDUMPABLE (userfaultfd, perf, bpf, KVM, SCTP, MPTCP, vsock, traced, nested
+// namespaces ...) or ERR_EXEC_SESSION (a process that does not descend from init); or ERR_CGROUP,
+// ERR_SYSTEM when it could not look. The pid that is named is the one inside the partition.
+int undumpable_check(struct cgroup *cg, pid_t init, struct error *err);
+
+#endif
