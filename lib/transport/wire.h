@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// The peer protocol's framing: the preamble in front of TLS, the 8-byte frame header inside it,
+// message numbers and hard limits. What the messages contain is images/peer.proto's business.
+#ifndef WPAR_TRANSPORT_WIRE_H
+#define WPAR_TRANSPORT_WIRE_H
+
+#include "lib/base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WIRE_ALPN        "wpar/1"
+#define WIRE_HEADER      8
+#define WIRE_CONTROL_MAX (64 * 1024)
+#define WIRE_DATA_MAX    (256 * 1024)
+#define WIRE_PREAMBLE    32
+
+// Numbers are the protocol: never renumber. Data messages travel in ring slots, all others are
+// control messages.
+enum wire_type {
+	WIRE_OPEN = 0, // between movers only: the accepting side has accepted our certificate
+	WIRE_HELLO = 1,
+	WIRE_OFFER = 2,
+	WIRE_CHECKS = 3,
+	WIRE_ARRANGED = 4,
+	WIRE_ROUND = 5,
+	WIRE_ROUND_ACK = 6,
+	WIRE_FROZEN = 7,
+	WIRE_OBJECT = 8,      // begin: name, size
+	WIRE_CHUNK = 9,       // data
+	WIRE_OBJECT_END = 10, // digest
+	WIRE_PAGES = 11,      // data: struct wire_pages, then the bytes
+	WIRE_MANIFEST = 12,
+	WIRE_HELD = 13, // data: network frames held at the source
+	WIRE_READY = 14,
+	WIRE_REFUSE = 15,
+	WIRE_COMMIT = 16,
+	WIRE_RUNNING = 17,
+	WIRE_RELEASED = 18,
+	WIRE_ABORT = 19,
+	WIRE_QUERY = 20,
+	WIRE_STATE = 21,
+	WIRE_PING = 22,
+	WIRE_JOIN = 23,
+	WIRE_JOINED = 24,
+};
+
+// "HELLO"; "?" for a number that is none.
+const char *wire_name(uint16_t type);
+bool wire_is_data(uint16_t type);
+// Whether the type is legal in a join link, whose client has no certificate yet.
+bool wire_is_join(uint16_t type);
+
+// A message of this type and length that a caller may send or get: ERR_PROTOCOL names what is
+// wrong (unknown type, over-long). WIRE_OPEN is refused: callers never see it.
+int wire_check(uint16_t type, size_t length, struct error *err);
+
+// Frame header, little endian: u32 payload length, u16 type, u16 zero.
+struct wire_header {
+	uint32_t length;
+	uint16_t type;
+};
+
+void wire_header_put(uint8_t bytes[WIRE_HEADER], uint16_t type, uint32_t length);
+// Refuses what wire_check refuses, except an empty WIRE_OPEN, and a non-zero reserved field.
+int wire_header_get(const uint8_t bytes[WIRE_HEADER], struct wire_header *header,
+		    struct error *err);
+
+// What begins the payload of PAGES, little endian u64 each.
+#define WIRE_PAGES_HEADER 32
+struct wire_pages {
+	uint64_t dst;      // CRIU's image id: type and pid or shmid
+	uint64_t vaddr;    // of the first page
+	uint64_t nr_pages; // of 4096 bytes
+	uint64_t flags;    // CRIU's PE_* flags
+};
+
+void wire_pages_put(uint8_t bytes[WIRE_PAGES_HEADER], const struct wire_pages *pages);
+void wire_pages_get(const uint8_t bytes[WIRE_PAGES_HEADER], struct wire_pages *pages);
+
+// The 32 bytes in front of TLS: "WPAR/1\r\n", u8 kind, 23 zero bytes.
+enum wire_kind {
+	WIRE_KIND_CONTROL = 0,
+	WIRE_KIND_JOIN = 1,
+};
+
+void wire_preamble_put(uint8_t bytes[WIRE_PREAMBLE], enum wire_kind kind);
+int wire_preamble_get(const uint8_t bytes[WIRE_PREAMBLE], enum wire_kind *kind, struct error *err);
+
+#endif
