@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/registry/decision.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <xxhash.h>
+
+#define RECORD_MAGIC 0x57504443u // "WPDC"
+#define RECORD_COUNT 32
+
+// The order of bytes is the host's: the file never leaves it.
+struct record {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t type;
+	uint32_t sequence;
+	uint32_t side;
+	uint64_t epoch;
+	uint64_t time_ns; // CLOCK_REALTIME, for people
+	char move[DECISION_MOVE_MAX];
+	uint8_t reserved[40];
+	uint64_t before; // the check of the record before
+	uint64_t check;  // over all fields above
+};
+
+_Static_assert(sizeof(struct record) == 128, "records have a fixed size");
+
+struct decision {
+	int fd;
+	char path[PATH_MAX];
+	struct record last;
+};
+
+static const char *const names[] = {
+	[DECISION_NONE] = "none",         [DECISION_OPENED] = "opened",
+	[DECISION_FINAL] = "final",       [DECISION_PREPARED] = "prepared",
+	[DECISION_COMMIT] = "commit",     [DECISION_ABORT] = "abort",
+	[DECISION_RESUMING] = "resuming", [DECISION_RELEASED] = "released",
+	[DECISION_REFUSED] = "refused",   [DECISION_UNKNOWN] = "unknown",
+};
+
+// What may follow what (commit.md section 1): a bit for each permitted successor.
+#define MAY(type) (1u << DECISION_##type)
+static const unsigned successors[] = {
+	[DECISION_NONE] = MAY(OPENED),
+	[DECISION_OPENED] = MAY(FINAL) | MAY(PREPARED) | MAY(ABORT) | MAY(REFUSED),
+	[DECISION_FINAL] = MAY(COMMIT) | MAY(ABORT),
+	[DECISION_PREPARED] = MAY(RESUMING) | MAY(ABORT) | MAY(REFUSED),
+	[DECISION_COMMIT] = MAY(RELEASED),
+	[DECISION_ABORT] = 0,
+	[DECISION_RESUMING] = 0,
+	[DECISION_RELEASED] = 0,
+	[DECISION_REFUSED] = 0,
+	[DECISION_UNKNOWN] = 0,
+};
+
+const char *decision_name(enum decision_type type)
+{
+	return type <= DECISION_UNKNOWN ? names[type] : "unknown";
+}
+
+enum decision_type decision_of_name(const char *name)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(names[i], name))
+			return (enum decision_type)i;
+	return DECISION_UNKNOWN;
+}
+
+static uint64_t check_of(const struct record *r)
+{
+	return XXH3_64bits(r, offsetof(struct record, check));
+}
+
+static void path_of(char path[PATH_MAX], const char *folder, const char *move,
+		    enum decision_side side)
+{
+	snprintf(path, PATH_MAX, "%s/%s.%s", folder, move,
+		 side == DECISION_DEPARTURE ? "departure" : "arrival");
+}
+
+static int lock(int fd, const char *path, struct error *err)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	if (fcntl(fd, F_OFD_SETLK, &whole) < 0)
+		return error_sys(err, ERR_MOVE_BUSY, errno, "%s is held by another process", path);
+	return 0;
+}
+
+static int sync_folder(const char *folder, struct error *err)
+{
+	_cleanup_close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) < 0)
+		return error_sys(err, ERR_STORAGE, errno, "cannot sync folder %s", folder);
+	return 0;
+}
+
+static int allocate(struct decision *d, const char *folder, struct error *err)
+{
+	d->fd = open(d->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (d->fd < 0)
+		return error_sys(err, ERR_STORAGE, errno, "cannot create decision file %s",
+				 d->path);
+	int failed = posix_fallocate(d->fd, 0, RECORD_COUNT * (off_t)sizeof(struct record));
+	if (failed)
+		return error_sys(err, ERR_STORAGE, failed, "cannot allocate decision file %s",
+				 d->path);
+	if (lock(d->fd, d->path, err) < 0)
+		return -1;
+	if (fsync(d->fd) < 0)
+		return error_sys(err, ERR_STORAGE, errno, "cannot sync decision file %s", d->path);
+	return sync_folder(folder, err);
+}
+
+struct decision *decision_create(const char *folder, const char *move, enum decision_side side,
+				 uint64_t epoch, struct error *err)
+{
+	struct decision *d = calloc(1, sizeof(*d));
+	if (!d) {
+		error_set(err, ERR_NOMEM, "no memory for a decision file");
+		return NULL;
+	}
+	d->fd = -1;
+	path_of(d->path, folder, move, side);
+	d->last.side = side;
+	d->last.epoch = epoch;
+	snprintf(d->last.move, sizeof(d->last.move), "%s", move);
+	if (fdio_mkdir_p(folder, 0700, err) < 0 || allocate(d, folder, err) < 0 ||
+	    decision_append(d, DECISION_OPENED, err) < 0) {
+		decision_close(d, d->fd >= 0);
+		return NULL;
+	}
+	return d;
+}
+
+int decision_append(struct decision *d, enum decision_type type, struct error *err)
+{
+	if (!(successors[d->last.type] & (1u << type)))
+		return error_set(err, ERR_INTERNAL, "record %s cannot follow %s in %s",
+				 decision_name(type), decision_name(d->last.type), d->path);
+	struct record next = d->last;
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	next.magic = RECORD_MAGIC;
+	next.version = 1;
+	next.type = type;
+	next.sequence = d->last.magic ? d->last.sequence + 1 : 0;
+	next.time_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	next.before = d->last.check;
+	next.check = check_of(&next);
+	ssize_t n = pwrite(d->fd, &next, sizeof(next), next.sequence * (off_t)sizeof(next));
+	if (n != (ssize_t)sizeof(next) || fdatasync(d->fd) < 0)
+		return error_sys(err, ERR_STORAGE, n < 0 ? errno : EIO,
+				 "cannot write record %s to %s", decision_name(type), d->path);
+	d->last = next;
+	return 0;
+}
+
+enum decision_type decision_last(const struct decision *d)
+{
+	return d->last.type;
+}
+
+void decision_close(struct decision *d, bool remove)
+{
+	if (!d)
+		return;
+	if (remove)
+		unlink(d->path);
+	if (d->fd >= 0)
+		close(d->fd);
+	free(d);
+}
+
+static bool is_valid(const struct record *r, const struct record *before, const char *move,
+		     enum decision_side side, uint32_t sequence)
+{
+	return r->magic == RECORD_MAGIC && r->version == 1 && r->check == check_of(r) &&
+	       r->sequence == sequence && r->side == side && r->type > DECISION_NONE &&
+	       r->type < DECISION_UNKNOWN && r->before == (before ? before->check : 0) &&
+	       !strncmp(r->move, move, sizeof(r->move)) &&
+	       (successors[before ? before->type : DECISION_NONE] & (1u << r->type));
+}
+
+static bool is_blank(const struct record *from, size_t count)
+{
+	const uint8_t *bytes = (const uint8_t *)from;
+	for (size_t i = 0; i < count * sizeof(*from); i++)
+		if (bytes[i])
+			return false;
+	return true;
+}
+
+enum decision_type decision_read(const char *folder, const char *move, enum decision_side side,
+				 uint64_t *epoch)
+{
+	char path[PATH_MAX];
+	path_of(path, folder, move, side);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? DECISION_NONE : DECISION_UNKNOWN;
+	struct record records[RECORD_COUNT] = {0};
+	if (pread(fd, records, sizeof(records), 0) < 0)
+		return DECISION_UNKNOWN;
+	const struct record *last = NULL;
+	uint32_t i = 0;
+	for (; i < RECORD_COUNT && is_valid(&records[i], last, move, side, i); i++)
+		last = &records[i];
+	// A torn last write leaves one bad record and nothing behind it; anything else is damage.
+	if (i < RECORD_COUNT && !is_blank(&records[i + 1], RECORD_COUNT - i - 1))
+		return DECISION_UNKNOWN;
+	if (i < RECORD_COUNT && !is_blank(&records[i], 1) && last &&
+	    records[i].magic == RECORD_MAGIC && records[i].check &&
+	    records[i].check != check_of(&records[i]) && successors[last->type] == 0)
+		return DECISION_UNKNOWN; // nothing can follow an end
+	if (last)
+		*epoch = last->epoch;
+	return last ? last->type : DECISION_NONE;
+}

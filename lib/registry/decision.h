@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decision files: the durable truth of one side of one move.
+//
+// Append-only, fixed-size records, each with a checksum that covers its predecessor's, in a file
+// that is allocated whole before the freeze so that no disk full can happen at the gate. A record
+// is on disk when decision_append() returns. Only the lifecycle owner of that side writes it and
+// holds its lock.
+#ifndef WPAR_REGISTRY_DECISION_H
+#define WPAR_REGISTRY_DECISION_H
+
+#include "lib/base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum decision_side { DECISION_DEPARTURE = 1, DECISION_ARRIVAL = 2 };
+
+enum decision_type {
+	DECISION_NONE,     // no record
+	DECISION_OPENED,   // the move exists on this side
+	DECISION_FINAL,    // departure: the last object is about to be sent; from here an abort is
+			   // recorded first
+	DECISION_PREPARED, // arrival: restored and held; the vote
+	DECISION_COMMIT,   // departure: the partition is the other side's
+	DECISION_ABORT,    // departure: the partition stays
+	DECISION_RESUMING, // arrival: forward only
+	DECISION_RELEASED, // departure: the original is gone
+	DECISION_REFUSED,  // arrival: this epoch never ran here
+	DECISION_UNKNOWN,  // the file is damaged: ask the peer, decide nothing
+};
+
+#define DECISION_MOVE_MAX 40
+
+struct decision;
+
+// Makes STATE/moves/MOVE.departure or .arrival durably with its OPENED record, and locks it.
+struct decision *decision_create(const char *folder, const char *move, enum decision_side side,
+				 uint64_t epoch, struct error *err);
+// Appends and makes durable. ERR_INTERNAL when the order of records would be broken.
+int decision_append(struct decision *d, enum decision_type type, struct error *err);
+enum decision_type decision_last(const struct decision *d);
+// Closes and unlocks; `remove` deletes the file: only when both sides know the end.
+void decision_close(struct decision *d, bool remove);
+
+// What a file says, without lock: the last record, DECISION_NONE when there is no such file, and
+// DECISION_UNKNOWN when it is damaged in a way that a torn last write does not explain.
+enum decision_type decision_read(const char *folder, const char *move, enum decision_side side,
+				 uint64_t *epoch);
+
+const char *decision_name(enum decision_type type);    // "prepared"
+enum decision_type decision_of_name(const char *name); // DECISION_UNKNOWN when not one
+
+#endif

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decision files: order of records, torn and flipped bytes.
+#include "lib/registry/decision.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define RECORD 128
+
+static char folder[64];
+
+static int setup(void **state)
+{
+	(void)state;
+	snprintf(folder, sizeof(folder), "/tmp/test-decision-XXXXXX");
+	return mkdtemp(folder) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	char path[128];
+	snprintf(path, sizeof(path), "%s/m-1.departure", folder);
+	unlink(path);
+	return rmdir(folder);
+}
+
+static struct decision *open_with_commit(void)
+{
+	struct error err = {0};
+	struct decision *d = decision_create(folder, "m-1", DECISION_DEPARTURE, 7, &err);
+	assert_non_null(d);
+	assert_int_equal(decision_append(d, DECISION_FINAL, &err), 0);
+	assert_int_equal(decision_append(d, DECISION_COMMIT, &err), 0);
+	return d;
+}
+
+static enum decision_type read_back(void)
+{
+	uint64_t epoch = 0;
+	enum decision_type type = decision_read(folder, "m-1", DECISION_DEPARTURE, &epoch);
+	if (type != DECISION_NONE && type != DECISION_UNKNOWN)
+		assert_int_equal(epoch, 7);
+	return type;
+}
+
+static void overwrite(off_t at, unsigned char byte)
+{
+	char path[128];
+	snprintf(path, sizeof(path), "%s/m-1.departure", folder);
+	int fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	close(fd);
+}
+
+static void reads_what_was_written(void **state)
+{
+	(void)state;
+	assert_int_equal(read_back(), DECISION_NONE);
+	struct decision *d = open_with_commit();
+	assert_int_equal(read_back(), DECISION_COMMIT);
+	assert_int_equal(decision_last(d), DECISION_COMMIT);
+	decision_close(d, false);
+	assert_int_equal(read_back(), DECISION_COMMIT);
+}
+
+static void refuses_a_broken_order(void **state)
+{
+	(void)state;
+	struct error err = {0};
+	struct decision *d = open_with_commit();
+	assert_int_equal(decision_append(d, DECISION_ABORT, &err), -1);
+	assert_int_equal(err.id, ERR_INTERNAL);
+	assert_int_equal(read_back(), DECISION_COMMIT);
+	assert_int_equal(decision_append(d, DECISION_RELEASED, &err), 0);
+	decision_close(d, false);
+}
+
+static void is_made_once(void **state)
+{
+	(void)state;
+	struct error err = {0};
+	struct decision *d = open_with_commit();
+	assert_null(decision_create(folder, "m-1", DECISION_DEPARTURE, 8, &err));
+	assert_int_equal(read_back(), DECISION_COMMIT);
+	decision_close(d, true);
+	assert_int_equal(read_back(), DECISION_NONE);
+}
+
+static void forgives_a_torn_tail(void **state)
+{
+	(void)state;
+	decision_close(open_with_commit(), false);
+	overwrite(3 * RECORD + 1, 0x55); // the beginning of a fourth record
+	assert_int_equal(read_back(), DECISION_COMMIT);
+}
+
+static void a_torn_last_record_does_not_count(void **state)
+{
+	(void)state;
+	decision_close(open_with_commit(), false);
+	overwrite(2 * RECORD + 100, 0x55); // within the third, whose write was not complete
+	assert_int_equal(read_back(), DECISION_FINAL);
+}
+
+static void reports_damage_in_the_middle(void **state)
+{
+	(void)state;
+	decision_close(open_with_commit(), false);
+	overwrite(RECORD + 100, 0x55);
+	assert_int_equal(read_back(), DECISION_UNKNOWN);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(reads_what_was_written, setup, teardown),
+		cmocka_unit_test_setup_teardown(refuses_a_broken_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(is_made_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(forgives_a_torn_tail, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_torn_last_record_does_not_count, setup, teardown),
+		cmocka_unit_test_setup_teardown(reports_damage_in_the_middle, setup, teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
