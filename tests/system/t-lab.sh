@@ -24,6 +24,7 @@ assert_clean() { # MACHINE WHEN
 test_down_leaves_nothing() {
 	local before
 	before=$(machine)
+	trap "second down" EXIT
 	second up --no-relocd 2
 	# what a partition brings, and what resists: frozen tasks, a network namespace, mounts
 	# shellcheck disable=SC2016 # expands in the host
@@ -47,11 +48,12 @@ test_down_leaves_nothing() {
 test_down_after_crash() {
 	local before seconds pid
 	before=$(machine)
-	for seconds in 0.05 0.2 0.4 0.7; do
+	trap "second down" EXIT
+	for seconds in 0.05 0.15 0.3 0.5; do
 		LAB=$LAB-second "$top/scripts/lab" up --no-relocd 2 & # not through a shell: its pid is killed
 		pid=$!
 		sleep "$seconds" # a moment within the building, not a wait
-		kill -KILL $pid
+		kill -KILL $pid || true # may be done already
 		wait $pid || true
 		second down
 		assert_clean "$before" "a crash at $seconds s"
