@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the pieces of the client share: transfers to the control socket and their failures. Not part
+// of the public API.
+#ifndef WPAR_CLIENT_CLIENT_HTTP_H
+#define WPAR_CLIENT_CLIENT_HTTP_H
+
+#include "lib/client/wpar.h"
+
+#include <curl/curl.h>
+#include <sys/un.h>
+
+struct wpar {
+	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	CURL *easy; // reused, so that calls share a connection
+};
+
+// Answers are read whole up to this many bytes.
+#define CLIENT_ANSWER_MAX (64 << 20)
+
+// A transfer to the control socket for `path`, without method and time limit.
+CURL *client_easy_new(const struct wpar *wpar, struct error *err);
+int client_set_path(CURL *easy, const char *path, struct error *err);
+
+// Appends "?key=value" (or "&...") to *path, encoded; nothing for a NULL value. *path becomes NULL
+// when memory is short, which client_set_path reports.
+void client_add_query(char **path, const char *key, const char *value);
+
+// Turns a failed transfer into an error. Returns -1.
+int client_error_curl(const struct wpar *wpar, CURL *easy, CURLcode why, struct error *err);
+// "relocd cannot be reached", by errno. Returns -1.
+int client_error_connect(const struct wpar *wpar, int sys, struct error *err);
+
+// Reads an answer's envelope: *data (may be NULL) is the caller's; "errors" become *err.
+int client_read_envelope(const void *bytes, size_t length, long status, json_t **data,
+			 struct error *err);
+
+#endif
