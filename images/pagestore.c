@@ -19,9 +19,6 @@
 // First words of an image file: the common one, then the type's.
 enum { IMAGE_MAGIC = 0x54564319, PAGEMAP_MAGIC = 0x56084025 };
 
-// Entries must stay below 1 GiB: longer runs are written as several.
-enum { ENTRY_PAGES_MAX = 1 << 17 };
-
 // Data passes through a private copy of this size, small enough to stay in the CPU's cache.
 enum { COPY_BYTES = 64 * 1024 };
 
@@ -48,7 +45,7 @@ struct pagestore {
 	size_t count;
 	struct destination *open; // of the entry being written
 	uint64_t data_left;
-	uint64_t bytes, entries;
+	uint64_t bytes, entries, expected;
 	bool finished;
 	uint8_t copy[COPY_BYTES];
 };
@@ -63,6 +60,8 @@ struct pagestore *pagestore_open(int dirfd, const struct pagestore_limits *limit
 		return NULL;
 	}
 	s->limits = *limits;
+	if (s->limits.entry_pages == 0)
+		s->limits.entry_pages = PAGESTORE_ENTRY_PAGES;
 	s->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
 	// Never moved: `open` points into it.
 	s->dst = calloc(limits->destinations, sizeof(*s->dst));
@@ -186,10 +185,14 @@ int pagestore_expect(struct pagestore *s, uint64_t dst_id, uint64_t bytes, struc
 
 	if (!d)
 		return -1;
-	if (d->begun || bytes > s->limits.bytes)
+	bytes -= bytes % PAGESTORE_PAGE;
+	if (bytes <= d->expected)
+		return 0;
+	if (d->begun || bytes - d->expected > s->limits.bytes - s->expected)
 		return error_set(err, ERR_PROTOCOL, "cannot reserve %" PRIu64 " bytes of pages",
 				 bytes);
-	d->expected = bytes - bytes % PAGESTORE_PAGE;
+	s->expected += bytes - d->expected;
+	d->expected = bytes;
 	return touch(d, err);
 }
 
@@ -240,46 +243,58 @@ static int check_entry(const struct pagestore *s, const struct destination *d, u
 	return 0;
 }
 
-static int append_run(struct pagestore *s, struct destination *d, struct run r, struct error *err)
+// Makes room for `more` runs, so that recording an entry happens wholly or not at all.
+static int reserve_runs(struct pagestore *s, struct destination *d, uint64_t more,
+			struct error *err)
 {
-	if (s->entries >= s->limits.entries)
+	size_t room = d->room ? d->room * 2 : 256;
+	struct run *bigger;
+
+	if (more > s->limits.entries - s->entries)
 		return error_set(err, ERR_PROTOCOL, "more than %" PRIu64 " page entries",
 				 s->limits.entries);
-	if (d->runs == d->room) {
-		size_t room = d->room ? d->room * 2 : 256;
-		struct run *bigger = reallocarray(d->run, room, sizeof(*bigger));
-
-		if (!bigger)
-			return error_set(err, ERR_NOMEM, "no memory for a page map");
-		d->run = bigger;
-		d->room = room;
-	}
-	d->run[d->runs++] = r;
-	s->entries++;
+	if (d->room - d->runs >= more)
+		return 0;
+	if (room < d->runs + more)
+		room = d->runs + more;
+	bigger = reallocarray(d->run, room, sizeof(*bigger));
+	if (!bigger)
+		return error_set(err, ERR_NOMEM, "no memory for a page map");
+	d->run = bigger;
+	d->room = room;
 	return 0;
+}
+
+static bool joins(const struct pagestore *s, const struct run *last, const struct run *r)
+{
+	return last->vaddr + last->nr_pages * PAGESTORE_PAGE == r->vaddr &&
+	       last->flags == r->flags && r->nr_pages <= s->limits.entry_pages - last->nr_pages;
 }
 
 // Joins what touches, and splits what is too long.
 static int record(struct pagestore *s, struct destination *d, struct run r, struct error *err)
 {
-	struct run *last = d->runs ? &d->run[d->runs - 1] : NULL;
+	uint64_t longest = s->limits.entry_pages;
+	uint64_t end = r.vaddr + r.nr_pages * PAGESTORE_PAGE;
 
-	d->end = r.vaddr + r.nr_pages * PAGESTORE_PAGE;
-	if (last && last->vaddr + last->nr_pages * PAGESTORE_PAGE == r.vaddr &&
-	    last->flags == r.flags && r.nr_pages <= ENTRY_PAGES_MAX - last->nr_pages) {
-		last->nr_pages += r.nr_pages;
+	if (d->runs && joins(s, &d->run[d->runs - 1], &r)) {
+		d->run[d->runs - 1].nr_pages += r.nr_pages;
+		d->end = end;
 		return 0;
 	}
+	if (reserve_runs(s, d, r.nr_pages / longest + (r.nr_pages % longest != 0), err) < 0)
+		return -1;
 	while (r.nr_pages > 0) {
 		struct run part = r;
 
-		if (part.nr_pages > ENTRY_PAGES_MAX)
-			part.nr_pages = ENTRY_PAGES_MAX;
-		if (append_run(s, d, part, err) < 0)
-			return -1;
+		if (part.nr_pages > longest)
+			part.nr_pages = longest;
+		d->run[d->runs++] = part;
+		s->entries++;
 		r.vaddr += part.nr_pages * PAGESTORE_PAGE;
 		r.nr_pages -= part.nr_pages;
 	}
+	d->end = end;
 	return 0;
 }
 
@@ -290,8 +305,8 @@ int pagestore_add(struct pagestore *s, uint64_t dst_id, uint64_t vaddr, uint64_t
 
 	if (pagestore_begin(s, dst_id, err) < 0 ||
 	    check_entry(s, s->open, vaddr, nr_pages, flags, err) < 0 ||
-	    digest_page_entry(s->open->digest, dst_id, vaddr, nr_pages, flags, err) < 0 ||
-	    record(s, s->open, r, err) < 0)
+	    record(s, s->open, r, err) < 0 ||
+	    digest_page_entry(s->open->digest, dst_id, vaddr, nr_pages, flags, err) < 0)
 		return -1;
 	s->data_left = nr_pages * PAGESTORE_PAGE;
 	s->bytes += s->data_left;

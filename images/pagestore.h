@@ -27,7 +27,11 @@ struct pagestore_limits {
 	uint64_t bytes;   // of page data, all destinations together
 	uint64_t entries; // all destinations together, after merging
 	size_t destinations;
+	uint64_t entry_pages; // longer runs are written as several; 0: PAGESTORE_ENTRY_PAGES
 };
+
+// CRIU takes entries below 1 GiB only.
+#define PAGESTORE_ENTRY_PAGES (1u << 17)
 
 struct pagestore;
 
