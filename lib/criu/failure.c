@@ -29,10 +29,15 @@ static const struct known {
 	const char *meaning;
 } known[] = {
 	{"[io_uring]", ERR_IO_URING, "a program uses io_uring, which CRIU cannot checkpoint"},
+	// Kernels from 6.7 on do not let an io_uring descriptor be passed on (SCM_RIGHTS: EINVAL).
+	{"send_fds failed (-22)", ERR_IO_URING,
+	 "a program holds a descriptor that cannot be taken over, most likely of io_uring"},
 	{"[userfaultfd]", ERR_UNDUMPABLE, "a program uses userfaultfd"},
 	{"[perf_event]", ERR_UNDUMPABLE, "a program uses perf events"},
 	{"bpf-prog", ERR_UNDUMPABLE, "a program holds a BPF program"},
-	{"[secretmem]", ERR_UNDUMPABLE, "a program uses secret memory (memfd_secret)"},
+	{"path=/secretmem", ERR_UNDUMPABLE, "a program uses secret memory (memfd_secret)"},
+	{"Can't dump file", ERR_UNDUMPABLE,
+	 "a program has a file open that CRIU cannot checkpoint"},
 	{"Can't dump half of stream unix connection", ERR_UNDUMPABLE,
 	 "a program has a unix socket connection to a process outside the partition"},
 	{"External socket is used", ERR_UNDUMPABLE,
@@ -157,8 +162,8 @@ int criu_failure_error(struct error *err, enum error_id id, const char *what, in
 	struct criu_failure f;
 
 	criu_failure_of_log(dirfd, log, &f);
-	if (!f.text[0] && message && message[0])
-		describe(&f, find_known(message, strlen(message)), message, strlen(message));
+	if (!f.text[0] && message)
+		criu_failure_of_text(message, &f);
 	return error_set(err, f.id ? f.id : id, "%s: %s", what,
 			 f.text[0] ? f.text : "CRIU gives no reason");
 }

@@ -20,7 +20,7 @@ void criu_failure_of_text(const char *log, struct criu_failure *out);
 void criu_failure_of_log(int dirfd, const char *name, struct criu_failure *out);
 
 // Fills *err (returns -1) with "what: the reason", under `id` unless the log says something more
-// specific. `message`: CRIU's own from the RPC answer, used when there is no log; may be "".
+// specific. `message`: the log line in CRIU's RPC answer, used when there is no log; may be "".
 int criu_failure_error(struct error *err, enum error_id id, const char *what, int dirfd,
 		       const char *log, const char *message);
 

@@ -51,6 +51,21 @@ static void knows_io_uring(void **state)
 	assert_non_null(strstr(f.text, "file 5"));
 }
 
+static void knows_what_newer_kernels_make_of_it(void **state)
+{
+	// As CRIU 4.2.1 wrote it on Linux 6.18 for a task with an io_uring descriptor.
+	struct criu_failure f =
+		of("pie: 17474: Error (criu/pie/parasite.c:588): send_fds failed (-22)\n"
+		   "Error (criu/parasite-syscall.c:280): Can't retrieve FDs from socket\n");
+
+	(void)state;
+	assert_int_equal(f.id, ERR_IO_URING);
+	f = of("Error (criu/files-reg.c:1790): Can't lookup mount=15 for fd=3 path=/secretmem "
+	       "(deleted)\n");
+	assert_int_equal(f.id, ERR_UNDUMPABLE);
+	assert_non_null(strstr(f.text, "memfd_secret"));
+}
+
 static void says_nothing_for_nothing(void **state)
 {
 	(void)state;
@@ -87,7 +102,8 @@ static void fills_an_error_from_a_file(void **state)
 	assert_int_equal(criu_failure_error(&err, ERR_CRIU_DUMP, "dump", dirfd, "dump.log", ""),
 			 -1);
 	assert_string_equal(err.message, "dump: CRIU gives no reason");
-	criu_failure_error(&err, ERR_CRIU_DUMP, "dump", dirfd, "dump.log", "what RPC said");
+	criu_failure_error(&err, ERR_CRIU_DUMP, "dump", dirfd, "dump.log",
+			   "Error (a.c:7): what RPC said\n");
 	assert_string_equal(err.message, "dump: what RPC said");
 	assert_int_equal(err.id, ERR_CRIU_DUMP);
 	fd = openat(dirfd, "dump.log", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -99,7 +115,8 @@ static void fills_an_error_from_a_file(void **state)
 	fdio_write_all(fd, "(00.2) Error (a.c:1): in-flight: In-flight connection (l) for 3\n", 64,
 		       NULL);
 	close(fd);
-	criu_failure_error(&err, ERR_CRIU_DUMP, "dump", dirfd, "dump.log", "what RPC said");
+	criu_failure_error(&err, ERR_CRIU_DUMP, "dump", dirfd, "dump.log",
+			   "Error (a.c:7): what RPC said\n");
 	assert_int_equal(err.id, ERR_UNDUMPABLE);
 	assert_non_null(strstr(err.message, "dump: a listening socket has connections"));
 	fdio_remove_tree(AT_FDCWD, folder, NULL);
@@ -111,6 +128,7 @@ int main(void)
 		cmocka_unit_test(takes_the_first_error),
 		cmocka_unit_test(passes_over_what_is_always_there),
 		cmocka_unit_test(knows_io_uring),
+		cmocka_unit_test(knows_what_newer_kernels_make_of_it),
 		cmocka_unit_test(says_nothing_for_nothing),
 		cmocka_unit_test(keeps_one_clean_line),
 		cmocka_unit_test(fills_an_error_from_a_file),
