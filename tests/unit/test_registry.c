@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+// The registry: what is written is there after reopening; migrations; damage; one-time tokens.
+#include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
+#include "lib/registry/registry.h"
+#include "lib/registry/schema.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct place {
+	char folder[64];
+	char path[96];
+	struct registry *r;
+	struct error err;
+};
+
+static int set_up(void **state)
+{
+	struct place *p = calloc(1, sizeof(*p));
+	strcpy(p->folder, "/tmp/test_registry.XXXXXX");
+	if (!mkdtemp(p->folder))
+		return -1;
+	snprintf(p->path, sizeof(p->path), "%s/registry.db", p->folder);
+	p->r = registry_open(p->path, &p->err);
+	*state = p;
+	return p->r ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	struct place *p = *state;
+	registry_close(p->r);
+	fdio_remove_tree(AT_FDCWD, p->folder, NULL);
+	free(p);
+	return 0;
+}
+
+static void reopen(struct place *p)
+{
+	registry_close(p->r);
+	p->r = registry_open(p->path, &p->err);
+	assert_non_null(p->r);
+}
+
+static void file_is_private(void **state)
+{
+	struct place *p = *state;
+	struct stat st;
+	assert_int_equal(stat(p->path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+static void hosts(void **state)
+{
+	struct place *p = *state;
+	struct registry_host host, *list;
+	size_t count;
+	assert_int_equal(registry_host_get(p->r, "hostB", &host, NULL), 0);
+	assert_int_equal(registry_host_put(p->r, "hostB", "10.0.0.2:7470", NULL), 0);
+	assert_int_equal(registry_host_put(p->r, "hostA", "10.0.0.1:7470", NULL), 0);
+	assert_int_equal(registry_host_put(p->r, "hostB", "10.0.0.3:7470", NULL), 0);
+	reopen(p);
+	assert_int_equal(registry_host_get(p->r, "hostB", &host, NULL), 1);
+	assert_string_equal(host.address, "10.0.0.3:7470");
+	assert_false(host.revoked);
+	assert_int_equal(registry_hosts(p->r, &list, &count, NULL), 0);
+	assert_int_equal(count, 2);
+	assert_string_equal(list[0].name, "hostA");
+	assert_string_equal(list[1].name, "hostB");
+	free(list);
+}
+
+static int keep(struct registry_partition *p, void *arg)
+{
+	struct registry_partition *to = arg;
+	json_decref(to->definition);
+	*to = *p;
+	p->definition = NULL;
+	return 0;
+}
+
+static void partitions(void **state)
+{
+	struct place *p = *state;
+	struct registry_partition row = {.name = "redis1",
+					 .uuid = "u-1",
+					 .definition = json_pack("{s:s}", "name", "redis1"),
+					 .state = STATE_IN_DOUBT,
+					 .reason = "peer lost",
+					 .epoch = 7,
+					 .move = "m-1",
+					 .exit_code = -1,
+					 .exit_signal = 9};
+	struct registry_partition found = {0};
+	assert_int_equal(registry_partition_put(p->r, &row, NULL), 0);
+	row.epoch = 8;
+	assert_int_equal(registry_partition_put(p->r, &row, NULL), 0);
+	reopen(p);
+	assert_int_equal(registry_partitions(p->r, keep, &found, NULL), 0);
+	assert_string_equal(found.name, "redis1");
+	assert_int_equal(found.state, STATE_IN_DOUBT);
+	assert_string_equal(found.reason, "peer lost");
+	assert_int_equal(found.epoch, 8);
+	assert_int_equal(found.exit_code, -1);
+	assert_int_equal(found.exit_signal, 9);
+	assert_true(json_equal(found.definition, row.definition));
+	json_decref(found.definition);
+	json_decref(row.definition);
+	assert_int_equal(registry_partition_delete(p->r, "redis1", NULL), 0);
+	found = (struct registry_partition){0};
+	assert_int_equal(registry_partitions(p->r, keep, &found, NULL), 0);
+	assert_null(found.definition);
+}
+
+static void moves(void **state)
+{
+	struct place *p = *state;
+	struct registry_move m = {.id = "m-1",
+				  .partition = "a",
+				  .source = "hostA",
+				  .target = "hostB",
+				  .epoch = 2,
+				  .state = "running",
+				  .pid = 77,
+				  .pid_start = 1234,
+				  .started = "2026-01-01"};
+	struct registry_move found = {0}, *list;
+	size_t count;
+	assert_int_equal(registry_move_add(p->r, &m, NULL), 0);
+	assert_int_equal(registry_move_add(p->r, &m, &p->err), -1); // ids are unique
+	assert_int_equal(p->err.id, ERR_REGISTRY);
+	assert_int_equal(registry_moves(p->r, true, 10, &list, &count, NULL), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(list[0].pid, 77);
+	assert_int_equal(list[0].pid_start, 1234);
+	registry_moves_free(list, count);
+
+	_cleanup_json_ json_t *events =
+		json_pack("[{s:s}, {s:s}]", "event", "phase", "event", "done");
+	strcpy(m.state, "done");
+	strcpy(m.ended, "2026-01-02");
+	m.result = json_pack("{s:i}", "downtime_ms", 41);
+	assert_int_equal(registry_move_end(p->r, &m, events, NULL), 0);
+	registry_move_clear(&m);
+	reopen(p);
+	assert_int_equal(registry_move_get(p->r, "m-1", &found, NULL), 1);
+	assert_string_equal(found.state, "done");
+	assert_string_equal(found.ended, "2026-01-02");
+	assert_int_equal(json_integer_value(json_object_get(found.result, "downtime_ms")), 41);
+	assert_null(found.error);
+	registry_move_clear(&found);
+	_cleanup_json_ json_t *read = registry_move_events(p->r, "m-1", NULL);
+	assert_true(json_equal(read, events));
+	assert_int_equal(registry_moves(p->r, true, 10, &list, &count, NULL), 0);
+	assert_int_equal(count, 0);
+	assert_int_equal(registry_move_get(p->r, "m-2", &found, NULL), 0);
+}
+
+static void tokens_are_used_once(void **state)
+{
+	struct place *p = *state;
+	char address[REGISTRY_ADDRESS_MAX];
+	assert_int_equal(registry_token_add(p->r, "d1", "hostB", "10.0.0.2:1", 1000, NULL), 0);
+	assert_int_equal(registry_token_take(p->r, "d1", "hostC", 10, address, NULL), 0);
+	assert_int_equal(registry_token_take(p->r, "d1", "hostB", 1000, address, NULL), 0);
+	assert_int_equal(registry_token_take(p->r, "d1", "hostB", 999, address, NULL), 1);
+	assert_string_equal(address, "10.0.0.2:1");
+	assert_int_equal(registry_token_take(p->r, "d1", "hostB", 999, address, NULL), 0);
+	// A new token for a host makes the old one worthless.
+	assert_int_equal(registry_token_add(p->r, "d2", "hostB", "x:1", 1000, NULL), 0);
+	assert_int_equal(registry_token_add(p->r, "d3", "hostB", "x:1", 1000, NULL), 0);
+	assert_int_equal(registry_token_take(p->r, "d2", "hostB", 1, address, NULL), 0);
+	assert_int_equal(registry_token_take(p->r, "d3", "hostB", 1, address, NULL), 1);
+}
+
+static void migration_copies_aside(void **state)
+{
+	struct place *p = *state;
+	const char *const steps[] = {schema_steps[0], "CREATE TABLE more (x INTEGER)"};
+	char copy[128];
+	struct stat st;
+	sqlite3 *db;
+	snprintf(copy, sizeof(copy), "%s.v1", p->path);
+	assert_int_equal(registry_host_put(p->r, "hostA", "x", NULL), 0);
+	registry_close(p->r);
+	p->r = NULL;
+	assert_int_equal(sqlite3_open(p->path, &db), SQLITE_OK);
+	assert_int_equal(schema_migrate(db, p->path, steps, 2, &p->err), 0);
+	assert_int_equal(sqlite3_exec(db, "INSERT INTO more VALUES (1)", NULL, NULL, NULL), 0);
+	sqlite3_close(db);
+	assert_int_equal(stat(copy, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+
+	// The new file is now from the future; the copy is what it was.
+	assert_null(registry_open(p->path, &p->err));
+	assert_int_equal(p->err.id, ERR_REGISTRY);
+	assert_non_null(strstr(p->err.message, "newer relocd"));
+	struct registry_host host;
+	p->r = registry_open(copy, &p->err);
+	assert_non_null(p->r);
+	assert_int_equal(registry_host_get(p->r, "hostA", &host, NULL), 1);
+}
+
+static void failed_migration_changes_nothing(void **state)
+{
+	struct place *p = *state;
+	const char *const steps[] = {schema_steps[0], "CREATE TABLE more (x INTEGER); NONSENSE"};
+	sqlite3 *db;
+	registry_close(p->r);
+	p->r = NULL;
+	assert_int_equal(sqlite3_open(p->path, &db), SQLITE_OK);
+	assert_int_equal(schema_migrate(db, p->path, steps, 2, &p->err), -1);
+	sqlite3_close(db);
+	p->r = registry_open(p->path, &p->err);
+	assert_non_null(p->r);
+}
+
+static void damage_is_refused(void **state)
+{
+	struct place *p = *state;
+	registry_close(p->r);
+	p->r = NULL;
+	_cleanup_close_ int fd = open(p->path, O_WRONLY | O_CLOEXEC);
+	char noise[4096];
+	memset(noise, 0x5a, sizeof(noise));
+	assert_int_equal(pwrite(fd, noise, sizeof(noise), 4096), (ssize_t)sizeof(noise));
+	assert_null(registry_open(p->path, &p->err));
+	assert_int_equal(p->err.id, ERR_REGISTRY);
+	assert_non_null(strstr(p->err.message, p->path));
+}
+
+static void states(void **state)
+{
+	(void)state;
+	struct error err;
+	enum partition_state s;
+	for (int i = 0; i < STATE_COUNT; i++) {
+		assert_int_equal(state_of_name(state_name((enum partition_state)i), &s), 0);
+		assert_int_equal(s, i);
+	}
+	assert_int_equal(state_of_name("Happy", &s), -1);
+	assert_int_equal(state_allows(STATE_ACTIVE, ACT_MOVE, "a", NULL), 0);
+	assert_int_equal(state_allows(STATE_DEFINED, ACT_MOVE, "a", &err), -1);
+	assert_int_equal(err.id, ERR_WRONG_STATE);
+	assert_string_equal(err.message, "a does not run (Defined): it cannot be moved");
+	assert_int_equal(state_allows(STATE_MOVING, ACT_MOVE, "a", &err), -1);
+	assert_int_equal(err.id, ERR_MOVE_BUSY);
+	assert_int_equal(state_allows(STATE_IN_DOUBT, ACT_START, "a", &err), -1);
+	assert_int_equal(err.id, ERR_IN_DOUBT);
+	assert_int_equal(state_allows(STATE_ACTIVE, ACT_REMOVE, "a", &err), -1);
+	assert_int_equal(state_allows(STATE_DEPARTED, ACT_START, "a", &err), -1);
+	assert_int_equal(state_allows(STATE_DEPARTED, ACT_ARRIVE, "a", NULL), 0);
+	assert_int_equal(state_allows(STATE_ACTIVE, ACT_ARRIVE, "a", &err), -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(file_is_private, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(hosts, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(partitions, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(moves, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(tokens_are_used_once, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(migration_copies_aside, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(failed_migration_changes_nothing, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(damage_is_refused, set_up, tear_down),
+		cmocka_unit_test(states),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
