@@ -98,7 +98,7 @@ objects_of = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
 
 all: $(PROGRAMS) ## build everything
 
-$(RELOCD): $(call objects_of,relocd/daemon) $(ENGINE)
+$(RELOCD): $(call objects_of,relocd/daemon) $(call objects_of,relocd/move) $(ENGINE)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(PKG_LIBS)
 
@@ -134,6 +134,11 @@ TOOLS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tools/*.c))
 FUZZ     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(ENGINE)
+	$(LINK) -o $@ $^ $(PKG_LIBS) -lcmocka
+
+# Tests of relocd itself link all of it but its main().
+$(BUILD)/tests/unit/test_relocd_%: $(BUILD)/tests/unit/test_relocd_%.o \
+		$(filter-out %/main.o,$(call objects_of,relocd/daemon)) $(call objects_of,relocd/move) $(ENGINE)
 	$(LINK) -o $@ $^ $(PKG_LIBS) -lcmocka
 
 $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o $(ENGINE)
