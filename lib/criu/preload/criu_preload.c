@@ -77,7 +77,7 @@ static long kernel_call(long nr, const long a[6])
 			 : "memory");
 	return x0;
 #else
-#error "criu-preload: no system call sequence for this architecture"
+	_Static_assert(0, "no system call sequence for this architecture");
 #endif
 }
 
