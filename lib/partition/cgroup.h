@@ -44,6 +44,9 @@ int cgroup_thaw(struct cgroup *cg, struct error *err);
 // freeze counts as frozen.
 int cgroup_is_frozen(struct cgroup *cg, struct error *err);
 
+// The folder of wpar/NAME through which it is frozen: CRIU's freeze_cgroup. It belongs to cg.
+const char *cgroup_freezer_path(const struct cgroup *cg);
+
 // Host pids of all processes of the payload (and of groups below it). The array is the caller's to
 // free.
 int cgroup_pids(struct cgroup *cg, pid_t **pids, size_t *count, struct error *err);

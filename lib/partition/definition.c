@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// Life of a definition and what is generated for it; see definition_read.c, definition_write.c.
+#include "lib/partition/definition.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/partition/strv.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+static void free_process(struct partition_process *process)
+{
+	strv_free(process->args);
+	strv_free(process->env);
+	free(process->cwd);
+	free(process->groups);
+	free(process->rlimits);
+}
+
+static void free_network(struct partition_network *network)
+{
+	free(network->bridge);
+	strv_free(network->addresses);
+	free(network->gateway);
+}
+
+void definition_free(struct partition_def *def)
+{
+	if (!def)
+		return;
+	free_process(&def->process);
+	for (size_t i = 0; i < def->mount_count; i++) {
+		free(def->mounts[i].destination);
+		free(def->mounts[i].source);
+	}
+	for (size_t i = 0; i < def->network_count; i++)
+		free_network(&def->networks[i]);
+	free(def->mounts);
+	free(def->networks);
+	free(def->name);
+	free(def->rootfs);
+	free(def->storage);
+	free(def->hostname);
+	free(def->restart);
+	free(def->owner);
+	json_decref(def->seccomp);
+	strv_free(def->masked_paths);
+	strv_free(def->readonly_paths);
+	strv_free(def->dns);
+	strv_free(def->groups);
+	strv_free(def->cpu_features);
+	free(def);
+}
+
+struct partition_def *definition_copy(const struct partition_def *def, struct error *err)
+{
+	_cleanup_json_ json_t *json = definition_to_json(def);
+	if (!json) {
+		error_set(err, ERR_NOMEM, "no memory for a definition");
+		return NULL;
+	}
+	return definition_from_json(json, err);
+}
+
+struct partition_def *definition_from_text(const char *text, size_t length, struct error *err)
+{
+	json_error_t why;
+	_cleanup_json_ json_t *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
+	if (!json) {
+		error_set(err, ERR_DEFINITION, "line %d: %s", why.line, why.text);
+		return NULL;
+	}
+	return definition_from_json(json, err);
+}
+
+void definition_make_uuid(char uuid[DEFINITION_UUID_LENGTH + 1])
+{
+	uint8_t b[16];
+	// Never short at this size, see getrandom(2); it waits for a seeded generator.
+	while (getrandom(b, sizeof(b), 0) != sizeof(b))
+		;
+	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40); // version 4, RFC 9562
+	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+	snprintf(uuid, DEFINITION_UUID_LENGTH + 1,
+		 "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+		 b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
+		 b[15]);
+}
+
+void definition_make_mac(const char *uuid, unsigned index, char mac[DEFINITION_MAC_LENGTH + 1])
+{
+	uint64_t hash = 0xcbf29ce484222325; // FNV-1a
+	for (const char *c = uuid; *c; c++)
+		hash = (hash ^ (uint8_t)*c) * 0x100000001b3;
+	hash = (hash ^ index) * 0x100000001b3;
+	hash ^= hash >> 29; // fold the well-mixed upper bits into the 40 that are used
+	// 02: locally administered, unicast (IEEE 802)
+	snprintf(mac, DEFINITION_MAC_LENGTH + 1, "02:%02x:%02x:%02x:%02x:%02x",
+		 (unsigned)(hash >> 32) & 255, (unsigned)(hash >> 24) & 255,
+		 (unsigned)(hash >> 16) & 255, (unsigned)(hash >> 8) & 255, (unsigned)hash & 255);
+}
+
+const char *definition_type_name(enum partition_type type)
+{
+	return type == PARTITION_SYSTEM ? "system" : "application";
+}
