@@ -42,7 +42,7 @@ static void passes_system_calls_through(void **state)
 	assert_int_equal(errno, EBADF);
 	assert_int_equal(syscall(SYS_newfstatat, AT_FDCWD, "/", &st, 0), 0);
 	// six arguments, and a result that looks negative as an int
-	p = (void *)syscall(SYS_mmap, NULL, 4096L, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
+	p = (void *)syscall(SYS_mmap, 0L, 4096L, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
 	assert_ptr_not_equal(p, MAP_FAILED);
 	assert_int_equal(munmap(p, 4096), 0);
 }
@@ -58,7 +58,7 @@ static void answers_queries_that_the_kernel_refuses(void **state)
 		skip();
 	if (kernel_call(SYS_prlimit64, direct) != -EPERM)
 		skip(); // somebody else's process is ours to ask here
-	assert_int_equal(syscall(SYS_prlimit64, 1, RLIMIT_NOFILE, NULL, &r), 0);
+	assert_int_equal(syscall(SYS_prlimit64, 1, RLIMIT_NOFILE, 0L, &r), 0);
 	assert_true(r.rlim_cur > 0);
 	assert_true(r.rlim_max >= r.rlim_cur);
 	assert_int_equal(prlimit64(1, RLIMIT_NOFILE, NULL, &r), 0);
