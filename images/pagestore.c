@@ -76,15 +76,19 @@ struct pagestore *pagestore_open(int dirfd, const struct pagestore_limits *limit
 	return take_ptr(s);
 }
 
+static void release_destination(struct destination *d)
+{
+	close(d->fd);
+	free(d->run);
+	digest_free(d->digest);
+}
+
 void pagestore_free(struct pagestore *s)
 {
 	if (!s)
 		return;
-	for (size_t i = 0; i < s->count; i++) {
-		close(s->dst[i].fd);
-		free(s->dst[i].run);
-		digest_free(s->dst[i].digest);
-	}
+	for (size_t i = 0; i < s->count; i++)
+		release_destination(&s->dst[i]);
 	if (s->dirfd >= 0)
 		close(s->dirfd);
 	free(s->dst);
@@ -421,14 +425,30 @@ static int finish_destination(const struct pagestore *s, const struct destinatio
 	char name[32];
 
 	pages_name(d, name);
-	if (!d->begun) {
-		if (unlinkat(s->dirfd, name, 0) < 0)
-			return error_sys(err, ERR_STORAGE, errno, "cannot remove %s", name);
-		return 0;
-	}
 	if (d->written < d->expected && ftruncate(d->fd, (off_t)d->written) < 0)
 		return error_sys(err, ERR_STORAGE, errno, "cannot cut %s to length", name);
 	return write_pagemap(s, d, err);
+}
+
+// A task that was expected and has ended before the freeze is no destination.
+static int drop_unbegun(struct pagestore *s, struct error *err)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		char name[32];
+
+		if (s->dst[i].begun) {
+			s->dst[kept++] = s->dst[i];
+			continue;
+		}
+		pages_name(&s->dst[i], name);
+		if (unlinkat(s->dirfd, name, 0) < 0)
+			return error_sys(err, ERR_STORAGE, errno, "cannot remove %s", name);
+		release_destination(&s->dst[i]);
+	}
+	s->count = kept;
+	return 0;
 }
 
 int pagestore_finish(struct pagestore *s, struct error *err)
@@ -436,6 +456,9 @@ int pagestore_finish(struct pagestore *s, struct error *err)
 	if (check_idle(s, err) < 0)
 		return -1;
 	s->finished = true;
+	s->open = NULL;
+	if (drop_unbegun(s, err) < 0)
+		return -1;
 	for (size_t i = 0; i < s->count; i++)
 		if (finish_destination(s, &s->dst[i], err) < 0)
 			return -1;
@@ -447,11 +470,12 @@ size_t pagestore_count(const struct pagestore *s)
 	return s->count;
 }
 
-int pagestore_digest(const struct pagestore *s, size_t index, uint64_t *dst_id,
+int pagestore_digest(const struct pagestore *s, size_t index, uint64_t *dst_id, uint64_t *pages,
 		     struct digest *digest, struct error *err)
 {
 	if (index >= s->count)
 		return error_set(err, ERR_INTERNAL, "no destination %zu in the page store", index);
 	*dst_id = s->dst[index].dst_id;
+	*pages = s->dst[index].written / PAGESTORE_PAGE;
 	return digest_now(s->dst[index].digest, digest, err);
 }

@@ -59,7 +59,7 @@ uint64_t pagestore_bytes(const struct pagestore *s);
 // Destinations in the order of their first entry: their digest is over the entries as they were
 // added (digest_page_entry(), then the data). Index past the end: -1 without *err.
 size_t pagestore_count(const struct pagestore *s);
-int pagestore_digest(const struct pagestore *s, size_t index, uint64_t *dst_id,
+int pagestore_digest(const struct pagestore *s, size_t index, uint64_t *dst_id, uint64_t *pages,
 		     struct digest *digest, struct error *err);
 
 // Closes it; the files stay.

@@ -280,7 +280,7 @@ static void digests_what_the_sender_digests(void **state)
 	struct digest mine, stored;
 	struct digest_ctx *c = digest_begin(&f->err);
 	uint8_t page[PAGESTORE_PAGE];
-	uint64_t dst;
+	uint64_t dst, pages;
 
 	add(f, TASK(3), 0x1000, 1, 4);
 	add(f, TASK(3), 0x2000, 1, 4); // merged in the image, not in the digest
@@ -291,11 +291,12 @@ static void digests_what_the_sender_digests(void **state)
 	}
 	assert_int_equal(digest_end(c, &mine, &f->err), 0);
 	assert_int_equal(pagestore_count(f->s), 1);
-	assert_int_equal(pagestore_digest(f->s, 0, &dst, &stored, &f->err), 0);
+	assert_int_equal(pagestore_digest(f->s, 0, &dst, &pages, &stored, &f->err), 0);
 	assert_int_equal(dst, TASK(3));
+	assert_int_equal(pages, 2);
 	assert_true(digest_equal(&mine, &stored));
 	add(f, TASK(3), 0x3000, 1, 4);
-	assert_int_equal(pagestore_digest(f->s, 0, &dst, &stored, &f->err), 0);
+	assert_int_equal(pagestore_digest(f->s, 0, &dst, &pages, &stored, &f->err), 0);
 	assert_false(digest_equal(&mine, &stored));
 }
 

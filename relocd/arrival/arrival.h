@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// The destination's side of one connection of a peer: a move, a dry run, a question, or a join.
+#ifndef RELOCD_ARRIVAL_ARRIVAL_H
+#define RELOCD_ARRIVAL_ARRIVAL_H
+
+#include "images/manifest.h"
+#include "images/pagestore.h"
+#include "images/peer.pb-c.h"
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+#include "lib/criu/program.h"
+#include "lib/criu/rpc.h"
+#include "lib/net/hold.h"
+#include "lib/net/port.h"
+#include "lib/partition/cgroup.h"
+#include "lib/partition/definition.h"
+#include "lib/partition/keeper_client.h"
+#include "lib/registry/decision.h"
+#include "lib/transport/link.h"
+#include "relocd/move/report.h"
+
+#include <stdbool.h>
+
+#define ARRIVAL_NETWORKS_MAX 8
+#define ARRIVAL_TREES_MAX    KEEPER_TREES_MAX
+
+// The object that is arriving: into a file of the image folder, or into memory.
+struct arriving_object {
+	char name[MANIFEST_NAME_MAX];
+	uint64_t length, received;
+	int fd; // -1: into memory
+	struct buf *memory;
+	struct digest_ctx *digest;
+};
+
+struct arrived_tree {
+	char name[MANIFEST_NAME_MAX];
+	struct buf bytes;
+};
+
+struct arrival {
+	// what relocd said
+	json_t *start;
+	const char *host;
+	struct link_tls tls;
+	struct report report;
+
+	// what the peer said
+	struct link *link;
+	char *peer_address; // where it listens; NULL if it did not say
+	Wpar__Offer *offer;
+	struct partition_def *def;
+
+	// what was made for it, in this order
+	bool reserved;
+	struct decision *decision;
+	struct criu_program criu;
+	int keeper;
+	struct cgroup *cgroup;
+	struct port *ports[ARRIVAL_NETWORKS_MAX];
+	struct hold *holds[ARRIVAL_NETWORKS_MAX];
+	size_t network_count;
+	bool holding;
+	int images;
+	struct pagestore *store;
+	struct criu_rpc *rpc;
+	pid_t criu_pid;
+
+	// what has arrived
+	struct arriving_object object;
+	struct arrived_tree trees[ARRIVAL_TREES_MAX];
+	size_t tree_count;
+	struct buf manifest_bytes;
+	struct manifest received;
+	uint64_t received_bytes;
+	uint8_t *copy; // of one slot: what is checked is what is stored
+
+	// the restore
+	pid_t root;
+	bool held;    // CRIU waits at post-restore
+	bool resumed; // the tasks run
+	double restore_ms;
+	int64_t commit_ns;
+	bool over;
+};
+
+// checks.c: VALIDATE on this side; reserves name and addresses unless it is a dry run. The answer
+// is the list.
+json_t *arrival_checks(struct arrival *a);
+
+// prepare.c
+int arrival_prepare(struct arrival *a, struct error *err);
+// After an abort: nothing of it is left on this host. Logs what fails and goes on.
+void arrival_clear(struct arrival *a);
+// After a success: what only the move needed.
+void arrival_finish(struct arrival *a);
+
+// receive.c: handlers of the messages that bring the images.
+int arrival_on_frozen(struct arrival *a, const struct link_message *message, struct error *err);
+int arrival_on_object(struct arrival *a, const struct link_message *message, struct error *err);
+int arrival_on_chunk(struct arrival *a, const struct link_message *message, struct error *err);
+int arrival_on_object_end(struct arrival *a, const struct link_message *message, struct error *err);
+int arrival_on_pages(struct arrival *a, const struct link_message *message, struct error *err);
+int arrival_on_held(struct arrival *a, const struct link_message *message, struct error *err);
+int arrival_collect(struct arrival *a, struct error *err);
+
+// restore.c: MANIFEST: verify, unpack, restore up to the gate, vote. COMMIT: let it run.
+int arrival_on_manifest(struct arrival *a, const struct link_message *message, struct error *err);
+int arrival_on_commit(struct arrival *a, const struct link_message *message, struct error *err);
+int arrival_resume(struct arrival *a, struct error *err);
+
+// join.c: a join link; 0 or -1.
+int arrival_join(struct arrival *a, struct error *err);
+
+// doubt.c: the vote is cast and the peer is gone. Asks it until it answers; returns whether it
+// committed.
+bool arrival_ask_peer(struct arrival *a);
+
+#endif

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// VALIDATE on the destination: answers each check with a code and a sentence.
+#include "relocd/move/checks.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/paths.h"
+#include "lib/criu/selftest.h"
+#include "lib/net/probe.h"
+#include "relocd/arrival/arrival.h"
+#include "relocd/move/facts.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#define SELFTEST_MS   30000
+#define PROBE_MS      200
+#define HEADROOM      (64u << 20)
+#define ADDRESSES_MAX 16
+
+static int check_reservation(struct arrival *a, struct error *err)
+{
+	json_t *request =
+		json_pack("{s:s, s:s, s:I, s:b, s:s, s:o}", "op", "reserve", "move", a->offer->move,
+			  "epoch", (json_int_t)a->offer->epoch, "dry_run", (int)a->offer->dry_run,
+			  "from", link_peer(a->link), "definition", definition_to_json(a->def));
+	if (report_call(&a->report, request, NULL, err) < 0)
+		return -1;
+	a->reserved = !a->offer->dry_run;
+	return 0;
+}
+
+static int compare_criu(const struct criu_version *mine, const char *theirs, struct error *err)
+{
+	int major = 0, minor = 0;
+	sscanf(theirs, "%d.%d", &major, &minor);
+	if (mine->major > major || (mine->major == major && mine->minor >= minor))
+		return 0;
+	return error_set(err, ERR_VERSION, "CRIU here is %d.%d, older than %s at the source",
+			 mine->major, mine->minor, theirs);
+}
+
+static int check_criu(struct arrival *a, struct error *err)
+{
+	struct criu_version v;
+	if (criu_program_find(json_string_value(json_object_get(a->start, "criu")), NULL, &a->criu,
+			      err) < 0 ||
+	    criu_selftest_cached(&a->criu, paths_state(), deadline_in_ms(SELFTEST_MS), &v, err) < 0)
+		return -1;
+	return compare_criu(&v, a->offer->criu, err);
+}
+
+static int check_cpu(struct arrival *a, struct error *err)
+{
+	_cleanup_json_ json_t *wanted = json_array(), *have = facts_cpu_features(err);
+	if (!have)
+		return -1;
+	for (size_t i = 0; i < a->offer->n_cpu_features; i++)
+		json_array_append_new(wanted, json_string(a->offer->cpu_features[i]));
+	return facts_cpu_compare(wanted, have, err);
+}
+
+// While it arrives its pages are here twice: in the page store and restored.
+static int check_memory(struct arrival *a, struct error *err)
+{
+	uint64_t available, total;
+	json_int_t percent =
+		json_integer_value(json_object_get(a->start, "memory_for_arrivals_percent"));
+	if (facts_memory(&available, &total, err) < 0)
+		return -1;
+	uint64_t part = percent > 0 && percent <= 100 ? (uint64_t)percent : 80;
+	uint64_t needed = a->offer->memory_bytes * 2 + HEADROOM;
+	if (a->offer->memory_bytes > UINT64_MAX / 4 || needed > available / 100 * part)
+		return error_set(
+			err, ERR_MEMORY,
+			"it needs %llu MiB while it arrives; %llu%% of %llu MiB are free for that",
+			(unsigned long long)(needed >> 20), (unsigned long long)part,
+			(unsigned long long)(available >> 20));
+	if (a->def->memory_bytes > total / 100 * part)
+		return error_set(
+			err, ERR_MEMORY,
+			"its memory limit of %llu MiB is more than %llu%% of this host's %llu MiB",
+			(unsigned long long)(a->def->memory_bytes >> 20), (unsigned long long)part,
+			(unsigned long long)(total >> 20));
+	return 0;
+}
+
+static int check_rootfs(struct arrival *a, struct error *err)
+{
+	struct facts_folder folder;
+	if (facts_folder(a->def->rootfs, &folder, err) < 0)
+		return -1;
+	if (folder.inode != a->offer->rootfs_ino || folder.ctime_ns != a->offer->rootfs_ctime_ns)
+		return error_set(err, ERR_NOT_SHARED,
+				 "%s is another folder here than at the source", a->def->rootfs);
+	for (size_t i = 0; i < a->def->mount_count; i++) {
+		const struct partition_mount *m = &a->def->mounts[i];
+		struct stat st;
+		if (m->type == MOUNT_BIND && stat(m->source, &st) < 0)
+			return error_set(err, ERR_ROOTFS_MISSING, "volume %s is not there",
+					 m->source);
+	}
+	return 0;
+}
+
+static int check_network(const struct partition_network *net, struct error *err)
+{
+	struct address addresses[ADDRESSES_MAX];
+	struct mac mac;
+	size_t count = 0;
+	if (port_check_bridge(net->bridge, NETNS_CURRENT, err) < 0 ||
+	    mac_parse(net->mac, &mac, err) < 0)
+		return -1;
+	for (char **text = net->addresses; *text; text++) {
+		if (count == ADDRESSES_MAX)
+			return error_set(err, ERR_DEFINITION,
+					 "more than %d addresses on one network", ADDRESSES_MAX);
+		if (address_parse_cidr(*text, &addresses[count++], err) < 0)
+			return -1;
+	}
+	return probe_addresses(net->bridge, addresses, count, &mac, deadline_in_ms(PROBE_MS), err);
+}
+
+static int check_networks(struct arrival *a, struct error *err)
+{
+	if (a->def->network_count > ARRIVAL_NETWORKS_MAX)
+		return error_set(err, ERR_DEFINITION, "more than %d networks",
+				 ARRIVAL_NETWORKS_MAX);
+	for (size_t i = 0; i < a->def->network_count; i++)
+		if (check_network(&a->def->networks[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+static void check_kernel(struct arrival *a, json_t *checks)
+{
+	char kernel[FACTS_KERNEL_MAX];
+	facts_kernel(kernel);
+	if (!strcmp(kernel, a->offer->kernel))
+		checks_pass(checks, a->host, "kernel", "both hosts run Linux %s", kernel);
+	else
+		checks_warn(checks, a->host, "kernel", "the hosts run different kernels",
+			    "moves between kernel versions work as far as CRIU supports both");
+}
+
+json_t *arrival_checks(struct arrival *a)
+{
+	static const struct {
+		const char *check, *passed;
+		int (*run)(struct arrival *a, struct error *err);
+	} list[] = {
+		{"criu", "CRIU has passed its self-test", check_criu},
+		{"cpu", "the processor has all features", check_cpu},
+		{"memory", "there is enough memory", check_memory},
+		{"storage", "the root filesystem is the same folder", check_rootfs},
+		{"network", "the bridge is there and the addresses are free", check_networks},
+	};
+	json_t *checks = json_array();
+	struct error why;
+	check_kernel(a, checks);
+	for (size_t i = 0; i < ARRAY_SIZE(list); i++)
+		checks_add(checks, a->host, list[i].check, list[i].run(a, &why), &why,
+			   list[i].passed);
+	// Last, so that nothing is reserved for a move that is refused anyway.
+	if (checks_ok(checks))
+		checks_add(checks, a->host, "name", check_reservation(a, &why), &why,
+			   "name and addresses are free");
+	return checks;
+}

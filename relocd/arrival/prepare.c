@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// PREPARE on the destination: decision file, keeper (network, mounts, groups), holds, page store,
+// CRIU. And how all of it goes away again.
+#include "relocd/arrival/arrival.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/log.h"
+#include "lib/base/paths.h"
+#include "relocd/move/scratch.h"
+
+#include <unistd.h>
+
+#define RPC_IN_CRIU 80
+#define KILL_MS     20000
+
+static int open_network(struct arrival *a, size_t i, const char *port, struct error *err)
+{
+	const struct partition_network *net = &a->def->networks[i];
+	struct address addresses[16];
+	struct mac mac;
+	size_t count = 0;
+	char ifname[IFNAMSIZ];
+	for (char **text = net->addresses; *text && count < ARRAY_SIZE(addresses); text++)
+		if (address_parse_cidr(*text, &addresses[count++], err) < 0)
+			return -1;
+	if (mac_parse(net->mac, &mac, err) < 0)
+		return -1;
+	a->ports[i] = port_open(port, err);
+	hold_name(a->def->name, (unsigned)i, ifname);
+	a->holds[i] =
+		a->ports[i] ? hold_open(ifname, net->bridge, &mac, addresses, count, err) : NULL;
+	if (!a->holds[i])
+		return -1;
+	a->network_count = i + 1;
+	return 0;
+}
+
+static int start_keeper(struct arrival *a, struct error *err)
+{
+	struct keeper_status status;
+	if (keeper_start(a->def, true, NULL, err) < 0)
+		return -1;
+	a->keeper = keeper_connect(a->def->name, err);
+	if (a->keeper < 0 || keeper_status(a->keeper, &status, err) < 0)
+		return -1;
+	if (status.port_count != a->def->network_count)
+		return error_set(err, ERR_KEEPER, "the keeper made %zu ports for %zu networks",
+				 status.port_count, a->def->network_count);
+	for (size_t i = 0; i < status.port_count; i++)
+		if (open_network(a, i, status.ports[i], err) < 0)
+			return -1;
+	a->cgroup = cgroup_open(a->def->name, err);
+	return a->cgroup ? 0 : -1;
+}
+
+// Fresh memory is the slowest part of receiving, so it is touched now.
+static int open_store(struct arrival *a, struct error *err)
+{
+	struct pagestore_limits limits = {.bytes = a->offer->memory_bytes * 2 + (1u << 30),
+					  .entries = 1u << 24,
+					  .destinations = MANIFEST_PAGES_MAX};
+	a->images = scratch_open(err);
+	a->copy = a->images < 0 ? NULL : malloc(WIRE_DATA_MAX);
+	a->store = a->copy ? pagestore_open(a->images, &limits, err) : NULL;
+	if (!a->store)
+		return a->copy ? -1 : error_set(err, ERR_NOMEM, "no memory for the page store");
+	uint64_t left = a->offer->memory_bytes;
+	for (size_t i = 0; i < a->offer->n_expect; i++) {
+		uint64_t bytes = a->offer->expect[i]->bytes;
+		if (bytes > left)
+			bytes = left;
+		left -= bytes;
+		if (bytes &&
+		    pagestore_expect(a->store, a->offer->expect[i]->destination, bytes, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int start_criu(struct arrival *a, struct error *err)
+{
+	int ours, theirs;
+	struct criu_argv argv;
+	if (criu_rpc_socketpair(&ours, &theirs, err) < 0)
+		return -1;
+	_cleanup_close_ int end = theirs;
+	a->rpc = criu_rpc_new(ours, err);
+	if (!a->rpc)
+		return -1;
+	criu_program_argv(&a->criu, RPC_IN_CRIU, &argv);
+	int number = RPC_IN_CRIU;
+	return keeper_spawn_criu(a->keeper, argv.argv, NULL, &end, &number, 1, &a->criu_pid, err);
+}
+
+int arrival_prepare(struct arrival *a, struct error *err)
+{
+	char folder[512];
+	snprintf(folder, sizeof(folder), "%s/moves", paths_state());
+	a->decision =
+		decision_create(folder, a->offer->move, DECISION_ARRIVAL, a->offer->epoch, err);
+	a->manifest_bytes = BUF_INIT(16u << 20);
+	if (!a->decision || start_keeper(a, err) < 0 || open_store(a, err) < 0)
+		return -1;
+	return start_criu(a, err);
+}
+
+static void drop_images(struct arrival *a)
+{
+	pagestore_free(a->store);
+	a->store = NULL;
+	for (size_t i = 0; i < a->tree_count; i++)
+		buf_free(&a->trees[i].bytes);
+	a->tree_count = 0;
+	buf_free(&a->manifest_bytes);
+	manifest_free(&a->received);
+	digest_free(a->object.digest);
+	a->object.digest = NULL;
+	if (a->object.fd >= 0)
+		close(take_fd(&a->object.fd));
+	if (a->images >= 0)
+		close(take_fd(&a->images));
+	free(a->copy);
+	a->copy = NULL;
+}
+
+static void close_networks(struct arrival *a)
+{
+	for (size_t i = 0; i < ARRIVAL_NETWORKS_MAX; i++) {
+		hold_close(a->holds[i]);
+		port_close(a->ports[i]);
+		a->holds[i] = NULL;
+		a->ports[i] = NULL;
+	}
+	a->network_count = 0;
+	a->holding = false;
+}
+
+// Its client's end makes CRIU kill what it restored; the cgroup makes sure.
+static void kill_restored(struct arrival *a)
+{
+	struct error err;
+	if (a->held && criu_rpc_answer(a->rpc, false, &err) < 0)
+		log_error_of(&err, "refusing the restore");
+	a->held = false;
+	criu_rpc_free(a->rpc);
+	a->rpc = NULL;
+	if (a->cgroup && cgroup_kill(a->cgroup, deadline_in_ms(KILL_MS), &err) < 0)
+		log_error_of(&err, "killing what was restored");
+}
+
+static void stop_keeper(struct arrival *a)
+{
+	struct error err;
+	if (a->keeper < 0)
+		return;
+	if (keeper_quit(a->keeper, &err) < 0 ||
+	    keeper_wait_gone(a->keeper, deadline_in_ms(KILL_MS), &err) < 0)
+		log_error_of(&err, "end of the keeper");
+	close(take_fd(&a->keeper));
+	cgroup_close(a->cgroup);
+	a->cgroup = NULL;
+	if (cgroup_remove(a->def->name, deadline_in_ms(KILL_MS), &err) < 0)
+		log_error_of(&err, "removing the control groups");
+}
+
+static void close_decision(struct arrival *a, bool remove)
+{
+	decision_close(a->decision, remove);
+	a->decision = NULL;
+}
+
+void arrival_clear(struct arrival *a)
+{
+	struct error err;
+	kill_restored(a);
+	close_networks(a);
+	stop_keeper(a);
+	drop_images(a);
+	// A voted arrival is only cleared on the peer's abort of this epoch: both sides know the
+	// end.
+	close_decision(a, true);
+	if (a->reserved &&
+	    report_call(&a->report,
+			json_pack("{s:s, s:s}", "op", "unreserve", "move", a->offer->move), NULL,
+			&err) < 0)
+		log_error_of(&err, "reservation");
+	a->reserved = false;
+}
+
+void arrival_finish(struct arrival *a)
+{
+	criu_rpc_free(a->rpc);
+	a->rpc = NULL;
+	close_networks(a);
+	drop_images(a);
+	close_decision(a, a->over); // RELEASED has come: nobody will ask
+	if (a->keeper >= 0)
+		close(take_fd(&a->keeper));
+	cgroup_close(a->cgroup);
+	a->cgroup = NULL;
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// What arrives: image files, packed folders, pages, held frames. Everything is copied out of the
+// shared ring first: the mover that writes to it is not trusted, and what was checked must be what
+// is stored.
+#include "relocd/arrival/arrival.h"
+
+#include "images/pageframe.h"
+#include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
+#include "relocd/move/talk.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#define OBJECT_MAX (1ull << 30)
+#define TREE_NAME  "tree:"
+
+int arrival_on_frozen(struct arrival *a, const struct link_message *message, struct error *err)
+{
+	Wpar__Decision *frozen = talk_read_decision(message, a->offer->move, a->offer->epoch, err);
+	if (!frozen)
+		return -1;
+	wpar__decision__free_unpacked(frozen, NULL);
+	report_phase(&a->report, PHASE_FINAL);
+	a->holding = true;
+	for (size_t i = 0; i < a->network_count; i++)
+		if (hold_begin(a->holds[i], NULL, err) < 0 || hold_announce(a->holds[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+int arrival_collect(struct arrival *a, struct error *err)
+{
+	for (size_t i = 0; a->holding && i < a->network_count; i++)
+		if (hold_collect(a->holds[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+static bool starts_with(const char *text, const char *start)
+{
+	return !strncmp(text, start, strlen(start));
+}
+
+// Images that CRIU reads are files; what is for us is kept in memory.
+static int open_target(struct arrival *a, struct error *err)
+{
+	struct arriving_object *o = &a->object;
+	if (!strcmp(o->name, "manifest")) {
+		if (a->manifest_bytes.length)
+			return error_set(err, ERR_PROTOCOL, "the manifest comes twice");
+		o->memory = &a->manifest_bytes;
+		return 0;
+	}
+	if (starts_with(o->name, TREE_NAME)) {
+		if (a->tree_count == ARRIVAL_TREES_MAX)
+			return error_set(err, ERR_PROTOCOL, "too many packed folders");
+		struct arrived_tree *tree = &a->trees[a->tree_count++];
+		snprintf(tree->name, sizeof(tree->name), "%s", o->name + strlen(TREE_NAME));
+		tree->bytes = BUF_INIT(OBJECT_MAX);
+		o->memory = &tree->bytes;
+		return 0;
+	}
+	// Pages have frames of their own and are written by the page store.
+	if (starts_with(o->name, "pages") || strchr(o->name, ':'))
+		return error_set(err, ERR_PROTOCOL, "object %s may not be sent", o->name);
+	o->fd = openat(a->images, o->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		       0600);
+	return o->fd < 0 ? error_sys(err, ERR_SYSTEM, errno, "cannot create image %s", o->name) : 0;
+}
+
+int arrival_on_object(struct arrival *a, const struct link_message *message, struct error *err)
+{
+	struct arriving_object *o = &a->object;
+	Wpar__Object *begin = wpar__object__unpack(NULL, message->length, message->payload);
+	int done = 0;
+	if (!begin || !manifest_name_ok(begin->name) || begin->length > OBJECT_MAX)
+		done = error_set(err, ERR_PROTOCOL, "OBJECT is malformed");
+	else if (o->digest)
+		done = error_set(err, ERR_PROTOCOL, "object %s begins inside %s", begin->name,
+				 o->name);
+	if (done == 0) {
+		*o = (struct arriving_object){
+			.fd = -1, .length = begin->length, .digest = digest_begin(err)};
+		snprintf(o->name, sizeof(o->name), "%s", begin->name);
+		done = o->digest ? open_target(a, err) : -1;
+	}
+	if (begin)
+		wpar__object__free_unpacked(begin, NULL);
+	return done;
+}
+
+int arrival_on_chunk(struct arrival *a, const struct link_message *message, struct error *err)
+{
+	struct arriving_object *o = &a->object;
+	if (!o->digest || message->length > o->length - o->received)
+		return error_set(err, ERR_PROTOCOL, "CHUNK has no place");
+	memcpy(a->copy, message->payload, message->length);
+	o->received += message->length;
+	a->received_bytes += message->length;
+	if (digest_update(o->digest, a->copy, message->length, err) < 0)
+		return -1;
+	if (o->memory)
+		return buf_append(o->memory, a->copy, message->length, err);
+	return fdio_write_all(o->fd, a->copy, message->length, err);
+}
+
+static int compare_end(const struct arriving_object *o, const struct digest *mine,
+		       const Wpar__ObjectEnd *end, struct error *err)
+{
+	if (!end || end->sha256.len != sizeof(mine->b))
+		return error_set(err, ERR_PROTOCOL, "OBJECT_END is malformed");
+	if (o->received != o->length || memcmp(mine->b, end->sha256.data, sizeof(mine->b)))
+		return error_set(err, ERR_DIGEST, "object %s did not arrive as it was sent",
+				 o->name);
+	return 0;
+}
+
+int arrival_on_object_end(struct arrival *a, const struct link_message *message, struct error *err)
+{
+	struct arriving_object *o = &a->object;
+	struct digest mine;
+	if (!o->digest)
+		return error_set(err, ERR_PROTOCOL, "OBJECT_END without an object");
+	Wpar__ObjectEnd *end = wpar__object_end__unpack(NULL, message->length, message->payload);
+	struct digest_ctx *digest = take_ptr(o->digest);
+	int done = digest_end(digest, &mine, err);
+	if (done == 0)
+		done = compare_end(o, &mine, end, err);
+	if (end)
+		wpar__object_end__free_unpacked(end, NULL);
+	if (o->fd >= 0)
+		close(take_fd(&o->fd));
+	if (done < 0 || o->memory == &a->manifest_bytes)
+		return done;
+	return manifest_add_object(&a->received, o->name, o->length, &mine, err);
+}
+
+int arrival_on_pages(struct arrival *a, const struct link_message *message, struct error *err)
+{
+	struct pageframe head;
+	if (message->length < PAGEFRAME_HEADER)
+		return error_set(err, ERR_PROTOCOL, "PAGES is too short");
+	memcpy(a->copy, message->payload, message->length);
+	pageframe_get(a->copy, &head);
+	size_t bytes = message->length - PAGEFRAME_HEADER;
+	if (head.pages == 0 && bytes == 0)
+		return pagestore_begin(a->store, head.destination, err);
+	if (head.pages == 0 || head.pages > bytes / PAGESTORE_PAGE ||
+	    head.pages * PAGESTORE_PAGE != bytes)
+		return error_set(err, ERR_PROTOCOL, "PAGES has %zu bytes for %llu pages", bytes,
+				 (unsigned long long)head.pages);
+	a->received_bytes += bytes;
+	report_progress(&a->report, a->received_bytes, a->offer->memory_bytes);
+	if (pagestore_add(a->store, head.destination, head.vaddr, head.pages, (uint32_t)head.flags,
+			  err) < 0)
+		return -1;
+	return pagestore_write(a->store, a->copy + PAGEFRAME_HEADER, bytes, err);
+}
+
+int arrival_on_held(struct arrival *a, const struct link_message *message, struct error *err)
+{
+	if (message->length < 1)
+		return error_set(err, ERR_PROTOCOL, "HELD is too short");
+	memcpy(a->copy, message->payload, message->length);
+	if (a->copy[0] >= a->network_count)
+		return error_set(err, ERR_PROTOCOL, "HELD is for network %u of %zu", a->copy[0],
+				 a->network_count);
+	return hold_add_frames(a->holds[a->copy[0]], a->copy + 1, message->length - 1, err);
+}

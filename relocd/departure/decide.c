@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the vote to the end: READY, commit record, COMMIT, RUNNING, release.
+#include "relocd/departure/departure.h"
+
+#include "lib/base/log.h"
+#include "relocd/move/query.h"
+#include "relocd/move/talk.h"
+
+#include <string.h>
+
+#define READY_MS   180000
+#define RUNNING_MS 30000
+#define ASK_MS     120000 // how long the peer is asked what became of the move
+#define KILL_MS    20000
+
+static int wait_ready(struct departure *d, struct error *err)
+{
+	struct link_message message;
+	report_phase(&d->report, PHASE_RESTORE);
+	if (departure_wait(d, WIRE_READY, deadline_in_ms(READY_MS), &message, err) < 0)
+		return -1;
+	Wpar__Decision *ready = talk_read_decision(&message, d->move, d->epoch, err);
+	link_done(d->link, &message);
+	if (!ready)
+		return -1;
+	wpar__decision__free_unpacked(ready, NULL);
+	// The vote counts only while the original is certainly frozen.
+	if (cgroup_is_frozen(d->cgroup, err) != 1)
+		return error_set(err, ERR_INTERNAL, "the original is not frozen at the commit");
+	return 0;
+}
+
+// After the commit record the truth is on the other side: its decision file says whether it runs.
+static int ask_until_known(struct departure *d, struct error *err)
+{
+	deadline_t deadline = deadline_in_ms(ASK_MS);
+	while (!deadline_passed(deadline)) {
+		enum decision_type last = query_peer(d->peer_address, d->peer, d->host, &d->tls,
+						     d->move, d->epoch, err);
+		log_info("%s says of %s: %s", d->peer, d->move, decision_name(last));
+		if (last == DECISION_RESUMING)
+			return 0;
+		clock_sleep_ms(1000);
+	}
+	return error_set(err, ERR_IN_DOUBT,
+			 "%s was given the partition and does not say whether it runs", d->peer);
+}
+
+static int commit_and_wait(struct departure *d, struct error *err)
+{
+	struct talk_decision commit = {.move = d->move, .epoch = d->epoch};
+	struct link_message message;
+	report_phase(&d->report, PHASE_SWITCH);
+	if (talk_decision(d->link, WIRE_COMMIT, &commit, err) < 0 ||
+	    departure_wait(d, WIRE_RUNNING, deadline_in_ms(RUNNING_MS), &message, err) < 0) {
+		log_error_of(err, "waiting for the peer to run the partition");
+		return ask_until_known(d, err);
+	}
+	link_done(d->link, &message);
+	return 0;
+}
+
+// Only now may the original be killed: by CRIU's own answer to post-dump, or by its cgroup.
+static void kill_original(struct departure *d)
+{
+	struct criu_event event = {0};
+	struct error err;
+	if (keeper_release(d->keeper, &err) < 0)
+		log_error_of(&err, "keeper");
+	if (criu_rpc_answer(d->rpc, true, &err) < 0)
+		log_error_of(&err, "end of the dump");
+	d->dumped = false;
+	while (criu_rpc_next(d->rpc, deadline_in_ms(KILL_MS), &event, &err) == 0 &&
+	       event.type == CRIU_EVENT_NOTIFY)
+		if (criu_rpc_answer(d->rpc, true, &err) < 0)
+			break;
+	if (cgroup_kill(d->cgroup, deadline_in_ms(KILL_MS), &err) < 0)
+		log_error_of(&err, "killing the original");
+	d->frozen = false;
+}
+
+static void release(struct departure *d)
+{
+	struct talk_decision released = {.move = d->move, .epoch = d->epoch};
+	struct error err;
+	report_phase(&d->report, PHASE_RELEASE);
+	kill_original(d);
+	d->unplugged = false; // what the holds still have is the other host's business now
+	if (decision_append(d->decision, DECISION_RELEASED, &err) < 0)
+		log_error_of(&err, "release record");
+	if (talk_decision(d->link, WIRE_RELEASED, &released, &err) < 0)
+		log_warn("%s was not told of the release: %s", d->peer, err.message);
+	if (keeper_wait_gone(d->keeper, deadline_in_ms(KILL_MS), &err) < 0)
+		log_error_of(&err, "end of the keeper");
+	cgroup_close(d->cgroup);
+	d->cgroup = NULL;
+	if (cgroup_remove(d->def->name, deadline_in_ms(KILL_MS), &err) < 0)
+		log_error_of(&err, "removing the control groups");
+}
+
+enum departure_end departure_decide(struct departure *d, struct error *err)
+{
+	if (wait_ready(d, err) < 0)
+		return DEPARTURE_STAYS;
+	report_phase(&d->report, PHASE_COMMIT);
+	if (decision_append(d->decision, DECISION_COMMIT, err) < 0)
+		return DEPARTURE_STAYS;
+	if (commit_and_wait(d, err) < 0)
+		return DEPARTURE_IN_DOUBT;
+	d->downtime_ms = clock_ms_since(d->frozen_ns);
+	release(d);
+	return DEPARTURE_LEFT;
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// departure: one process per outgoing move. Reads what to do from relocd, moves the partition,
+// reports.
+#include "relocd/departure/departure.h"
+
+#include "lib/base/chan.h"
+#include "lib/base/cleanup.h"
+#include "lib/base/log.h"
+#include "relocd/move/talk.h"
+
+#include <signal.h>
+#include <string.h>
+
+static const char *text_at(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}
+
+static int read_start(struct departure *d, struct error *err)
+{
+	json_error_t why;
+	const char *ca, *cert, *key;
+	json_t *definition;
+	json_int_t epoch;
+	if (json_unpack_ex(d->start, &why, 0,
+			   "{s:s, s:I, s:s, s:o, s:{s:s, s:s}, s:{s:s, s:s, s:s}}", "move",
+			   &d->move, "epoch", &epoch, "host", &d->host, "definition", &definition,
+			   "peer", "name", &d->peer, "address", &d->peer_address, "tls", "ca", &ca,
+			   "cert", &cert, "key", &key) < 0)
+		return error_set(err, ERR_INTERNAL, "relocd's start message is malformed: %s",
+				 why.text);
+	const json_t *options = json_object_get(d->start, "options");
+	d->epoch = (uint64_t)epoch;
+	d->tls = (struct link_tls){.ca = ca, .cert = cert, .key = key};
+	d->dry_run = json_is_true(json_object_get(options, "dry_run"));
+	d->engine = memory_engine_find(text_at(options, "engine"), err);
+	d->def = definition_from_json(definition, err);
+	return d->def && d->engine ? 0 : -1;
+}
+
+static json_t *result_of(struct departure *d)
+{
+	return json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:I, s:o}", "move", d->move, "partition",
+			 d->def->name, "from", d->host, "to", d->peer, "downtime_ms",
+			 d->downtime_ms, "total_ms", clock_ms_since(d->began_ns),
+			 "transferred_bytes", (json_int_t)d->sent_bytes, "phases",
+			 report_phases(&d->report));
+}
+
+static void tell_failure(struct departure *d, const char *outcome, struct error *why)
+{
+	error_at(why, d->host, d->def ? d->def->name : NULL, phase_name(d->report.phase));
+	log_error_of(why, outcome);
+	report_event(&d->report, json_pack("{s:s, s:s, s:o, s:o?}", "event", "failed", "outcome",
+					   outcome, "error", error_to_json(why), "result",
+					   d->def ? result_of(d) : NULL));
+}
+
+static void tell_done(struct departure *d)
+{
+	report_event(&d->report, json_pack("{s:s, s:o}", "event", "done", "result", result_of(d)));
+}
+
+// The peer clears what it has made. Before the last object nothing needs to be recorded for that.
+static void abort_move(struct departure *d, const struct error *why)
+{
+	struct error err;
+	if (d->decision && decision_last(d->decision) == DECISION_FINAL &&
+	    decision_append(d->decision, DECISION_ABORT, &err) < 0)
+		log_error_of(&err, "abort record");
+	if (d->link &&
+	    talk_decision(d->link, WIRE_ABORT,
+			  &(struct talk_decision){.move = d->move, .epoch = d->epoch, .why = why},
+			  &err) < 0)
+		log_warn("could not tell %s of the abort: %s", d->peer, err.message);
+	departure_undump(d);
+	departure_thaw(d);
+	departure_unprepare(d);
+}
+
+static enum departure_end move(struct departure *d, struct error *err)
+{
+	if (departure_prepare(d, err) < 0 || departure_freeze(d, err) < 0 ||
+	    departure_final(d, err) < 0)
+		return DEPARTURE_STAYS;
+	return departure_decide(d, err);
+}
+
+static int run(struct departure *d)
+{
+	struct error err = {0};
+	if (report_open(&d->report, &d->start, &err) < 0 || read_start(d, &err) < 0) {
+		tell_failure(d, "refused", &err);
+		return 1;
+	}
+	char who[64];
+	snprintf(who, sizeof(who), "departure %s", d->move);
+	log_open(who);
+	d->began_ns = clock_now_ns();
+	report_phase(&d->report, PHASE_VALIDATE);
+	if (departure_validate(d, &err) < 0) {
+		tell_failure(d, "refused", &err);
+		return 1;
+	}
+	if (d->dry_run) {
+		tell_done(d);
+		return 0;
+	}
+	switch (move(d, &err)) {
+	case DEPARTURE_LEFT:
+		departure_unprepare(d);
+		tell_done(d);
+		return 0;
+	case DEPARTURE_IN_DOUBT:
+		tell_failure(d, "in-doubt", &err);
+		return 1;
+	case DEPARTURE_STAYS:
+		break;
+	}
+	abort_move(d, &err);
+	tell_failure(d, "aborted", &err);
+	return 1;
+}
+
+static void release(struct departure *d)
+{
+	link_close(d->link);
+	manifest_free(&d->manifest);
+	cgroup_close(d->cgroup);
+	definition_free(d->def);
+	json_decref(d->start);
+	if (d->keeper >= 0)
+		close(d->keeper);
+}
+
+int main(void)
+{
+	struct departure d = {.keeper = -1,
+			      .images = -1,
+			      .criu_fds = {-1, -1},
+			      .status.pidfd = -1,
+			      .report.fd = -1};
+	log_open("departure");
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGTERM, SIG_IGN); // relocd's end is not ours; `cancel` ends a move
+	int status = run(&d);
+	release(&d);
+	return status;
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// The source's side of one move: the state that its phases share. The order is commit.md section 1.
+#ifndef RELOCD_DEPARTURE_DEPARTURE_H
+#define RELOCD_DEPARTURE_DEPARTURE_H
+
+#include "lib/base/error.h"
+#include "lib/criu/program.h"
+#include "lib/criu/rpc.h"
+#include "lib/memory/engine.h"
+#include "lib/net/hold.h"
+#include "lib/net/port.h"
+#include "lib/partition/cgroup.h"
+#include "lib/partition/definition.h"
+#include "lib/partition/keeper_client.h"
+#include "lib/registry/decision.h"
+#include "lib/transport/link.h"
+#include "relocd/move/report.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DEPARTURE_NETWORKS_MAX 8
+
+struct departure {
+	// what relocd asked for; the JSON owns the strings
+	json_t *start;
+	const char *move, *host, *peer, *peer_address;
+	uint64_t epoch;
+	bool dry_run;
+	const struct memory_engine *engine;
+	struct link_tls tls;
+	struct partition_def *def;
+	struct report report;
+
+	// the partition
+	int keeper;
+	struct keeper_status status;
+	struct cgroup *cgroup;
+	struct criu_program criu;
+	uint64_t memory_bytes;
+
+	// the move
+	struct link *link;
+	struct decision *decision;
+	struct port *ports[DEPARTURE_NETWORKS_MAX];
+	struct hold *holds[DEPARTURE_NETWORKS_MAX];
+	size_t network_count;
+	bool frozen, unplugged;
+	struct memory_run *memory;
+	int images; // folder that CRIU dumps into, on a tmpfs of this process alone
+	struct criu_rpc *rpc;
+	pid_t criu_pid;
+	int criu_fds[2]; // for the child: RPC and page server
+	bool dumped;     // CRIU is held at post-dump
+	struct manifest manifest;
+	uint64_t sent_bytes;
+
+	// the report
+	int64_t began_ns, frozen_ns;
+	double downtime_ms; // 0: never frozen
+};
+
+// validate.c: what can be known before anything is touched; asks the peer for its part. The checks
+// go to relocd. Fails with the first failed check.
+int departure_validate(struct departure *d, struct error *err);
+
+// prepare.c: everything that costs time and can fail, before the freeze. The peer does the same.
+int departure_prepare(struct departure *d, struct error *err);
+void departure_unprepare(struct departure *d);
+
+// freeze.c
+int departure_freeze(struct departure *d, struct error *err);
+// Undoes it in the reverse order: thaw, cable, announcement, held frames. Logs what fails and goes
+// on.
+void departure_thaw(struct departure *d);
+
+// final.c: the last pages and CRIU's state, ending with the fence and the manifest.
+int departure_final(struct departure *d, struct error *err);
+// Makes CRIU roll the dump back; the tree stays frozen by our own freeze.
+void departure_undump(struct departure *d);
+
+// decide.c: from the vote to the end. DECIDE_* say who has the partition now.
+enum departure_end {
+	DEPARTURE_STAYS,    // before the commit record: it is ours, abort
+	DEPARTURE_LEFT,     // it runs there and is gone here
+	DEPARTURE_IN_DOUBT, // committed, but the peer's end is unknown: stay frozen
+};
+enum departure_end departure_decide(struct departure *d, struct error *err);
+
+// wait.c: waits for one message of the peer, meanwhile holding frames and listening for a cancel.
+// `type` is what is expected; REFUSE and ABORT become the peer's error. The caller gives the
+// message back.
+int departure_wait(struct departure *d, uint16_t type, deadline_t deadline,
+		   struct link_message *message, struct error *err);
+// Collects what waits in the holds.
+int departure_collect(struct departure *d, struct error *err);
+
+#endif

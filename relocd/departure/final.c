@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+// FINAL: CRIU dumps the frozen tree; pages stream while it does, the rest follows. CRIU is then
+// held at post-dump, the one place where the source can still be taken back.
+#include "relocd/departure/departure.h"
+
+#include "images/folder.h"
+#include "lib/base/buf.h"
+#include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
+#include "lib/base/log.h"
+#include "lib/criu/failure.h"
+#include "relocd/move/scratch.h"
+#include "relocd/move/talk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define DUMP_MS      120000
+#define PAGE_BUDGET  (4u << 20)
+#define TREE_MAX     (1u << 30)
+#define MANIFEST_MAX (16u << 20)
+#define PS_IN_CRIU   81
+#define SLOT_MS      30000
+#define LOG_NAME     "dump.log"
+
+static int ask_dump(struct departure *d, struct error *err)
+{
+	struct keeper_externals externals = {0};
+	if (keeper_externals(d->keeper, &externals, err) < 0)
+		return -1;
+	size_t count = 0;
+	while (externals.dump[count])
+		count++;
+	// The console's pipes lead out of the tree: the other end is the keeper's.
+	char pipes[2][48];
+	const char **external = calloc(count + 2, sizeof(*external));
+	if (!external) {
+		keeper_externals_free(&externals);
+		return error_set(err, ERR_NOMEM, "no memory for a dump");
+	}
+	memcpy(external, externals.dump, count * sizeof(*external));
+	for (int i = 0; i < 2; i++) {
+		snprintf(pipes[i], sizeof(pipes[i]), "pipe:[%llu]",
+			 (unsigned long long)d->status.stdio[i]);
+		external[count++] = pipes[i];
+	}
+	struct criu_options o = CRIU_OPTIONS_INIT;
+	o.images_fd = d->images;
+	o.pid = d->status.pid;
+	o.page_server_fd = PS_IN_CRIU;
+	o.tcp_established = o.skip_network_lock = o.ignore_cgroups = o.link_remap =
+		o.notify_scripts = true;
+	o.freeze_cgroup = cgroup_freezer_path(d->cgroup);
+	o.log_file = LOG_NAME;
+	o.external = external;
+	o.nr_external = count;
+	int done = criu_rpc_dump(d->rpc, &o, err);
+	free(external);
+	keeper_externals_free(&externals);
+	return done;
+}
+
+static int dump_failed(struct departure *d, const char *message, struct error *err)
+{
+	char path[512];
+	scratch_keep_log(d->images, LOG_NAME, d->move, path);
+	criu_failure_error(err, ERR_CRIU_DUMP, "CRIU could not dump the partition", d->images,
+			   LOG_NAME, message);
+	if (path[0])
+		error_hint(err, "the partition runs on; CRIU's log is %s", path);
+	return -1;
+}
+
+static int take_event(struct departure *d, struct error *err)
+{
+	struct criu_event event;
+	if (criu_rpc_next(d->rpc, deadline_in_ms(0), &event, err) < 0)
+		return dump_failed(d, err->message, err);
+	if (event.type == CRIU_EVENT_NONE)
+		return 0;
+	if (event.type == CRIU_EVENT_DONE)
+		return dump_failed(d, event.message, err);
+	if (!strcmp(event.script, "post-dump")) {
+		d->dumped = true;
+		return 0;
+	}
+	return criu_rpc_answer(d->rpc, true, err);
+}
+
+// Serves CRIU until it is held at post-dump and has closed its page stream.
+static int dump(struct departure *d, struct error *err)
+{
+	deadline_t deadline = deadline_in_ms(DUMP_MS);
+	bool all_pages = false;
+	while (!d->dumped || !all_pages) {
+		struct pollfd fds[2 + DEPARTURE_NETWORKS_MAX] = {
+			{.fd = d->dumped ? -1 : criu_rpc_fd(d->rpc), .events = POLLIN},
+			{.fd = all_pages ? -1 : d->engine->final_fd(d->memory), .events = POLLIN}};
+		size_t count = 2;
+		for (size_t i = 0; i < d->network_count; i++)
+			fds[count++] =
+				(struct pollfd){.fd = hold_fd(d->holds[i]), .events = POLLIN};
+		if (poll(fds, count, deadline_poll_ms(deadline)) < 0 && errno != EINTR)
+			return error_sys(err, ERR_SYSTEM, errno, "poll failed");
+		if (fds[0].revents && take_event(d, err) < 0)
+			return -1;
+		if (fds[1].revents &&
+		    d->engine->final_step(d->memory, PAGE_BUDGET, &all_pages, err) < 0)
+			return -1;
+		report_listen(&d->report);
+		if (departure_collect(d, err) < 0)
+			return -1;
+		if (d->report.cancelled)
+			return error_set(err, ERR_CANCELLED, "the move was cancelled");
+		if (deadline_passed(deadline))
+			return error_set(err, ERR_DEADLINE, "CRIU did not end its dump in time");
+	}
+	return 0;
+}
+
+static int send_object(struct departure *d, const char *name, const void *bytes, uint64_t length,
+		       struct error *err)
+{
+	struct digest digest;
+	if (talk_send_object(d->link, name, bytes, length, &digest, err) < 0)
+		return -1;
+	d->sent_bytes += length;
+	return manifest_add_object(&d->manifest, name, length, &digest, err);
+}
+
+static int send_trees(struct departure *d, struct error *err)
+{
+	struct keeper_trees trees = {0};
+	int done = keeper_trees(d->keeper, &trees, err);
+	for (size_t i = 0; done == 0 && i < trees.count; i++) {
+		_cleanup_buf_ struct buf packed = BUF_INIT(TREE_MAX);
+		char name[64];
+		snprintf(name, sizeof(name), "tree:%s", trees.names[i]);
+		done = folder_pack(trees.fds[i], &packed, err);
+		if (done == 0)
+			done = send_object(d, name, packed.data, packed.length, err);
+	}
+	keeper_trees_close(&trees);
+	return done;
+}
+
+static int send_file(struct departure *d, const char *name, struct error *err)
+{
+	_cleanup_close_ int fd = openat(d->images, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_sys(err, ERR_SYSTEM, errno, "cannot open image %s", name);
+	if (st.st_size == 0)
+		return send_object(d, name, "", 0, err);
+	void *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (bytes == MAP_FAILED)
+		return error_sys(err, ERR_SYSTEM, errno, "cannot map image %s", name);
+	int done = send_object(d, name, bytes, (uint64_t)st.st_size, err);
+	munmap(bytes, (size_t)st.st_size);
+	return done;
+}
+
+static bool is_image(const char *name)
+{
+	size_t length = strlen(name);
+	return length > 4 && !strcmp(name + length - 4, ".img");
+}
+
+static int send_images(struct departure *d, struct error *err)
+{
+	_cleanup_closedir_ DIR *dir = fdopendir(fcntl(d->images, F_DUPFD_CLOEXEC, 0));
+	if (!dir)
+		return error_sys(err, ERR_SYSTEM, errno, "cannot list the images");
+	struct dirent *entry;
+	while ((entry = readdir(dir)))
+		if (is_image(entry->d_name) && send_file(d, entry->d_name, err) < 0)
+			return -1;
+	return 0;
+}
+
+// Written back and read: nothing may count the peer's vote before this has held.
+static int fence(struct departure *d, struct error *err)
+{
+	if (cgroup_freeze(d->cgroup, deadline_in_ms(1000), err) < 0)
+		return error_wrap(err, "the fence around the original does not hold");
+	return 0;
+}
+
+static int send_manifest(struct departure *d, struct error *err)
+{
+	_cleanup_buf_ struct buf bytes = BUF_INIT(MANIFEST_MAX);
+	struct digest digest;
+	snprintf(d->manifest.move, sizeof(d->manifest.move), "%s", d->move);
+	d->manifest.epoch = d->epoch;
+	if (d->engine->manifest(d->memory, &d->manifest, err) < 0 ||
+	    manifest_write(&d->manifest, &bytes, err) < 0 ||
+	    talk_send_object(d->link, "manifest", bytes.data, bytes.length, &digest, err) < 0)
+		return -1;
+	return talk_decision(d->link, WIRE_MANIFEST,
+			     &(struct talk_decision){.move = d->move, .epoch = d->epoch}, err);
+}
+
+// What came to this host for the partition goes along, to be injected there first.
+static int send_held(struct departure *d, struct error *err)
+{
+	if (departure_collect(d, err) < 0)
+		return -1;
+	for (size_t i = 0; i < d->network_count; i++) {
+		size_t cursor = 0, length = 0;
+		do {
+			uint8_t *slot = link_slot(d->link, deadline_in_ms(SLOT_MS), err);
+			if (!slot)
+				return -1;
+			slot[0] = (uint8_t)i; // of which network
+			length = hold_serialise(d->holds[i], &cursor, slot + 1, WIRE_DATA_MAX - 1);
+			if (link_send_slot(d->link, WIRE_HELD, slot, length + 1, err) < 0)
+				return -1;
+		} while (length);
+	}
+	return 0;
+}
+
+int departure_final(struct departure *d, struct error *err)
+{
+	report_phase(&d->report, PHASE_FINAL);
+	if (ask_dump(d, err) < 0 || dump(d, err) < 0 || keeper_drain(d->keeper, err) < 0 ||
+	    send_trees(d, err) < 0 || send_images(d, err) < 0 || fence(d, err) < 0 ||
+	    decision_append(d->decision, DECISION_FINAL, err) < 0)
+		return -1;
+	if (send_held(d, err) < 0)
+		return -1;
+	return send_manifest(d, err);
+}
+
+void departure_undump(struct departure *d)
+{
+	struct criu_event event = {0};
+	struct error err;
+	if (!d->rpc)
+		return;
+	if (d->dumped && criu_rpc_answer(d->rpc, false, &err) < 0)
+		log_error_of(&err, "rollback of the dump");
+	d->dumped = false;
+	deadline_t deadline = deadline_in_ms(10000);
+	// CRIU cures the tasks before it answers; its answer is a failure, as asked for.
+	while (d->report.phase >= PHASE_FINAL &&
+	       criu_rpc_next(d->rpc, deadline, &event, &err) == 0 &&
+	       event.type == CRIU_EVENT_NOTIFY)
+		if (criu_rpc_answer(d->rpc, !strcmp(event.script, "network-unlock"), &err) < 0)
+			break;
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// FREEZE: stop the tasks, pull the cable, hold what comes for them. And back.
+#include "relocd/departure/departure.h"
+
+#include "lib/base/log.h"
+#include "relocd/move/facts.h"
+#include "relocd/move/talk.h"
+
+#define FREEZE_MS       5000
+#define ACCEPT_TRIES    4
+#define ACCEPT_PAUSE_MS 10
+
+// CRIU cannot dump a connection that nobody accepted yet: let the program run on a moment and
+// accept it.
+static int freeze_with_empty_backlog(struct departure *d, struct error *err)
+{
+	for (int i = 0; i < ACCEPT_TRIES; i++) {
+		unsigned waiting = 0;
+		if (cgroup_freeze(d->cgroup, deadline_in_ms(FREEZE_MS), err) < 0 ||
+		    facts_backlog(d->status.pid, &waiting, err) < 0)
+			return -1;
+		if (!waiting)
+			return 0;
+		log_info("%u connections wait to be accepted: running on for %d ms", waiting,
+			 ACCEPT_PAUSE_MS);
+		if (cgroup_thaw(d->cgroup, err) < 0)
+			return -1;
+		clock_sleep_ms(ACCEPT_PAUSE_MS);
+	}
+	return error_set(err, ERR_UNDUMPABLE,
+			 "connections wait to be accepted and the program does not accept them");
+}
+
+int departure_freeze(struct departure *d, struct error *err)
+{
+	struct talk_decision frozen = {.move = d->move, .epoch = d->epoch};
+	report_phase(&d->report, PHASE_FREEZE);
+	d->frozen = true; // from here on a thaw does no harm
+	d->frozen_ns = clock_now_ns();
+	if (freeze_with_empty_backlog(d, err) < 0)
+		return -1;
+	d->unplugged = true;
+	for (size_t i = 0; i < d->network_count; i++)
+		if (hold_begin(d->holds[i], d->ports[i], err) < 0)
+			return -1;
+	return talk_decision(d->link, WIRE_FROZEN, &frozen, err);
+}
+
+static void plug_in(struct departure *d)
+{
+	struct error err;
+	for (size_t i = 0; i < d->network_count; i++) {
+		if (hold_announce(d->holds[i], &err) < 0)
+			log_error_of(&err, "announcement after an abort");
+		if (hold_release(d->holds[i], d->ports[i], &err) < 0)
+			log_error_of(&err, "cable after an abort");
+	}
+	d->unplugged = false;
+}
+
+void departure_thaw(struct departure *d)
+{
+	struct error err;
+	if (d->unplugged)
+		plug_in(d);
+	if (!d->frozen)
+		return;
+	if (cgroup_thaw(d->cgroup, &err) < 0)
+		log_error_of(&err, "thaw after an abort");
+	d->frozen = false;
+	d->downtime_ms = clock_ms_since(d->frozen_ns);
+}

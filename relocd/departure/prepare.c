@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// PREPARE: whatever takes time or can fail is done here, so that the frozen part is short and sure.
+#include "relocd/departure/departure.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
+#include "lib/base/log.h"
+#include "lib/base/paths.h"
+#include "lib/base/spawn.h"
+#include "relocd/move/scratch.h"
+#include "relocd/move/talk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define ARRANGE_MS  60000
+#define SLOT_MS     30000
+#define RPC_IN_CRIU 80 // numbers of the descriptors inside criu
+#define PS_IN_CRIU  81
+
+static int open_network(struct departure *d, size_t i, struct error *err)
+{
+	const struct partition_network *net = &d->def->networks[i];
+	struct address addresses[16];
+	struct mac mac;
+	size_t count = 0;
+	char ifname[IFNAMSIZ];
+	for (char **a = net->addresses; *a && count < ARRAY_SIZE(addresses); a++)
+		if (address_parse_cidr(*a, &addresses[count++], err) < 0)
+			return -1;
+	if (mac_parse(net->mac, &mac, err) < 0)
+		return -1;
+	d->ports[i] = port_open(d->status.ports[i], err);
+	hold_name(d->def->name, (unsigned)i, ifname);
+	d->holds[i] =
+		d->ports[i] ? hold_open(ifname, net->bridge, &mac, addresses, count, err) : NULL;
+	if (!d->holds[i])
+		return -1;
+	d->network_count = i + 1;
+	return 0;
+}
+
+static int open_networks(struct departure *d, struct error *err)
+{
+	if (d->def->network_count > DEPARTURE_NETWORKS_MAX ||
+	    d->def->network_count != d->status.port_count)
+		return error_set(err, ERR_INTERNAL, "the partition has %zu networks and %zu ports",
+				 d->def->network_count, d->status.port_count);
+	for (size_t i = 0; i < d->def->network_count; i++)
+		if (open_network(d, i, err) < 0)
+			return -1;
+	return 0;
+}
+
+// Frames of pages go straight into slots of the ring that the mover sends from.
+static void *sink_place(void *arg, size_t *room, struct error *err)
+{
+	struct departure *d = arg;
+	*room = WIRE_DATA_MAX;
+	return link_slot(d->link, deadline_in_ms(SLOT_MS), err);
+}
+
+static int sink_send(void *arg, void *place, size_t length, struct error *err)
+{
+	struct departure *d = arg;
+	d->sent_bytes += length;
+	report_progress(&d->report, d->sent_bytes, d->memory_bytes);
+	return link_send_slot(d->link, WIRE_PAGES, place, length, err);
+}
+
+static int open_memory(struct departure *d, struct error *err)
+{
+	struct memory_sink sink = {.place = sink_place, .send = sink_send, .arg = d};
+	d->memory = d->engine->begin(d->status.pid, &sink, err);
+	return d->memory ? 0 : -1;
+}
+
+// CRIU is started now and waits for its request: loading it takes longer than a freeze should.
+static int start_criu(struct departure *d, struct error *err)
+{
+	int ours, theirs, pages;
+	struct criu_argv argv;
+	if (criu_rpc_socketpair(&ours, &theirs, err) < 0)
+		return -1;
+	_cleanup_close_ int rpc_end = theirs;
+	d->rpc = criu_rpc_new(ours, err);
+	if (!d->rpc || d->engine->final_open(d->memory, &pages, err) < 0)
+		return -1;
+	_cleanup_close_ int pages_end = pages;
+	_cleanup_close_ int netns = keeper_netns(d->keeper, err);
+	if (netns < 0)
+		return -1;
+	criu_program_argv(&d->criu, RPC_IN_CRIU, &argv);
+	struct spawn_fd fds[] = {{rpc_end, RPC_IN_CRIU}, {pages_end, PS_IN_CRIU}};
+	struct spawn spawn = SPAWN_INIT;
+	spawn.argv = argv.argv;
+	spawn.fds = fds;
+	spawn.fd_count = ARRAY_SIZE(fds);
+	spawn.netns = netns;
+	spawn.new_session = true;
+	return spawn_start(&spawn, &d->criu_pid, NULL, err);
+}
+
+static int wait_for_peer(struct departure *d, struct error *err)
+{
+	struct link_message message;
+	if (departure_wait(d, WIRE_ARRANGED, deadline_in_ms(ARRANGE_MS), &message, err) < 0)
+		return -1;
+	link_done(d->link, &message);
+	return 0;
+}
+
+int departure_prepare(struct departure *d, struct error *err)
+{
+	char folder[512];
+	report_phase(&d->report, PHASE_PREPARE);
+	snprintf(folder, sizeof(folder), "%s/moves", paths_state());
+	d->decision = decision_create(folder, d->move, DECISION_DEPARTURE, d->epoch, err);
+	if (!d->decision)
+		return -1;
+	d->images = scratch_open(err);
+	if (d->images < 0 || open_networks(d, err) < 0 || open_memory(d, err) < 0 ||
+	    start_criu(d, err) < 0)
+		return -1;
+	return wait_for_peer(d, err);
+}
+
+static void stop_criu(struct departure *d)
+{
+	criu_rpc_free(d->rpc);
+	d->rpc = NULL;
+	if (d->criu_pid <= 0)
+		return;
+	struct error err;
+	int status;
+	// Without a request it ends with its socket; one that does not is beyond asking.
+	for (int i = 0; i < 200; i++) {
+		if (waitpid(d->criu_pid, &status, WNOHANG) == d->criu_pid) {
+			d->criu_pid = 0;
+			return;
+		}
+		clock_sleep_ms(5);
+	}
+	log_warn("criu %d did not end by itself", (int)d->criu_pid);
+	kill(d->criu_pid, SIGKILL);
+	if (spawn_wait(d->criu_pid, &status, &err) < 0)
+		log_error_of(&err, "criu");
+	d->criu_pid = 0;
+}
+
+void departure_unprepare(struct departure *d)
+{
+	stop_criu(d);
+	for (size_t i = 0; i < DEPARTURE_NETWORKS_MAX; i++) {
+		hold_close(d->holds[i]);
+		port_close(d->ports[i]);
+		d->holds[i] = NULL;
+		d->ports[i] = NULL;
+	}
+	d->network_count = 0;
+	if (d->memory)
+		d->engine->end(d->memory);
+	d->memory = NULL;
+	if (d->images >= 0)
+		close(take_fd(&d->images));
+	// A move that ended before its last object, or whose end both sides know, needs no record.
+	if (d->decision) {
+		enum decision_type last = decision_last(d->decision);
+		decision_close(d->decision, last == DECISION_OPENED || last == DECISION_RELEASED);
+	}
+	d->decision = NULL;
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// VALIDATE: nothing is changed on either host. Every check ends in the list; the first failure is
+// the error.
+#include "relocd/departure/departure.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/paths.h"
+#include "lib/criu/selftest.h"
+#include "lib/partition/undumpable.h"
+#include "relocd/move/checks.h"
+#include "relocd/move/facts.h"
+#include "relocd/move/talk.h"
+
+#include <string.h>
+
+#define CONNECT_MS  10000
+#define ANSWER_MS   60000 // the peer may have to run its self-test of CRIU first
+#define SELFTEST_MS 30000
+#define EXPECT_MAX  500
+
+static int check_running(struct departure *d, struct error *err)
+{
+	d->keeper = keeper_connect(d->def->name, err);
+	if (d->keeper < 0 || keeper_status(d->keeper, &d->status, err) < 0)
+		return -1;
+	if (d->status.state != KEEPER_RUNNING)
+		return error_set(err, ERR_WRONG_STATE, "partition %s does not run", d->def->name);
+	d->cgroup = cgroup_open(d->def->name, err);
+	return d->cgroup ? 0 : -1;
+}
+
+static int check_criu(struct departure *d, char text[32], struct error *err)
+{
+	struct criu_version v;
+	if (criu_program_find(json_string_value(json_object_get(d->start, "criu")), NULL, &d->criu,
+			      err) < 0 ||
+	    criu_selftest_cached(&d->criu, paths_state(), deadline_in_ms(SELFTEST_MS), &v, err) < 0)
+		return -1;
+	snprintf(text, 32, "%d.%d.%d", v.major, v.minor, v.sublevel);
+	return 0;
+}
+
+static int check_storage(struct departure *d, struct facts_folder *rootfs, struct error *err)
+{
+	return facts_folder(d->def->rootfs, rootfs, err);
+}
+
+static void measure_memory(struct departure *d)
+{
+	int64_t now = cgroup_memory_now(d->cgroup, NULL);
+	d->memory_bytes = now > 0 ? (uint64_t)now : 0;
+}
+
+struct offer {
+	Wpar__Offer message;
+	char kernel[FACTS_KERNEL_MAX], criu[32];
+	char *definition;
+	json_t *features;
+	char **feature_texts;
+	Wpar__Expect *expects, **expect_list;
+};
+
+static void offer_free(struct offer *o)
+{
+	free(o->definition);
+	json_decref(o->features);
+	free(o->feature_texts);
+	free(o->expects);
+	free(o->expect_list);
+}
+
+static int fill_expects(struct departure *d, struct offer *o, struct error *err)
+{
+	_cleanup_free_ pid_t *pids = NULL;
+	size_t count;
+	if (cgroup_pids(d->cgroup, &pids, &count, err) < 0)
+		return -1;
+	if (count > EXPECT_MAX)
+		count = EXPECT_MAX;
+	o->expects = calloc(count + 1, sizeof(*o->expects));
+	o->expect_list = calloc(count + 1, sizeof(*o->expect_list));
+	if (!o->expects || !o->expect_list)
+		return error_set(err, ERR_NOMEM, "no memory for an offer");
+	for (size_t i = 0; i < count; i++) {
+		struct facts_task task;
+		if (facts_task(pids[i], &task, NULL) < 0)
+			continue; // ended meanwhile
+		Wpar__Expect *e = &o->expects[o->message.n_expect];
+		wpar__expect__init(e);
+		e->destination = (uint64_t)task.inner << 8 | 1;
+		e->bytes = task.bytes;
+		o->expect_list[o->message.n_expect++] = e;
+	}
+	o->message.expect = o->expect_list;
+	return 0;
+}
+
+// The processor's features at the partition's start travel with it; those of this host stand in.
+static int fill_features(struct departure *d, struct offer *o, struct error *err)
+{
+	o->features = json_array();
+	for (char **f = d->def->cpu_features; f && *f; f++)
+		json_array_append_new(o->features, json_string(*f));
+	if (json_array_size(o->features) == 0) {
+		json_decref(o->features);
+		o->features = facts_cpu_features(err);
+	}
+	size_t count = json_array_size(o->features);
+	o->feature_texts = calloc(count + 1, sizeof(char *));
+	if (!o->features || !o->feature_texts)
+		return error_set(err, ERR_NOMEM, "no memory for an offer");
+	for (size_t i = 0; i < count; i++)
+		o->feature_texts[i] = (char *)json_string_value(json_array_get(o->features, i));
+	o->message.n_cpu_features = count;
+	o->message.cpu_features = o->feature_texts;
+	return 0;
+}
+
+static int fill_offer(struct departure *d, struct offer *o, const struct facts_folder *rootfs,
+		      struct error *err)
+{
+	wpar__offer__init(&o->message);
+	_cleanup_json_ json_t *definition = definition_to_json(d->def);
+	o->definition = definition ? json_dumps(definition, JSON_COMPACT) : NULL;
+	if (!o->definition)
+		return error_set(err, ERR_NOMEM, "no memory for an offer");
+	facts_kernel(o->kernel);
+	o->message.move = (char *)d->move;
+	o->message.epoch = d->epoch;
+	o->message.definition = o->definition;
+	o->message.has_dry_run = true;
+	o->message.dry_run = d->dry_run;
+	o->message.kernel = o->kernel;
+	o->message.criu = o->criu;
+	o->message.memory_bytes = d->memory_bytes;
+	o->message.rootfs_ino = rootfs->inode;
+	o->message.rootfs_ctime_ns = rootfs->ctime_ns;
+	o->message.n_stdio = 2;
+	o->message.stdio = d->status.stdio;
+	if (fill_features(d, o, err) < 0)
+		return -1;
+	return fill_expects(d, o, err);
+}
+
+static int take_checks(const struct link_message *message, json_t *checks, struct error *err)
+{
+	Wpar__Checks *answer = wpar__checks__unpack(NULL, message->length, message->payload);
+	_cleanup_json_ json_t *theirs = answer ? json_loads(answer->checks, 0, NULL) : NULL;
+	if (answer)
+		wpar__checks__free_unpacked(answer, NULL);
+	if (!json_is_array(theirs))
+		return error_set(err, ERR_PROTOCOL, "CHECKS is malformed");
+	json_array_extend(checks, theirs);
+	return 0;
+}
+
+static int ask_peer(struct departure *d, struct offer *o, json_t *checks, struct error *err)
+{
+	Wpar__Hello *hello;
+	d->link = link_connect(d->peer_address, d->peer, &d->tls, false, deadline_in_ms(CONNECT_MS),
+			       err);
+	if (!d->link)
+		return -1;
+	const char *address = json_string_value(json_object_get(d->start, "address"));
+	if (talk_hello(d->link, d->host, address, deadline_in_ms(CONNECT_MS), &hello, err) < 0)
+		return -1;
+	wpar__hello__free_unpacked(hello, NULL);
+	struct link_message message;
+	if (talk_send(d->link, WIRE_OFFER, &o->message.base, err) < 0 ||
+	    departure_wait(d, WIRE_CHECKS, deadline_in_ms(ANSWER_MS), &message, err) < 0)
+		return -1;
+	int done = take_checks(&message, checks, err);
+	link_done(d->link, &message);
+	return done;
+}
+
+static void check_here(struct departure *d, struct offer *o, json_t *checks,
+		       struct facts_folder *rootfs)
+{
+	struct error why;
+	int done = check_running(d, &why);
+	checks_add(checks, d->host, "partition", done, &why, "the partition runs");
+	if (done < 0)
+		return;
+	checks_add(checks, d->host, "resources", undumpable_check(d->cgroup, d->status.pid, &why),
+		   &why, "nothing in it is beyond CRIU");
+	checks_add(checks, d->host, "criu", check_criu(d, o->criu, &why), &why,
+		   "CRIU has passed its self-test");
+	checks_add(checks, d->host, "storage", check_storage(d, rootfs, &why), &why,
+		   "the root filesystem is there");
+	measure_memory(d);
+}
+
+int departure_validate(struct departure *d, struct error *err)
+{
+	__attribute__((cleanup(offer_free))) struct offer offer = {0};
+	struct facts_folder rootfs = {0};
+	_cleanup_json_ json_t *checks = json_array();
+	struct error why;
+	check_here(d, &offer, checks, &rootfs);
+	if (checks_ok(checks) &&
+	    (fill_offer(d, &offer, &rootfs, &why) < 0 || ask_peer(d, &offer, checks, &why) < 0))
+		checks_fail(checks, d->peer, "peer", &why);
+	report_event(&d->report, json_pack("{s:s, s:O}", "event", "checks", "checks", checks));
+	if (d->dry_run)
+		return 0; // the list is the result
+	return checks_error(checks, err);
+}

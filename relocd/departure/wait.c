@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "relocd/departure/departure.h"
+
+#include "relocd/move/talk.h"
+
+#include <errno.h>
+#include <poll.h>
+
+// Which message of the peer may come when.
+static const struct talk_rule rules[] = {
+	{WIRE_CHECKS, TALK_IN(PHASE_VALIDATE)},
+	{WIRE_ARRANGED, TALK_IN(PHASE_PREPARE)},
+	{WIRE_READY, TALK_IN(PHASE_RESTORE)},
+	{WIRE_RUNNING, TALK_IN(PHASE_SWITCH)},
+	{WIRE_REFUSE, TALK_IN(PHASE_VALIDATE) | TALK_IN(PHASE_PREPARE) | TALK_IN(PHASE_FREEZE) |
+			      TALK_IN(PHASE_FINAL) | TALK_IN(PHASE_RESTORE)},
+	{WIRE_PING, ~0u},
+};
+
+int departure_collect(struct departure *d, struct error *err)
+{
+	for (size_t i = 0; d->unplugged && i < d->network_count; i++)
+		if (hold_collect(d->holds[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+static int poll_once(struct departure *d, deadline_t deadline, struct error *err)
+{
+	struct pollfd fds[2 + DEPARTURE_NETWORKS_MAX] = {{.fd = link_fd(d->link), .events = POLLIN},
+							 {.fd = d->report.fd, .events = POLLIN}};
+	size_t count = 2;
+	for (size_t i = 0; d->unplugged && i < d->network_count; i++)
+		fds[count++] = (struct pollfd){.fd = hold_fd(d->holds[i]), .events = POLLIN};
+	if (poll(fds, count, deadline_poll_ms(deadline)) < 0 && errno != EINTR)
+		return error_sys(err, ERR_SYSTEM, errno, "poll failed");
+	report_listen(&d->report);
+	return departure_collect(d, err);
+}
+
+static int take_refusal(struct departure *d, const struct link_message *message, struct error *err)
+{
+	Wpar__Decision *decision = talk_read_decision(message, d->move, d->epoch, err);
+	if (!decision)
+		return -1;
+	talk_reason(decision, d->peer, err);
+	wpar__decision__free_unpacked(decision, NULL);
+	return -1;
+}
+
+// 1: it is what was waited for; 0: go on waiting.
+static int sort_out(struct departure *d, uint16_t type, struct link_message *message,
+		    struct error *err)
+{
+	int result = talk_check(rules, sizeof(rules) / sizeof(rules[0]), message->type,
+				d->report.phase, err);
+	if (result == 0 && message->type == WIRE_REFUSE)
+		result = take_refusal(d, message, err);
+	else if (result == 0 && message->type != WIRE_PING && message->type != type)
+		result = error_set(err, ERR_PROTOCOL, "%s sent %s where %s was due", d->peer,
+				   wire_name(message->type), wire_name(type));
+	if (result == 0 && message->type == type)
+		return 1;
+	link_done(d->link, message);
+	return result;
+}
+
+int departure_wait(struct departure *d, uint16_t type, deadline_t deadline,
+		   struct link_message *message, struct error *err)
+{
+	for (;;) {
+		int got = link_recv(d->link, deadline_in_ms(0), message, err);
+		if (got > 0)
+			got = sort_out(d, type, message, err);
+		if (got)
+			return got < 0 ? -1 : 0;
+		// After the commit record there is nothing left to cancel.
+		if (d->report.cancelled && d->report.phase < PHASE_COMMIT)
+			return error_set(err, ERR_CANCELLED, "the move was cancelled");
+		if (deadline_passed(deadline))
+			return error_set(err, ERR_DEADLINE, "%s did not send %s in time", d->peer,
+					 wire_name(type));
+		if (poll_once(d, deadline, err) < 0)
+			return -1;
+	}
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Facts about this host and about a partition's tasks that VALIDATE compares.
+#ifndef RELOCD_MOVE_FACTS_H
+#define RELOCD_MOVE_FACTS_H
+
+#include "lib/base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define FACTS_KERNEL_MAX 65
+
+void facts_kernel(char release[FACTS_KERNEL_MAX]);
+
+// The flags of the first processor, as a JSON array of strings; NULL with err.
+json_t *facts_cpu_features(struct error *err);
+// ERR_CPU names the first features of `wanted` that `have` lacks.
+int facts_cpu_compare(const json_t *wanted, const json_t *have, struct error *err);
+
+int facts_memory(uint64_t *available, uint64_t *total, struct error *err);
+
+// Is a folder the same one on both hosts? Its inode number and change time tell, on any shared
+// filesystem. ERR_ROOTFS_MISSING.
+struct facts_folder {
+	uint64_t inode;
+	int64_t ctime_ns;
+};
+int facts_folder(const char *path, struct facts_folder *folder, struct error *err);
+
+// A task's pid in its own pid namespace and what CRIU will dump of it about: anonymous and shared
+// pages.
+struct facts_task {
+	pid_t inner;
+	uint64_t bytes;
+};
+int facts_task(pid_t pid, struct facts_task *task, struct error *err);
+
+// Connections that wait to be accepted on listening TCP sockets of a task's network namespace, in
+// total.
+int facts_backlog(pid_t pid, unsigned *waiting, struct error *err);
+
+#endif

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "relocd/move/phase.h"
+
+static const char *const names[PHASE_COUNT] = {
+	[PHASE_CONNECT] = "connect", [PHASE_VALIDATE] = "validate", [PHASE_PREPARE] = "prepare",
+	[PHASE_PRECOPY] = "precopy", [PHASE_FREEZE] = "freeze",     [PHASE_FINAL] = "final",
+	[PHASE_RESTORE] = "restore", [PHASE_COMMIT] = "commit",     [PHASE_SWITCH] = "switch",
+	[PHASE_RELEASE] = "release",
+};
+
+const char *phase_name(enum move_phase phase)
+{
+	return names[phase];
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Peer protocol messages over a link: packing by protobuf-c, and the table of which message may
+// come when.
+#ifndef RELOCD_MOVE_TALK_H
+#define RELOCD_MOVE_TALK_H
+
+#include "images/digest.h"
+#include "images/peer.pb-c.h"
+#include "lib/base/clock.h"
+#include "lib/base/error.h"
+#include "lib/transport/link.h"
+#include "relocd/move/phase.h"
+
+#include <stdbool.h>
+
+#define TALK_PROTOCOL 1
+
+struct talk_rule {
+	uint16_t type;
+	unsigned phases; // a bit for each phase in which it is legal
+};
+#define TALK_IN(phase) (1u << (phase))
+
+// ERR_PROTOCOL when the table does not permit the message in this phase.
+int talk_check(const struct talk_rule *rules, size_t count, uint16_t type, enum move_phase phase,
+	       struct error *err);
+
+// Sends any protobuf message.
+int talk_send(struct link *link, uint16_t type, const ProtobufCMessage *message, struct error *err);
+
+// HELLO in both directions; the peer's claimed host must be the certificate's. The peer's Hello is
+// returned in *hello (free with wpar__hello__free_unpacked). Fails with ERR_VERSION for another
+// protocol.
+int talk_hello(struct link *link, const char *host, const char *address, deadline_t deadline,
+	       Wpar__Hello **hello, struct error *err);
+
+// A Decision message (FROZEN .. ABORT) of this move; `why` may be NULL.
+struct talk_decision {
+	const char *move;
+	uint64_t epoch;
+	const struct error *why;
+	double restore_ms, switch_ms;
+};
+int talk_decision(struct link *link, uint16_t type, const struct talk_decision *d,
+		  struct error *err);
+// Unpacks one and checks that it is of this move and epoch. Free with
+// wpar__decision__free_unpacked.
+Wpar__Decision *talk_read_decision(const struct link_message *message, const char *move,
+				   uint64_t epoch, struct error *err);
+// The error that a REFUSE or ABORT carries. Returns -1.
+int talk_reason(const Wpar__Decision *decision, const char *peer, struct error *err);
+
+// Sends an object: OBJECT, CHUNKs, OBJECT_END with its digest.
+int talk_send_object(struct link *link, const char *name, const void *bytes, uint64_t length,
+		     struct digest *digest, struct error *err);
+
+#endif
