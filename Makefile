@@ -57,7 +57,7 @@ WPAR_CPPFLAGS := -D_GNU_SOURCE -I. -I$(BUILD) $(PKG_CFLAGS) -DWPAR_VERSION='"$(V
 WPAR_CFLAGS := -std=gnu17 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wno-format-truncation -fstack-protector-strong $(if $(filter 1,$(WERROR)),-Werror)
 COMPILE = $(CC) $(CPPFLAGS) $(WPAR_CPPFLAGS) $(CFLAGS) $(WPAR_CFLAGS) $(SANITIZE)
-LINK    = $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS)
+LINK    = $(CC) $(CFLAGS) $(SANITIZE) -Wl,--as-needed $(LDFLAGS)
 
 # ---- generated: protobuf-c ---------------------------------------------------------------------
 PROTOS   := $(wildcard images/*.proto)

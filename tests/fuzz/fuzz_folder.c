@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whatever a stream of packed folders says, nothing is made outside of the folder.
+#include "images/folder.h"
+#include "lib/base/fdio.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char top[] = "/tmp/fuzz-folder-XXXXXX";
+	if (!mkdtemp(top))
+		abort();
+	int dir = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	mkdirat(dir, "inside", 0700);
+	int inside = openat(dir, "inside", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	folder_unpack(inside, data, size, NULL);
+	struct stat st;
+	if (fstat(dir, &st) < 0 || st.st_nlink != 3)
+		abort(); // something was made beside the folder
+	close(inside);
+	close(dir);
+	fdio_remove_tree(AT_FDCWD, top, NULL);
+	return 0;
+}

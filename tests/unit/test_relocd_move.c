@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// What both sides of a move share: lists of checks, facts about hosts and tasks.
+#include "relocd/move/checks.h"
+#include "relocd/move/facts.h"
+#include "relocd/move/talk.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void first_failure_is_the_error(void **state)
+{
+	(void)state;
+	struct error why, err = {0};
+	json_t *checks = json_array();
+	checks_pass(checks, "hostA", "criu", "fine");
+	assert_true(checks_ok(checks));
+	checks_warn(checks, "hostB", "kernel", "differs", "look");
+	assert_true(checks_ok(checks));
+	error_set(&why, ERR_MEMORY, "too little");
+	checks_fail(checks, "hostB", "memory", &why);
+	error_set(&why, ERR_CPU, "too old");
+	checks_fail(checks, "hostB", "cpu", &why);
+	assert_false(checks_ok(checks));
+	assert_int_equal(checks_error(checks, &err), -1);
+	assert_int_equal(err.id, ERR_MEMORY);
+	assert_string_equal(err.message, "too little");
+	assert_string_equal(err.host, "hostB");
+	json_decref(checks);
+}
+
+static void a_check_without_outcome_has_failed(void **state)
+{
+	(void)state;
+	json_t *checks = json_pack("[{s:s}]", "check", "criu");
+	assert_false(checks_ok(checks));
+	json_decref(checks);
+}
+
+static void names_missing_processor_features(void **state)
+{
+	(void)state;
+	struct error err = {0};
+	json_t *have = json_pack("[s, s]", "sse2", "avx2");
+	json_t *more = json_pack("[s, s, s]", "sse2", "avx512f", "amx_tile");
+	assert_int_equal(facts_cpu_compare(have, have, &err), 0);
+	assert_int_equal(facts_cpu_compare(have, more, &err), 0);
+	assert_int_equal(facts_cpu_compare(more, have, &err), -1);
+	assert_int_equal(err.id, ERR_CPU);
+	assert_non_null(strstr(err.message, "avx512f amx_tile"));
+	json_decref(have);
+	json_decref(more);
+}
+
+static int listener(struct sockaddr_in *address)
+{
+	socklen_t length = sizeof(*address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	*address = (struct sockaddr_in){.sin_family = AF_INET,
+					.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	assert_int_equal(bind(fd, (struct sockaddr *)address, sizeof(*address)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)address, &length), 0);
+	return fd;
+}
+
+static void counts_connections_that_wait(void **state)
+{
+	(void)state;
+	struct sockaddr_in address;
+	unsigned before, during, after;
+	int server = listener(&address), client = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(facts_backlog(getpid(), &before, NULL), 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(facts_backlog(getpid(), &during, NULL), 0);
+	int accepted = accept(server, NULL, NULL);
+	assert_int_equal(facts_backlog(getpid(), &after, NULL), 0);
+	assert_true(accepted >= 0);
+	assert_int_equal(during, before + 1);
+	assert_int_equal(after, before);
+	close(accepted);
+	close(client);
+	close(server);
+}
+
+static void knows_this_task(void **state)
+{
+	(void)state;
+	struct facts_task task;
+	struct error err = {0};
+	size_t size = 32u << 20;
+	char *memory = malloc(size);
+	memset(memory, 1, size);
+	assert_int_equal(facts_task(getpid(), &task, &err), 0);
+	assert_true(task.inner > 0);
+	assert_true(task.bytes >= size);
+	free(memory);
+}
+
+static void tells_folders_apart(void **state)
+{
+	(void)state;
+	struct facts_folder a, b;
+	struct error err = {0};
+	assert_int_equal(facts_folder("/", &a, &err), 0);
+	assert_int_equal(facts_folder("/proc", &b, &err), 0);
+	assert_true(a.inode != b.inode || a.ctime_ns != b.ctime_ns);
+	assert_int_equal(facts_folder("/no/such", &a, &err), -1);
+	assert_int_equal(err.id, ERR_ROOTFS_MISSING);
+}
+
+static void messages_are_legal_in_their_phases_only(void **state)
+{
+	(void)state;
+	static const struct talk_rule rules[] = {
+		{WIRE_READY, TALK_IN(PHASE_RESTORE)},
+		{WIRE_REFUSE, TALK_IN(PHASE_PREPARE) | TALK_IN(PHASE_FINAL)}};
+	struct error err = {0};
+	assert_int_equal(talk_check(rules, 2, WIRE_READY, PHASE_RESTORE, &err), 0);
+	assert_int_equal(talk_check(rules, 2, WIRE_REFUSE, PHASE_FINAL, &err), 0);
+	assert_int_equal(talk_check(rules, 2, WIRE_READY, PHASE_SWITCH, &err), -1);
+	assert_int_equal(talk_check(rules, 2, WIRE_COMMIT, PHASE_RESTORE, &err), -1);
+	assert_int_equal(err.id, ERR_PROTOCOL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(first_failure_is_the_error),
+		cmocka_unit_test(a_check_without_outcome_has_failed),
+		cmocka_unit_test(names_missing_processor_features),
+		cmocka_unit_test(counts_connections_that_wait),
+		cmocka_unit_test(knows_this_task),
+		cmocka_unit_test(tells_folders_apart),
+		cmocka_unit_test(messages_are_legal_in_their_phases_only),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
