@@ -197,7 +197,7 @@ lint-format:
 
 lint-c: $(PROTO_C)
 	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,portability,performance \
-		--suppressions-list=tests/cppcheck.suppress -D_GNU_SOURCE -I. -I$(BUILD) \
+		--suppressions-list=tests/cppcheck.suppress --include=tests/cppcheck.h -D_GNU_SOURCE -I. -I$(BUILD) \
 		$(filter %.c,$(SOURCES))
 
 lint-shell:
