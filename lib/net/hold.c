@@ -259,19 +259,23 @@ static void inject(struct hold *hold, struct held *held, struct port *port)
 	held_clear(held);
 }
 
-// The port is enabled before the table points to it: a frame for a disabled port would be lost,
-// while the hold still takes what comes in between.
+// The port is enabled first: what the partition's kernel answers to the held frames must get out,
+// its ARP requests above all (it knows nobody on a new host, and asks again only after a second).
+// Until all are in, a sticky entry keeps newer frames from overtaking them; only then the bridge's
+// table points to the port, and the hold gives what came in between.
 int hold_release(struct hold *hold, struct port *port, struct error *err)
 {
-	_cleanup_batch_ struct batch batch = {0};
-	if (hold_collect(hold, err) < 0)
+	_cleanup_batch_ struct batch open = {0}, turn = {0};
+	batch_add_fdb(&open, hold->ifindex, &hold->mac, FDB_STICKY);
+	batch_add_port_state(&open, port_ifindex(port), BR_STATE_FORWARDING);
+	batch_add_fdb(&turn, port_ifindex(port), &hold->mac, FDB_DYNAMIC);
+	if (netlink_run(hold->nl, &open, err, "cannot enable port %s", port_ifname(port)) < 0 ||
+	    hold_collect(hold, err) < 0)
 		return -1;
 	inject(hold, &hold->peer, port);
 	inject(hold, &hold->own, port);
-	batch_add_port_state(&batch, port_ifindex(port), BR_STATE_FORWARDING);
-	batch_add_fdb(&batch, port_ifindex(port), &hold->mac, FDB_DYNAMIC);
-	if (netlink_run(hold->nl, &batch, err, "cannot give %s back its frames",
-			port_ifname(port)) < 0 ||
+	if (netlink_run(hold->nl, &turn, err, "cannot give %s back its frames", port_ifname(port)) <
+		    0 ||
 	    hold_collect(hold, err) < 0)
 		return -1;
 	inject(hold, &hold->own, port);

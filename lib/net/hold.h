@@ -55,9 +55,9 @@ size_t hold_serialise(const struct hold *hold, size_t *cursor, void *bytes, size
 // that are not for this partition, or malformed ones, are refused whole (ERR_PROTOCOL).
 int hold_add_frames(struct hold *hold, const void *bytes, size_t length, struct error *err);
 
-// Gives the place back: injects the peer's frames, then ours, enables the port, points the bridge's
-// table to it, injects what came meanwhile. The hold is idle afterwards (hold_begin would start it
-// again).
+// Gives the place back: enables the port, injects the peer's frames, then ours, points the bridge's
+// table to the port, injects what came meanwhile. The partition's sockets must exist by now, or its
+// kernel answers with resets. The hold is idle afterwards (hold_begin would start it again).
 int hold_release(struct hold *hold, struct port *port, struct error *err);
 
 struct hold_stats {

@@ -78,12 +78,14 @@ static int make_pair(struct making *m, int netns, struct error *err)
 			   spec->ifname, spec->inner);
 }
 
-// One of /proc/sys/net/ipv6/conf/IFNAME. They belong to the namespace that the thread is in. A
-// kernel without IPv6 has none; addresses of that family then fail with a sentence of their own.
-static int set_ipv6(const char *ifname, const char *key, const char *value, struct error *err)
+// One of /proc/sys/net/FAMILY/KIND/IFNAME. They belong to the namespace that the thread is in. A
+// kernel without IPv6 has none of that family; its addresses then fail with a sentence of their
+// own.
+static int set_key(const char *kind, const char *ifname, const char *key, const char *value,
+		   struct error *err)
 {
 	char path[128];
-	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s", ifname, key);
+	snprintf(path, sizeof(path), "/proc/sys/net/%s/%s/%s", kind, ifname, key);
 	if (access(path, F_OK) < 0 && errno == ENOENT)
 		return 0;
 	if (fdio_write_control(AT_FDCWD, path, value, err) < 0)
@@ -91,18 +93,27 @@ static int set_ipv6(const char *ifname, const char *key, const char *value, stru
 	return 0;
 }
 
-// Only what the definition says, at once: no duplicate address detection, no autoconfiguration.
-// IPv6 stays off until the port is where it should be, so that nothing is sent before.
-static int tame_ipv6(const char *ifname, struct error *err)
+// No duplicate address detection, no autoconfiguration: only what the definition says, at once.
+// IPv6 stays off until the port is where it should be, so that nothing is sent before. The queues
+// for neighbours not yet known are long: a partition that has moved answers everybody at once while
+// it knows nobody.
+static int set_keys(const char *ifname, struct error *err)
 {
-	static const char *const settings[][2] = {
-		{"disable_ipv6", "1"}, {"accept_dad", "0"},   {"accept_ra", "0"},
-		{"autoconf", "0"},     {"use_tempaddr", "0"}, {"addr_gen_mode", "0"},
+	static const char *const keys[][3] = {
+		{"ipv6/conf", "disable_ipv6", "1"},
+		{"ipv6/conf", "accept_dad", "0"},
+		{"ipv6/conf", "accept_ra", "0"},
+		{"ipv6/conf", "autoconf", "0"},
+		{"ipv6/conf", "use_tempaddr", "0"},
+		{"ipv6/conf", "addr_gen_mode", "0"},
+		{"ipv4/neigh", "unres_qlen_bytes", "4194304"},
+		{"ipv6/neigh", "unres_qlen_bytes", "4194304"},
 	};
-	if (set_ipv6("all", "accept_dad", "0", err) < 0)
+	// The kernel takes the greater of these two.
+	if (set_key("ipv6/conf", "all", "accept_dad", "0", err) < 0)
 		return -1;
-	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
-		if (set_ipv6(ifname, settings[i][0], settings[i][1], err) < 0)
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (set_key(keys[i][0], ifname, keys[i][1], keys[i][2], err) < 0)
 			return -1;
 	return 0;
 }
@@ -209,9 +220,9 @@ static int configure(struct making *m, struct error *err)
 static int set_up(struct making *m, struct error *err)
 {
 	_cleanup_netns_ int saved = -1;
-	if (netns_enter(m->spec->netns, &saved, err) < 0 || tame_ipv6(m->spec->inner, err) < 0 ||
+	if (netns_enter(m->spec->netns, &saved, err) < 0 || set_keys(m->spec->inner, err) < 0 ||
 	    find_both_ends(m, err) < 0 || bring_up(m, err) < 0 || plug(m, err) < 0 ||
-	    set_ipv6(m->spec->inner, "disable_ipv6", "0", err) < 0)
+	    set_key("ipv6/conf", m->spec->inner, "disable_ipv6", "0", err) < 0)
 		return -1;
 	return configure(m, err);
 }
