@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private to keeper*.c: the keeper's state.
+#ifndef WPAR_PARTITION_KEEPER_INNER_H
+#define WPAR_PARTITION_KEEPER_INNER_H
+
+#include "lib/base/clock.h"
+#include "lib/base/error.h"
+#include "lib/partition/cgroup.h"
+#include "lib/partition/console.h"
+#include "lib/partition/definition.h"
+#include "lib/partition/keeper_client.h"
+#include "lib/partition/stage.h"
+
+#include <jansson.h>
+#include <net/if.h>
+#include <stdbool.h>
+
+#define KEEPER_CONNECTIONS_MAX 16
+
+struct keeper_connection {
+	int fd; // -1: free
+	bool watching;
+};
+
+struct keeper {
+	struct partition_def *def;
+	bool arriving;
+	char run_dir[KEEPER_PATH_MAX], state_dir[KEEPER_PATH_MAX], socket_path[KEEPER_PATH_MAX];
+
+	// held for the partition
+	struct stage stage;
+	struct cgroup *cg;
+	struct cgroup_place *place; // our own groups
+	struct console *console;
+	int host_netns, netns;
+	char ports[8][IFNAMSIZ];
+	size_t port_count;
+	bool cgroup_made;
+
+	// its init
+	enum keeper_state state;
+	pid_t pid;
+	int pidfd;
+	uint64_t start_time;
+	int status; // wait(2), once it has exited
+	char exit_time[CLOCK_TEXT_MAX];
+	int console_fds[2]; // read ends
+	uint64_t console_inodes[2];
+
+	// the loop
+	int listener, signals;
+	struct keeper_connection connections[KEEPER_CONNECTIONS_MAX];
+	bool released; // the coming end of init is a departure
+	bool ending;   // leave the loop
+};
+
+// keeper_setup.c
+int keeper_setup(struct keeper *k, struct error *err);
+void keeper_teardown(struct keeper *k);
+
+// keeper_init.c: init and its console
+int keeper_launch(struct keeper *k, struct error *err);
+int keeper_spawn(struct keeper *k, const char *const *argv, const char *const *env, const int *fds,
+		 const int *numbers, size_t count, pid_t *pid, struct error *err);
+int keeper_take_init(struct keeper *k, pid_t pid, struct error *err);
+void keeper_reap(struct keeper *k);
+// Moves what waits in a console pipe to the log; closes the pipe at its end.
+void keeper_read_console(struct keeper *k, int stream);
+
+// keeper_ops.c
+// Handles one request of a connection and answers it.
+void keeper_handle(struct keeper *k, struct keeper_connection *connection, const json_t *request,
+		   const int *fds, size_t fd_count);
+void keeper_tell_watchers(struct keeper *k, json_t *event); // takes ownership
+json_t *keeper_exit_event(const struct keeper *k);
+
+// keeper_mounts.c
+// {"dump":[...],"restore":[...],"root":...} for CRIU.
+json_t *keeper_mounts_json(const struct keeper *k, struct error *err);
+
+#endif

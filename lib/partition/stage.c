@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/partition/stage.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
+#include "lib/base/log.h"
+#include "lib/base/paths.h"
+#include "lib/partition/treecopy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+bool stage_wants_init(const struct partition_def *def)
+{
+	return def->type == PARTITION_SYSTEM && def->process.args[0];
+}
+
+// ---- the list of binds -------------------------------------------------------------------------
+
+static int add_bind(struct stage *stage, const char *key, const char *source,
+		    const char *destination, unsigned long flags, struct error *err)
+{
+	struct stage_bind *more = reallocarray(stage->binds, stage->bind_count + 1, sizeof(*more));
+	if (!more)
+		return error_set(err, ERR_NOMEM, "no memory for mounts");
+	stage->binds = more;
+	struct stage_bind *bind = &more[stage->bind_count++];
+	*bind = (struct stage_bind){.flags = flags};
+	snprintf(bind->key, sizeof(bind->key), "%s", key);
+	bind->source = strdup(source);
+	bind->destination = strdup(destination);
+	if (!bind->source || !bind->destination)
+		return error_set(err, ERR_NOMEM, "no memory for mounts");
+	return 0;
+}
+
+// A folder of the volatile filesystem that travels, and its bind.
+static int add_tree(struct stage *stage, const char *name, const char *destination, mode_t mode,
+		    unsigned long flags, struct error *err)
+{
+	if (stage->tree_count == ARRAY_SIZE(stage->trees))
+		return error_set(err, ERR_DEFINITION, "too many tmpfs mounts");
+	struct stage_tree *tree = &stage->trees[stage->tree_count++];
+	snprintf(tree->name, sizeof(tree->name), "%s", name);
+	snprintf(tree->path, sizeof(tree->path), "%.500s/trees/%s", stage->volatile_dir, name);
+	if (mkdir(tree->path, 0700) < 0 || chmod(tree->path, mode) < 0)
+		return error_sys(err, ERR_LAUNCH, errno, "cannot make %s", tree->path);
+	return add_bind(stage, name, tree->path, destination, flags, err);
+}
+
+static int add_definition_mounts(struct stage *stage, const struct partition_def *def,
+				 struct error *err)
+{
+	for (size_t i = 0; i < def->mount_count; i++) {
+		const struct partition_mount *mount = &def->mounts[i];
+		char key[STAGE_KEY_MAX];
+		snprintf(key, sizeof(key), "%s%zu", mount->type == MOUNT_BIND ? "vol" : "tmp", i);
+		int failed = mount->type == MOUNT_BIND
+				     ? add_bind(stage, key, mount->source, mount->destination,
+						mount->flags, err)
+				     : add_tree(stage, key, mount->destination, mount->mode,
+						mount->flags, err);
+		if (failed)
+			return -1;
+	}
+	return 0;
+}
+
+// ---- the volatile filesystem -------------------------------------------------------------------
+
+static int make_nodes(int dev, struct error *err)
+{
+	static const struct {
+		const char *name;
+		unsigned major, minor;
+	} nodes[] = {{"null", 1, 3},   {"zero", 1, 5},    {"full", 1, 7},
+		     {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
+	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++)
+		if (mknodat(dev, nodes[i].name, S_IFCHR | 0666,
+			    makedev(nodes[i].major, nodes[i].minor)) < 0 ||
+		    fchmodat(dev, nodes[i].name, 0666, 0) < 0)
+			return error_sys(err, ERR_LAUNCH, errno, "cannot make device %s",
+					 nodes[i].name);
+	return 0;
+}
+
+static int make_dev(struct stage *stage, struct error *err)
+{
+	static const char *const links[][2] = {{"/proc/self/fd", "fd"},
+					       {"/proc/self/fd/0", "stdin"},
+					       {"/proc/self/fd/1", "stdout"},
+					       {"/proc/self/fd/2", "stderr"},
+					       {"pts/ptmx", "ptmx"}};
+	static const char *const folders[] = {"pts", "shm", "mqueue"};
+	char path[STAGE_PATH_MAX];
+	snprintf(path, sizeof(path), "%.600s/dev", stage->volatile_dir);
+	if (mkdir(path, 0755) < 0)
+		return error_sys(err, ERR_LAUNCH, errno, "cannot make %s", path);
+	_cleanup_close_ int dev = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dev < 0)
+		return error_sys(err, ERR_LAUNCH, errno, "cannot open %s", path);
+	if (make_nodes(dev, err) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
+		if (symlinkat(links[i][0], dev, links[i][1]) < 0)
+			return error_sys(err, ERR_LAUNCH, errno, "cannot make /dev/%s",
+					 links[i][1]);
+	for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
+		if (mkdirat(dev, folders[i], 0755) < 0)
+			return error_sys(err, ERR_LAUNCH, errno, "cannot make /dev/%s", folders[i]);
+	return add_bind(stage, "dev", path, "/dev", MS_NOSUID | MS_NOEXEC, err);
+}
+
+static int make_text(struct stage *stage, const char *name, const char *destination,
+		     const char *text, struct error *err)
+{
+	char path[STAGE_PATH_MAX];
+	snprintf(path, sizeof(path), "%.600s/etc/%s", stage->volatile_dir, name);
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_EXCL, 0644);
+	if (fd < 0 || fchmod(fd, 0644) < 0)
+		return error_sys(err, ERR_LAUNCH, errno, "cannot make %s", path);
+	if (fdio_write_all(fd, text, strlen(text), err) < 0)
+		return -1;
+	// Read-only: every host makes the same file from the definition.
+	return add_bind(stage, name, path, destination, MS_RDONLY | MS_NOSUID | MS_NODEV, err);
+}
+
+// Name servers and the own name; only for partitions that were given name servers.
+static int make_resolver(struct stage *stage, const struct partition_def *def, struct error *err)
+{
+	char text[4096] = "", hosts[4096] = "127.0.0.1 localhost\n::1 localhost\n";
+	size_t used = strlen(hosts);
+	if (!def->dns[0])
+		return 0;
+	for (size_t i = 0, at = 0; def->dns[i] && at < sizeof(text) - 80; i++)
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "nameserver %.60s\n",
+				       def->dns[i]);
+	for (size_t i = 0; i < def->network_count; i++)
+		for (char **address = def->networks[i].addresses;
+		     *address && used < sizeof(hosts) - 200; address++)
+			used += (size_t)snprintf(hosts + used, sizeof(hosts) - used, "%.*s %s\n",
+						 (int)strcspn(*address, "/"), *address,
+						 def->hostname);
+	return make_text(stage, "resolv", "/etc/resolv.conf", text, err) < 0
+		       ? -1
+		       : make_text(stage, "hosts", "/etc/hosts", hosts, err);
+}
+
+static int make_folder(const char *parent, const char *name, char *path, size_t size,
+		       struct error *err)
+{
+	snprintf(path, size, "%.600s/%s", parent, name);
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return error_sys(err, ERR_LAUNCH, errno, "cannot make %s", path);
+	return 0;
+}
+
+static int fill_volatile(struct stage *stage, const struct partition_def *def, struct error *err)
+{
+	char path[STAGE_PATH_MAX];
+	if (make_folder(stage->volatile_dir, "trees", path, sizeof(path), err) < 0 ||
+	    make_folder(stage->volatile_dir, "etc", path, sizeof(path), err) < 0 ||
+	    make_folder(stage->volatile_dir, "empty", stage->empty_folder,
+			sizeof(stage->empty_folder), err) < 0)
+		return -1;
+	if (chmod(stage->empty_folder, 0555) < 0)
+		return error_sys(err, ERR_LAUNCH, errno, "cannot change %s", stage->empty_folder);
+	snprintf(stage->null_device, sizeof(stage->null_device), "%.600s/dev/null",
+		 stage->volatile_dir);
+	const unsigned long plain = MS_NOSUID | MS_NODEV;
+	if (make_dev(stage, err) < 0 ||
+	    add_tree(stage, "shm", "/dev/shm", 01777, plain | MS_NOEXEC, err) < 0 ||
+	    add_tree(stage, "run", "/run", 0755, plain, err) < 0 ||
+	    add_tree(stage, "tmp", "/tmp", 01777, plain, err) < 0)
+		return -1;
+	return add_definition_mounts(stage, def, err) < 0 ? -1 : make_resolver(stage, def, err);
+}
+
+// ---- a fresh start -----------------------------------------------------------------------------
+
+static const char *tree_path(const struct stage *stage, const char *name)
+{
+	for (size_t i = 0; i < stage->tree_count; i++)
+		if (!strcmp(stage->trees[i].name, name))
+			return stage->trees[i].path;
+	return NULL;
+}
+
+// What travels must be the partition's own file, so init is copied, not bound from this host.
+static int copy_init(const char *run, struct error *err)
+{
+	char path[STAGE_PATH_MAX];
+	snprintf(path, sizeof(path), "%.600s/.wpar", run);
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return error_sys(err, ERR_LAUNCH, errno, "cannot make %s", path);
+	snprintf(path, sizeof(path), "%.600s/.wpar/init", run);
+	return treecopy_file(paths_program("init"), path, 0755, err);
+}
+
+static int fill_trees(struct stage *stage, const struct partition_def *def, struct error *err)
+{
+	const char *run = tree_path(stage, "run");
+	if (treecopy_from_root(stage->root, "run", run, err) < 0)
+		return -1;
+	return stage_wants_init(def) ? copy_init(run, err) : 0;
+}
+
+// ---- the whole ---------------------------------------------------------------------------------
+
+static int check_sources(const struct partition_def *def, struct error *err)
+{
+	struct stat st;
+	if (stat(def->rootfs, &st) < 0 || !S_ISDIR(st.st_mode))
+		return error_set(err, ERR_ROOTFS_MISSING, "the root filesystem %s %s", def->rootfs,
+				 errno == ENOENT ? "does not exist" : "is not a usable folder");
+	for (size_t i = 0; i < def->mount_count; i++)
+		if (def->mounts[i].source && stat(def->mounts[i].source, &st) < 0)
+			return error_sys(err, ERR_ROOTFS_MISSING, errno, "the volume %s",
+					 def->mounts[i].source);
+	return 0;
+}
+
+static int mount_both(struct stage *stage, const struct partition_def *def, struct error *err)
+{
+	// Slave: what the host unmounts goes away here too and is not kept busy.
+	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return error_sys(err, ERR_LAUNCH, errno, "cannot separate the mounts");
+	if (mount(def->rootfs, stage->root, NULL, MS_BIND, NULL) < 0)
+		return error_sys(err, ERR_LAUNCH, errno, "cannot bind %s", def->rootfs);
+	if (mount("wpar", stage->volatile_dir, "tmpfs", 0, "mode=711") < 0)
+		return error_sys(err, ERR_LAUNCH, errno, "cannot mount a tmpfs on %s",
+				 stage->volatile_dir);
+	return 0;
+}
+
+int stage_prepare(struct stage *stage, const struct partition_def *def, const char *run_dir,
+		  bool fresh, struct error *err)
+{
+	*stage = (struct stage){.binds = NULL};
+	if (check_sources(def, err) < 0 ||
+	    make_folder(run_dir, "rootfs", stage->root, sizeof(stage->root), err) < 0 ||
+	    make_folder(run_dir, "volatile", stage->volatile_dir, sizeof(stage->volatile_dir),
+			err) < 0)
+		return -1;
+	if (unshare(CLONE_NEWNS) < 0)
+		return error_sys(err, ERR_LAUNCH, errno, "cannot make a mount namespace");
+	if (mount_both(stage, def, err) < 0 || fill_volatile(stage, def, err) < 0)
+		return -1;
+	return fresh ? fill_trees(stage, def, err) : 0;
+}
+
+static void remove_mount_point(const char *path)
+{
+	if (!*path)
+		return;
+	umount2(path, MNT_DETACH);
+	if (rmdir(path) < 0 && errno != ENOENT)
+		log_warn("cannot remove %s: %s", path, strerror(errno));
+}
+
+void stage_remove(struct stage *stage)
+{
+	remove_mount_point(stage->root);
+	remove_mount_point(stage->volatile_dir);
+	for (size_t i = 0; i < stage->bind_count; i++) {
+		free(stage->binds[i].source);
+		free(stage->binds[i].destination);
+	}
+	free(stage->binds);
+	*stage = (struct stage){.binds = NULL};
+}
