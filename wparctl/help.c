@@ -180,6 +180,7 @@ static void man_verb(FILE *to, const struct verb *verb)
 	snprintf(front, sizeof(front), "wparctl %s%s", verb->name, verb->form[0] ? " " : "");
 	fprintf(to, ".Ss %s\n", verb->name);
 	man_lines(to, front, verb->form);
+	fputs(".Pp\n", to);
 	man_paragraphs(to, verb->text);
 	if (verb->options->name)
 		man_options(to, verb->options);
@@ -194,11 +195,4 @@ void help_print_man(FILE *to)
 	fputs(".Sh VERBS\n", to);
 	for (size_t i = 0; i < VERB_COUNT; i++)
 		man_verb(to, &verbs[i]);
-	fputs(".Sh EXIT STATUS\n.Bl -tag -width 130\n", to);
-	for (const struct exit_code *e = exit_codes; e->meaning; e++) {
-		fprintf(to, ".It %d\n", e->code);
-		man_text(to, e->meaning, strlen(e->meaning));
-		fputc('\n', to);
-	}
-	fputs(".El\n", to);
 }

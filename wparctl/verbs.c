@@ -104,7 +104,8 @@ const struct verb verbs[VERB_COUNT] = {
 		{
 			.name = "create",
 			.summary = "define a partition",
-			.form = "NAME (--bundle DIR | --rootfs DIR) [OPTION...] [-- CMD ARG...]",
+			.form = "NAME (--bundle DIR | --rootfs DIR) [OPTION...]\n    [-- CMD "
+				"ARG...]",
 			.text = "Defines a partition on this host; --start also starts it. A name "
 				"is 1 to 63 letters, digits, '.', '_' and '-', beginning with a "
 				"letter or digit.\n"
