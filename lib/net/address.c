@@ -2,6 +2,7 @@
 #include "lib/net/address.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,18 +113,26 @@ bool address_in_network(const struct address *host, const struct address *networ
 	return !rest || !((host->bytes[whole] ^ network->bytes[whole]) >> (8 - rest));
 }
 
+static bool read_octets(const char *text, uint8_t bytes[6])
+{
+	if (strlen(text) != MAC_TEXT_MAX - 1)
+		return false;
+	for (int i = 0; i < 6; i++, text += 3) {
+		if (!isxdigit((unsigned char)text[0]) || !isxdigit((unsigned char)text[1]) ||
+		    text[2] != (i < 5 ? ':' : '\0'))
+			return false;
+		bytes[i] = (uint8_t)strtoul(text, NULL, 16);
+	}
+	return true;
+}
+
 int mac_parse(const char *text, struct mac *mac, struct error *err)
 {
 	static const struct mac zero;
-	uint8_t *b = mac->bytes;
-	int end = 0;
-	if (strlen(text) != MAC_TEXT_MAX - 1 ||
-	    sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", b, b + 1, b + 2, b + 3, b + 4,
-		   b + 5, &end) != 6 ||
-	    end != MAC_TEXT_MAX - 1 || strspn(text, "0123456789abcdefABCDEF:") != MAC_TEXT_MAX - 1)
+	if (!read_octets(text, mac->bytes))
 		return error_set(err, ERR_DEFINITION,
 				 "\"%.60s\" is not a MAC address, as in 02:00:0a:4d:00:32", text);
-	if ((b[0] & 1) || mac_equal(mac, &zero))
+	if ((mac->bytes[0] & 1) || mac_equal(mac, &zero))
 		return error_set(err, ERR_DEFINITION,
 				 "%s is not a MAC address that a station can have", text);
 	return 0;

@@ -386,10 +386,11 @@ static void case_create(void)
 	SH(part, "ip -6 route | grep -q '^default via fd77::1 dev eth0'");
 	CHECK(facts_of(part, "eth0").mtu == 1400);
 	CHECK(facts_of(hosts[0], outer).state == BR_STATE_FORWARDING);
-	_cleanup_hold_ struct hold *hold = open_hold(0);
+	struct hold *hold = open_hold(0);
 	CHECK(facts_of(hosts[0], holder).mtu == 1400);
 	struct link_facts after = facts_of(hosts[0], "br0");
 	CHECK(after.mtu == before.mtu && mac_equal(&after.mac, &before.mac));
+	hold_close(hold);
 	SH(hosts[0], "[ -z \"$(ip -6 addr show dev %s)\" ]", outer);
 	CHECK(reaches(client, "10.77.0.50") && reaches(client, "fd77::50"));
 	OK(port_remove(outer, hosts[0], &error));
@@ -567,14 +568,10 @@ static void case_gap(void)
 	start_echo();
 	_cleanup_port_ struct port *port = open_port(0), *there = open_port(1);
 	_cleanup_hold_ struct hold *from = open_hold(0), *to = open_hold(1);
-	SH(part, "ip route del 10.77.0.0/24 dev eth0; ip route del default dev eth0; true");
-	SH(part, "ip link set eth0 arp off"); // replies go out by eth1 once it is enabled
-	start_ping(&far, client);
-	stop_ping(&far, "before (answers leave by a port that is still disabled)");
 	start_ping(&far, client);
 	move(0, from, to, port, there);
 	clock_sleep_ms(100);
-	stop_ping(&far, "across");
+	CHECK(stop_ping(&far, "client") == 0);
 }
 
 static void case_abort(void)
