@@ -61,8 +61,8 @@ int link_fd(const struct link *link);
 int link_send(struct link *link, uint16_t type, const void *payload, size_t length,
 	      struct error *err);
 
-// A free slot of WIRE_DATA_MAX bytes for the caller to fill. NULL: ERR_DEADLINE, or the link
-// failed.
+// A free slot of WIRE_DATA_MAX bytes for the caller to fill; the same one again until it is handed
+// over. NULL: ERR_DEADLINE, or the link failed.
 void *link_slot(struct link *link, deadline_t deadline, struct error *err);
 // Hands it over, in order with link_send. The caller must not touch it any more, also on failure.
 int link_send_slot(struct link *link, uint16_t type, void *slot, size_t length, struct error *err);

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/transport/pki.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
+#include "lib/transport/cert.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define AUTHORITY_NAME "wpar cluster CA"
+// Clocks of two hosts may differ a little when a certificate is used at once.
+#define BACKDATE_SECONDS 3600
+
+#define DEFINE_CLEANUP(type, release)        \
+	static void cleanup_##type(type **p) \
+	{                                    \
+		release(*p);                 \
+	}
+DEFINE_CLEANUP(EVP_PKEY, EVP_PKEY_free)
+DEFINE_CLEANUP(X509, X509_free)
+DEFINE_CLEANUP(X509_REQ, X509_REQ_free)
+DEFINE_CLEANUP(BIO, BIO_free_all)
+DEFINE_CLEANUP(BIGNUM, BN_free)
+#define _cleanup_(type) __attribute__((cleanup(cleanup_##type)))
+
+int pki_name_check(const char *host, struct error *err)
+{
+	size_t length = host ? strnlen(host, PKI_NAME_MAX + 1) : 0;
+	bool fits = length >= 1 && length <= PKI_NAME_MAX && isalnum((unsigned char)host[0]);
+	for (size_t i = 0; fits && i < length; i++)
+		fits = isascii((unsigned char)host[i]) &&
+		       (isalnum((unsigned char)host[i]) || strchr("._-", host[i]));
+	return fits ? 0 : error_set(err, ERR_NAME_INVALID, "the host name is not valid");
+}
+
+static void path_in(char path[4096], const char *dir, const char *file)
+{
+	snprintf(path, 4096, "%s/%s", dir, file);
+}
+
+// ---- keys
+static EVP_PKEY *key_load(const char *path, struct error *err)
+{
+	_cleanup_(BIO) BIO *bio = BIO_new_file(path, "r");
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)"") : NULL;
+	if (!key)
+		cert_error(err, "cannot read the key %s", path);
+	return key;
+}
+
+// Written under another name first: a key is either whole or not there.
+static int key_store(const char *path, const EVP_PKEY *key, struct error *err)
+{
+	char temporary[4096 + 8];
+	snprintf(temporary, sizeof(temporary), "%s.new", path);
+	unlink(temporary);
+	_cleanup_close_ int fd =
+		open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return error_sys(err, ERR_STORAGE, errno, "cannot create %s", temporary);
+	_cleanup_(BIO) BIO *bio = BIO_new(BIO_s_secmem());
+	char *pem;
+	if (!bio || !PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL))
+		return cert_error(err, "cannot encode a key");
+	long length = BIO_get_mem_data(bio, &pem);
+	if (fdio_write_all(fd, pem, (size_t)length, err) < 0)
+		return error_wrap(err, "%s", temporary);
+	// link, not rename: never over a key that appeared meanwhile.
+	if (fsync(fd) < 0 || link(temporary, path) < 0 || unlink(temporary) < 0)
+		return error_sys(err, ERR_STORAGE, errno, "cannot create %s", path);
+	return 0;
+}
+
+static EVP_PKEY *key_load_or_make(const char *path, struct error *err)
+{
+	if (access(path, F_OK) == 0)
+		return key_load(path, err);
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	if (!key)
+		cert_error(err, "cannot make a key");
+	else if (key_store(path, key, err) < 0) {
+		EVP_PKEY_free(key);
+		key = NULL;
+	}
+	return key;
+}
+
+static bool is_p256(const EVP_PKEY *key)
+{
+	char group[32];
+	size_t length;
+	return key && EVP_PKEY_is_a(key, "EC") &&
+	       EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof(group),
+					      &length) &&
+	       !strcmp(group, "prime256v1");
+}
+
+// ---- certificates
+static int set_serial(X509 *cert)
+{
+	// 159 random bits, positive: unique without a counter file (RFC 5280 4.1.2.2).
+	_cleanup_(BIGNUM) BIGNUM *number = BN_new();
+	return number && BN_rand(number, 159, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) &&
+	       BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert));
+}
+
+static int set_subject(X509_NAME *subject, const char *name)
+{
+	return X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name,
+					  -1, -1, 0);
+}
+
+static int add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
+{
+	X509V3_CTX context;
+	X509V3_set_ctx_nodb(&context);
+	X509V3_set_ctx(&context, issuer, cert, NULL, NULL, 0);
+	X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
+	int added = extension && X509_add_ext(cert, extension, -1);
+	X509_EXTENSION_free(extension);
+	return added;
+}
+
+static X509 *begin_cert(const char *name, const EVP_PKEY *key, int days)
+{
+	X509 *cert = X509_new();
+	if (cert && X509_set_version(cert, X509_VERSION_3) && set_serial(cert) &&
+	    set_subject(X509_get_subject_name(cert), name) &&
+	    X509_gmtime_adj(X509_getm_notBefore(cert), -BACKDATE_SECONDS) &&
+	    X509_time_adj_ex(X509_getm_notAfter(cert), days, 0, NULL) &&
+	    X509_set_pubkey(cert, (EVP_PKEY *)key))
+		return cert;
+	X509_free(cert);
+	return NULL;
+}
+
+static X509 *make_authority(EVP_PKEY *key)
+{
+	_cleanup_(X509) X509 *cert = begin_cert(AUTHORITY_NAME, key, PKI_CA_DAYS);
+	if (cert && X509_set_issuer_name(cert, X509_get_subject_name(cert)) &&
+	    add_extension(cert, cert, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
+	    add_extension(cert, cert, NID_key_usage, "critical,keyCertSign,cRLSign") &&
+	    add_extension(cert, cert, NID_subject_key_identifier, "hash") &&
+	    X509_sign(cert, key, EVP_sha256()))
+		return take_ptr(cert);
+	return NULL;
+}
+
+static X509 *make_host(X509 *authority, EVP_PKEY *authority_key, const EVP_PKEY *key,
+		       const char *host)
+{
+	char alternative[PKI_NAME_MAX + 8];
+	snprintf(alternative, sizeof(alternative), "DNS:%s", host);
+	_cleanup_(X509) X509 *cert = begin_cert(host, key, PKI_HOST_DAYS);
+	if (cert && X509_set_issuer_name(cert, X509_get_subject_name(authority)) &&
+	    add_extension(cert, authority, NID_basic_constraints, "critical,CA:FALSE") &&
+	    add_extension(cert, authority, NID_key_usage, "critical,digitalSignature") &&
+	    add_extension(cert, authority, NID_ext_key_usage, "serverAuth,clientAuth") &&
+	    add_extension(cert, authority, NID_subject_alt_name, alternative) &&
+	    add_extension(cert, authority, NID_subject_key_identifier, "hash") &&
+	    add_extension(cert, authority, NID_authority_key_identifier, "keyid:always") &&
+	    X509_sign(cert, authority_key, EVP_sha256()))
+		return take_ptr(cert);
+	return NULL;
+}
+
+static char *text_of_bio(BIO *bio)
+{
+	char *bytes;
+	long length = BIO_get_mem_data(bio, &bytes);
+	return length > 0 ? strndup(bytes, (size_t)length) : NULL;
+}
+
+static char *cert_text(X509 *cert, struct error *err)
+{
+	_cleanup_(BIO) BIO *bio = BIO_new(BIO_s_mem());
+	char *text = bio && PEM_write_bio_X509(bio, cert) ? text_of_bio(bio) : NULL;
+	if (!text)
+		error_set(err, ERR_NOMEM, "no memory for a certificate");
+	return text;
+}
+
+int pki_ca_create(const char *dir, struct error *err)
+{
+	char cert_path[4096], key_path[4096];
+	path_in(cert_path, dir, "ca.pem");
+	path_in(key_path, dir, "ca.key");
+	if (access(cert_path, F_OK) == 0)
+		return error_set(err, ERR_CLUSTER_EXISTS, "%s exists", cert_path);
+	_cleanup_(EVP_PKEY) EVP_PKEY *key = key_load_or_make(key_path, err);
+	if (!key)
+		return -1;
+	_cleanup_(X509) X509 *cert = make_authority(key);
+	if (!cert)
+		return cert_error(err, "cannot make the certificate of the CA");
+	_cleanup_free_ char *text = cert_text(cert, err);
+	return text ? fdio_replace_file(cert_path, text, strlen(text), 0644, err) : -1;
+}
+
+char *pki_request(const char *dir, const char *host, struct error *err)
+{
+	char key_path[4096];
+	path_in(key_path, dir, "host.key");
+	if (pki_name_check(host, err) < 0)
+		return NULL;
+	_cleanup_(EVP_PKEY) EVP_PKEY *key = key_load_or_make(key_path, err);
+	if (!key)
+		return NULL;
+	_cleanup_(X509_REQ) X509_REQ *request = X509_REQ_new();
+	_cleanup_(BIO) BIO *bio = BIO_new(BIO_s_mem());
+	char *text = NULL;
+	if (request && bio && X509_REQ_set_version(request, X509_REQ_VERSION_1) &&
+	    set_subject(X509_REQ_get_subject_name(request), host) &&
+	    X509_REQ_set_pubkey(request, key) && X509_REQ_sign(request, key, EVP_sha256()) &&
+	    PEM_write_bio_X509_REQ(bio, request))
+		text = text_of_bio(bio);
+	if (!text)
+		cert_error(err, "cannot make a certificate request");
+	return text;
+}
+
+// The key of a request that is what it claims to be.
+static EVP_PKEY *check_request(const char *csr, const char *host, struct error *err)
+{
+	if (pki_name_check(host, err) < 0)
+		return NULL;
+	size_t length = strnlen(csr, PKI_PEM_MAX + 1);
+	_cleanup_(BIO) BIO *bio = BIO_new_mem_buf(csr, (int)length);
+	_cleanup_(X509_REQ) X509_REQ *request =
+		bio && length <= PKI_PEM_MAX ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
+	if (!request) {
+		cert_error(err, "cannot read the certificate request of %s", host);
+		return NULL;
+	}
+	char name[PKI_NAME_MAX + 1];
+	if (cert_subject_name(X509_REQ_get_subject_name(request), name, err) < 0) {
+		error_wrap(err, "the certificate request of %s", host);
+		return NULL;
+	}
+	if (strcmp(name, host) != 0) {
+		error_set(err, ERR_CERTIFICATE,
+			  "the certificate request is for %s, expected was %s", name, host);
+		return NULL;
+	}
+	_cleanup_(EVP_PKEY) EVP_PKEY *key = X509_REQ_get_pubkey(request);
+	if (!is_p256(key) || X509_REQ_verify(request, key) != 1) {
+		cert_error(err,
+			   "the certificate request of %s is not signed by a P-256 key of its own",
+			   host);
+		return NULL;
+	}
+	return take_ptr(key);
+}
+
+char *pki_sign(const char *dir, const char *csr, const char *host, struct error *err)
+{
+	char cert_path[4096], key_path[4096];
+	path_in(cert_path, dir, "ca.pem");
+	path_in(key_path, dir, "ca.key");
+	ERR_clear_error();
+	_cleanup_(EVP_PKEY) EVP_PKEY *key = check_request(csr, host, err);
+	if (!key)
+		return NULL;
+	if (access(key_path, F_OK) < 0) {
+		error_set(err, ERR_CLUSTER_NONE,
+			  "this host has no CA (%s): sign where the cluster was made", key_path);
+		return NULL;
+	}
+	_cleanup_(X509) X509 *authority = cert_load(cert_path, err);
+	_cleanup_(EVP_PKEY) EVP_PKEY *authority_key = authority ? key_load(key_path, err) : NULL;
+	if (!authority_key)
+		return NULL;
+	if (X509_check_private_key(authority, authority_key) != 1) {
+		cert_error(err, "%s is not the key of %s", key_path, cert_path);
+		return NULL;
+	}
+	_cleanup_(X509) X509 *cert = make_host(authority, authority_key, key, host);
+	if (!cert) {
+		cert_error(err, "cannot make the certificate of %s", host);
+		return NULL;
+	}
+	return cert_text(cert, err);
+}
+
+// ---- on the host
+static int check_signed(X509 *cert, X509 *authority, const char *fingerprint, struct error *err)
+{
+	char found[PKI_FINGERPRINT_MAX];
+	if (cert_fingerprint(authority, found) < 0)
+		return cert_error(err, "cannot hash the certificate of the CA");
+	if (fingerprint && strcmp(found, fingerprint) != 0)
+		return error_set(err, ERR_PEER_UNTRUSTED,
+				 "the CA is not the one of the token (fingerprint %s)", found);
+	if (X509_check_ca(authority) != 1 || X509_check_issued(authority, cert) != X509_V_OK ||
+	    X509_verify(cert, X509_get0_pubkey(authority)) != 1)
+		return cert_error(err, "the certificate is not signed by the CA that came with it");
+	return 0;
+}
+
+static int check_own(const char *dir, X509 *cert, const char *host, struct error *err)
+{
+	char key_path[4096], name[PKI_NAME_MAX + 1];
+	path_in(key_path, dir, "host.key");
+	_cleanup_(EVP_PKEY) EVP_PKEY *key = key_load(key_path, err);
+	if (!key)
+		return -1;
+	if (X509_check_private_key(cert, key) != 1)
+		return cert_error(err, "the certificate is not for %s", key_path);
+	if (cert_name(cert, name, NULL) < 0 || strcmp(name, host) != 0)
+		return error_set(err, ERR_CERTIFICATE, "the certificate is not for host %s", host);
+	return 0;
+}
+
+int pki_install(const char *dir, const char *cert, const char *ca, const char *host,
+		const char *fingerprint, struct error *err)
+{
+	char cert_path[4096], ca_path[4096];
+	path_in(cert_path, dir, "host.pem");
+	path_in(ca_path, dir, "ca.pem");
+	ERR_clear_error();
+	_cleanup_(X509) X509 *own = cert_parse(cert, err);
+	_cleanup_(X509) X509 *authority = own ? cert_parse(ca, err) : NULL;
+	if (!authority || check_signed(own, authority, fingerprint, err) < 0 ||
+	    check_own(dir, own, host, err) < 0)
+		return -1;
+	// Encoded anew: nothing but the two certificates gets into our files.
+	_cleanup_free_ char *own_text = cert_text(own, err);
+	_cleanup_free_ char *ca_text = own_text ? cert_text(authority, err) : NULL;
+	if (!ca_text || fdio_replace_file(cert_path, own_text, strlen(own_text), 0644, err) < 0 ||
+	    fdio_replace_file(ca_path, ca_text, strlen(ca_text), 0644, err) < 0)
+		return -1;
+	return 0;
+}
+
+char *pki_ca_read(const char *dir, struct error *err)
+{
+	char path[4096];
+	path_in(path, dir, "ca.pem");
+	_cleanup_(X509) X509 *authority = cert_load(path, err);
+	return authority ? cert_text(authority, err) : NULL;
+}
+
+int pki_fingerprint(const char *dir, char text[PKI_FINGERPRINT_MAX], struct error *err)
+{
+	char path[4096];
+	path_in(path, dir, "ca.pem");
+	_cleanup_(X509) X509 *authority = cert_load(path, err);
+	if (!authority)
+		return -1;
+	if (cert_fingerprint(authority, text) < 0)
+		return cert_error(err, "cannot hash %s", path);
+	return 0;
+}

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/transport/tls.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/transport/cert.h"
+#include "lib/transport/pki.h"
+#include "lib/transport/wire.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <string.h>
+
+// Measured with one stream: AES-128-GCM 1.0 GB/s, AES-256-GCM 0.9; ChaCha20 for CPUs without AES.
+#define TLS_CIPHERS "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define TLS_GROUPS  "X25519:P-256"
+// A handshake message of an unauthenticated peer: two small certificates.
+#define TLS_CHAIN_MAX 16384
+
+struct tls {
+	SSL_CTX *context;
+	SSL *ssl;
+	BIO_METHOD *method;
+	struct tls_pipe *in, *out;
+	bool server, join;
+	char expected[PKI_NAME_MAX + 1];
+	char fingerprint[PKI_FINGERPRINT_MAX];
+	char peer[PKI_NAME_MAX + 1];
+	struct error refusal; // why we refuse the peer's certificate
+};
+
+// ---- BIO over the pipes
+static int pipe_read(BIO *bio, char *bytes, int room)
+{
+	struct tls_pipe *in = ((struct tls *)BIO_get_data(bio))->in;
+	size_t n = in->end - in->start;
+	BIO_clear_retry_flags(bio);
+	if (!n && in->ended)
+		return 0;
+	if (!n) {
+		BIO_set_retry_read(bio);
+		return -1;
+	}
+	if (n > (size_t)room)
+		n = (size_t)room;
+	memcpy(bytes, in->data + in->start, n);
+	in->start += n;
+	return (int)n;
+}
+
+static int pipe_write(BIO *bio, const char *bytes, int length)
+{
+	struct tls_pipe *out = ((struct tls *)BIO_get_data(bio))->out;
+	size_t n = out->room - out->end;
+	BIO_clear_retry_flags(bio);
+	if (!n) {
+		BIO_set_retry_write(bio);
+		return -1;
+	}
+	if (n > (size_t)length)
+		n = (size_t)length;
+	memcpy(out->data + out->end, bytes, n);
+	out->end += n;
+	return (int)n;
+}
+
+static long pipe_control(BIO *bio, int command, long number, void *pointer)
+{
+	(void)number;
+	(void)pointer;
+	const struct tls_pipe *in = ((struct tls *)BIO_get_data(bio))->in;
+	if (command == BIO_CTRL_FLUSH)
+		return 1;
+	return command == BIO_CTRL_EOF && in->ended && in->start == in->end;
+}
+
+static BIO *pipe_bio(struct tls *tls)
+{
+	tls->method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "wpar pipe");
+	if (!tls->method || !BIO_meth_set_read(tls->method, pipe_read) ||
+	    !BIO_meth_set_write(tls->method, pipe_write) ||
+	    !BIO_meth_set_ctrl(tls->method, pipe_control))
+		return NULL;
+	BIO *bio = BIO_new(tls->method);
+	if (bio) {
+		BIO_set_data(bio, tls);
+		BIO_set_init(bio, 1);
+	}
+	return bio;
+}
+
+// ---- who the peer is
+static int refuse(struct tls *tls, X509_STORE_CTX *context, int why)
+{
+	X509 *leaf = X509_STORE_CTX_get0_cert(context),
+	     *at = X509_STORE_CTX_get_current_cert(context);
+	if (!error_is_set(&tls->refusal))
+		cert_refusal(&tls->refusal, why, leaf, at);
+	X509_STORE_CTX_set_error(context, why);
+	return 0;
+}
+
+// In a join the client knows the CA by fingerprint only; the server sends it along.
+static X509 *find_authority(X509_STORE_CTX *context, const char *fingerprint)
+{
+	STACK_OF(X509) *sent = X509_STORE_CTX_get0_untrusted(context);
+	for (int i = 0; i < sk_X509_num(sent); i++) {
+		char text[PKI_FINGERPRINT_MAX];
+		X509 *candidate = sk_X509_value(sent, i);
+		if (cert_fingerprint(candidate, text) == 0 && !strcmp(text, fingerprint))
+			return candidate;
+	}
+	return NULL;
+}
+
+static int verify_chain(struct tls *tls, X509_STORE_CTX *context)
+{
+	if (!tls->fingerprint[0])
+		return X509_verify_cert(context);
+	X509 *authority = find_authority(context, tls->fingerprint);
+	if (!authority) {
+		X509_STORE_CTX_set_error(context, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
+		return 0;
+	}
+	STACK_OF(X509) *trusted = sk_X509_new_null();
+	int verified = 0;
+	if (trusted && sk_X509_push(trusted, authority)) {
+		X509_STORE_CTX_set0_trusted_stack(context, trusted);
+		verified = X509_verify_cert(context);
+	}
+	sk_X509_free(trusted);
+	return verified;
+}
+
+// Replaces OpenSSL's own verification, so that a wrong name fails the handshake itself and the
+// peer gets an alert.
+static int verify(X509_STORE_CTX *context, void *argument)
+{
+	struct tls *tls = argument;
+	if (verify_chain(tls, context) <= 0) {
+		int why = X509_STORE_CTX_get_error(context);
+		return refuse(tls, context, why == X509_V_OK ? X509_V_ERR_UNSPECIFIED : why);
+	}
+	if (cert_name(X509_STORE_CTX_get0_cert(context), tls->peer, &tls->refusal) < 0)
+		return refuse(tls, context, X509_V_ERR_HOSTNAME_MISMATCH);
+	if (tls->expected[0] && strcmp(tls->expected, tls->peer) != 0) {
+		error_set(&tls->refusal, ERR_PEER_UNTRUSTED,
+			  "its certificate is that of host %s, expected was %s", tls->peer,
+			  tls->expected);
+		return refuse(tls, context, X509_V_ERR_HOSTNAME_MISMATCH);
+	}
+	return 1;
+}
+
+// ---- set-up
+static int no_password(char *buffer, int size, int writing, void *data)
+{
+	(void)buffer;
+	(void)size;
+	(void)writing;
+	(void)data;
+	return 0; // a key with a passphrase is refused, not asked for on the terminal
+}
+
+static const unsigned char alpn[] = "\x06" WIRE_ALPN;
+
+static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *length,
+		       const unsigned char *in, unsigned in_length, void *argument)
+{
+	(void)ssl;
+	(void)argument;
+	unsigned char *chosen;
+	if (SSL_select_next_proto(&chosen, length, alpn, sizeof(alpn) - 1, in, in_length) !=
+	    OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	*out = chosen;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+static int set_policy(SSL_CTX *c, struct error *err)
+{
+	SSL_CTX_set_security_level(c, 2);
+	SSL_CTX_set_options(c, SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
+				       SSL_OP_CIPHER_SERVER_PREFERENCE);
+	SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+				    SSL_MODE_NO_AUTO_CHAIN);
+	SSL_CTX_set_max_cert_list(c, TLS_CHAIN_MAX);
+	SSL_CTX_set_default_passwd_cb(c, no_password);
+	SSL_CTX_set_alpn_select_cb(c, select_alpn, NULL);
+	if (!SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION) ||
+	    !SSL_CTX_set_max_proto_version(c, TLS1_3_VERSION) ||
+	    !SSL_CTX_set_ciphersuites(c, TLS_CIPHERS) || !SSL_CTX_set1_groups_list(c, TLS_GROUPS) ||
+	    !SSL_CTX_set_num_tickets(c, 0) ||
+	    SSL_CTX_set_alpn_protos(c, alpn, sizeof(alpn) - 1) != 0)
+		return error_set(err, ERR_INTERNAL, "OpenSSL does not do TLS 1.3 as asked");
+	return 0;
+}
+
+static int load_files(SSL_CTX *c, const struct tls_setup *setup, struct error *err)
+{
+	if (setup->ca && !SSL_CTX_load_verify_file(c, setup->ca))
+		return cert_error(err, "cannot use %s as the cluster's CA", setup->ca);
+	if (!setup->cert)
+		return 0;
+	if (SSL_CTX_use_certificate_file(c, setup->cert, SSL_FILETYPE_PEM) != 1)
+		return cert_error(err, "cannot use %s as this host's certificate", setup->cert);
+	if (SSL_CTX_use_PrivateKey_file(c, setup->key ? setup->key : "", SSL_FILETYPE_PEM) != 1 ||
+	    SSL_CTX_check_private_key(c) != 1)
+		return cert_error(err, "cannot use %s as the key of %s",
+				  setup->key ? setup->key : "(none)", setup->cert);
+	if (!setup->server || !setup->join)
+		return 0;
+	X509 *authority = cert_load(setup->ca, err);
+	if (!authority)
+		return -1;
+	if (!SSL_CTX_add0_chain_cert(c, authority)) {
+		X509_free(authority);
+		return cert_error(err, "cannot send %s along", setup->ca);
+	}
+	return 0;
+}
+
+static int set_verification(struct tls *tls, const struct tls_setup *setup, struct error *err)
+{
+	if (setup->server && setup->join) {
+		SSL_CTX_set_verify(tls->context, SSL_VERIFY_NONE, NULL);
+		return 0;
+	}
+	if (!setup->ca && !setup->fingerprint)
+		return error_set(err, ERR_CERTIFICATE, "no CA is known to check the peer with");
+	SSL_CTX_set_verify(tls->context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	SSL_CTX_set_cert_verify_callback(tls->context, verify, tls);
+	return 0;
+}
+
+static int open_session(struct tls *tls, struct error *err)
+{
+	tls->ssl = SSL_new(tls->context);
+	BIO *bio = pipe_bio(tls);
+	if (!tls->ssl || !bio) {
+		BIO_free(bio);
+		return error_set(err, ERR_NOMEM, "no memory for TLS");
+	}
+	SSL_set_bio(tls->ssl, bio, bio);
+	if (tls->server)
+		SSL_set_accept_state(tls->ssl);
+	else
+		SSL_set_connect_state(tls->ssl);
+	return 0;
+}
+
+struct tls *tls_open(const struct tls_setup *setup, struct tls_pipe *in, struct tls_pipe *out,
+		     struct error *err)
+{
+	// What openssl.cnf of the host says must not change what we speak.
+	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+	ERR_clear_error();
+	struct tls *tls = calloc(1, sizeof(*tls));
+	if (!tls) {
+		error_set(err, ERR_NOMEM, "no memory for TLS");
+		return NULL;
+	}
+	tls->in = in;
+	tls->out = out;
+	tls->server = setup->server;
+	tls->join = setup->join;
+	snprintf(tls->expected, sizeof(tls->expected), "%s", setup->peer ? setup->peer : "");
+	snprintf(tls->fingerprint, sizeof(tls->fingerprint), "%s",
+		 setup->fingerprint ? setup->fingerprint : "");
+	tls->context = SSL_CTX_new(setup->server ? TLS_server_method() : TLS_client_method());
+	if (!tls->context)
+		cert_error(err, "cannot start TLS");
+	else if (set_policy(tls->context, err) == 0 && load_files(tls->context, setup, err) == 0 &&
+		 set_verification(tls, setup, err) == 0 && open_session(tls, err) == 0)
+		return tls;
+	tls_close(tls);
+	return NULL;
+}
+
+void tls_close(struct tls *tls)
+{
+	if (!tls)
+		return;
+	SSL_free(tls->ssl);
+	SSL_CTX_free(tls->context);
+	BIO_meth_free(tls->method);
+	free(tls);
+}
+
+// ---- the session
+static const struct {
+	int alert;
+	enum error_id id;
+	const char *text;
+} alerts[] = {
+	{SSL_AD_CERTIFICATE_EXPIRED, ERR_PEER_UNTRUSTED,
+	 "it says that our certificate has expired"},
+	{SSL_AD_CERTIFICATE_REQUIRED, ERR_PEER_UNTRUSTED,
+	 "it asks for a certificate and we presented none"},
+	{SSL_AD_UNKNOWN_CA, ERR_PEER_UNTRUSTED,
+	 "it does not trust the CA that signed our certificate"},
+	{SSL_AD_BAD_CERTIFICATE, ERR_PEER_UNTRUSTED, "it does not accept our certificate"},
+	{SSL_AD_UNSUPPORTED_CERTIFICATE, ERR_PEER_UNTRUSTED, "it does not accept our certificate"},
+	{SSL_AD_CERTIFICATE_UNKNOWN, ERR_PEER_UNTRUSTED, "it does not accept our certificate"},
+	{SSL_AD_CERTIFICATE_REVOKED, ERR_PEER_UNTRUSTED, "it says that our certificate is revoked"},
+	{SSL_AD_ACCESS_DENIED, ERR_PEER_UNTRUSTED, "it denies us access"},
+	{SSL_AD_NO_APPLICATION_PROTOCOL, ERR_PROTOCOL, "it does not speak " WIRE_ALPN},
+	{SSL_AD_PROTOCOL_VERSION, ERR_PROTOCOL, "it does not speak TLS 1.3"},
+};
+
+static int explain(struct tls *tls, struct error *err)
+{
+	unsigned long code = ERR_peek_error();
+	int reason = ERR_GET_REASON(code);
+	if (error_is_set(&tls->refusal)) {
+		if (err)
+			*err = tls->refusal;
+		return -1;
+	}
+	if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
+		return error_set(err, ERR_PEER_UNTRUSTED, "it presented no certificate");
+	if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+		return error_set(err, ERR_PEER_UNREACHABLE, "the connection was cut");
+	for (size_t i = 0; i < ARRAY_SIZE(alerts); i++)
+		if (reason == SSL_AD_REASON_OFFSET + alerts[i].alert)
+			return error_set(err, alerts[i].id, "%s", alerts[i].text);
+	const char *text = ERR_reason_error_string(code);
+	return error_set(err, ERR_PROTOCOL, "TLS failed: %s", text ? text : "no reason given");
+}
+
+static int result_of(struct tls *tls, int returned, struct error *err)
+{
+	switch (SSL_get_error(tls->ssl, returned)) {
+	case SSL_ERROR_NONE:
+		return 1;
+	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_WRITE:
+		return 0;
+	case SSL_ERROR_ZERO_RETURN:
+		return error_set(err, ERR_PEER_UNREACHABLE, "it has closed the connection");
+	case SSL_ERROR_SYSCALL:
+		return error_set(err, ERR_PEER_UNREACHABLE, "the connection was cut");
+	default:
+		return explain(tls, err);
+	}
+}
+
+int tls_handshake(struct tls *tls, struct error *err)
+{
+	ERR_clear_error();
+	int done = result_of(tls, SSL_do_handshake(tls->ssl), err);
+	if (done <= 0)
+		return done;
+	const unsigned char *chosen;
+	unsigned length;
+	SSL_get0_alpn_selected(tls->ssl, &chosen, &length);
+	if (length != strlen(WIRE_ALPN) || memcmp(chosen, WIRE_ALPN, length) != 0)
+		return error_set(err, ERR_PROTOCOL, "it does not speak " WIRE_ALPN);
+	return 1;
+}
+
+int tls_read(struct tls *tls, void *bytes, size_t room, size_t *got, struct error *err)
+{
+	ERR_clear_error();
+	return result_of(tls, SSL_read_ex(tls->ssl, bytes, room, got), err);
+}
+
+int tls_write(struct tls *tls, const void *bytes, size_t length, size_t *taken, struct error *err)
+{
+	ERR_clear_error();
+	return result_of(tls, SSL_write_ex(tls->ssl, bytes, length, taken), err);
+}
+
+void tls_end(struct tls *tls)
+{
+	ERR_clear_error();
+	SSL_shutdown(tls->ssl);
+}
+
+const char *tls_peer(const struct tls *tls)
+{
+	return tls->peer;
+}
