@@ -107,6 +107,11 @@ int64_t cgroup_memory_now(struct cgroup *cg, struct error *err)
 
 // ---- freezing ----------------------------------------------------------------------------------
 
+const char *cgroup_freezer_path(const struct cgroup *cg)
+{
+	return cg->freezer_path;
+}
+
 int cgroup_is_frozen(struct cgroup *cg, struct error *err)
 {
 	char text[256];
