@@ -5,6 +5,13 @@
 
 #include <string.h>
 
+static const char *host_state(const json_t *host)
+{
+	if (json_is_true(json_object_get(host, "self")))
+		return "this host";
+	return json_is_true(json_object_get(host, "reachable")) ? "reachable" : "unreachable";
+}
+
 int hosts_run(struct ctl *ctl, const struct args *args)
 {
 	static const struct table_column columns[] = {
@@ -25,14 +32,9 @@ int hosts_run(struct ctl *ctl, const struct args *args)
 		const char *name = json_text(host, "name");
 		if (ctl->quiet)
 			puts(name);
-		bool self = json_is_true(json_object_get(host, "self"));
-		table_row(table,
-			  (const char *[]){name, json_text(host, "address"),
-					   json_is_true(json_object_get(host, "revoked"))
-						   ? "revoked"
-					   : self ? "this host"
-						  : "member"},
-			  NULL);
+		const char *state = host_state(host);
+		table_row(table, (const char *[]){name, json_text(host, "address"), state},
+			  (int[]){0, 0, strcmp(state, "unreachable") ? 0 : COLOUR_RED});
 	}
 	if (ctl->quiet)
 		table_free(table);
@@ -83,6 +85,7 @@ int cluster_join_run(struct ctl *ctl, const struct args *args)
 		return out_error(ctl, NULL, &err);
 	if (ctl->json)
 		out_data(json_incref(answer));
+	out_notes(ctl, answer);
 	out_say(ctl, "this host has joined the cluster; see: wparctl hosts");
 	return 0;
 }

@@ -55,13 +55,31 @@ static void print_remarks(const json_t *checks, const char *outcome, const char 
 	}
 }
 
+static bool has_failure(const json_t *checks)
+{
+	size_t i;
+	json_t *check;
+	json_array_foreach (checks, i, check)
+		if (!strcmp(json_text(check, "outcome"), "fail"))
+			return true;
+	return false;
+}
+
 static void print_row(const struct ctl *ctl, const char *name, const json_t *row)
 {
 	const json_t *checks = json_object_get(row, "checks");
 	const char *host = json_text(row, "host");
 	bool ok = json_is_true(json_object_get(row, "ok"));
+	const json_t *error = json_object_get(row, "error");
 	out_say(ctl, "%s -> %s", name, host);
-	print_checks(ctl, checks);
+	if (json_array_size(checks))
+		print_checks(ctl, checks);
+	// A failed check is the error too: once is enough.
+	if (json_is_object(error) && !has_failure(checks)) {
+		struct error err;
+		error_from_json(&err, error);
+		out_error(ctl, name, &err);
+	}
 	print_remarks(checks, "fail", "error");
 	print_remarks(checks, "warn", "warning");
 	out_say(ctl, "%s %s move to %s", name, ok ? "can" : "cannot", host);

@@ -51,6 +51,15 @@ void out_note(const struct ctl *ctl, const char *text)
 		fprintf(stderr, "wparctl: note: %s\n", plain);
 }
 
+void out_notes(const struct ctl *ctl, const json_t *answer)
+{
+	size_t i;
+	json_t *note;
+	json_array_foreach (json_object_get(answer, "notes"), i, note)
+		if (!ctl->json)
+			out_note(ctl, json_string_value(note) ?: "");
+}
+
 static void print_line(json_t *envelope)
 {
 	json_dumpf(envelope, stdout, JSON_COMPACT);

@@ -33,6 +33,8 @@ unsigned ctl_columns(const struct ctl *ctl);
 void out_say(const struct ctl *ctl, const char *format, ...) __attribute__((format(printf, 2, 3)));
 // A remark on standard error, unless --quiet.
 void out_note(const struct ctl *ctl, const char *text);
+// The sentences of an answer's "notes"; they are part of the answer with --json.
+void out_notes(const struct ctl *ctl, const json_t *answer);
 // One line {"schema":1,"data":data}; takes ownership.
 void out_data(json_t *data);
 // One line {"schema":1,"errors":[error]}; takes ownership.

@@ -20,11 +20,7 @@ int create_run(struct ctl *ctl, const struct args *args)
 		return out_error(ctl, name, &err);
 	if (ctl->json)
 		out_data(json_incref(made));
-	size_t i;
-	json_t *note;
-	json_array_foreach (json_object_get(made, "notes"), i, note)
-		if (!ctl->json)
-			out_note(ctl, json_string_value(note) ?: "");
+	out_notes(ctl, made);
 	out_say(ctl, "%s: %s", name, args_has(args, "start") ? "created and started" : "created");
 	return 0;
 }

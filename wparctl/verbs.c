@@ -111,7 +111,8 @@ const struct verb verbs[VERB_COUNT] = {
 				"letter or digit.\n"
 				"With --bundle the options given here replace what the bundle "
 				"says, "
-				"except that variables and capabilities are added. With --rootfs "
+				"except that variables, volumes and capabilities are added. With "
+				"--rootfs "
 				"the command is that of the partition; only a "
 				"system partition can do without one (then /sbin/init).",
 			.options = create_options,
@@ -277,7 +278,8 @@ const struct verb verbs[VERB_COUNT] = {
 			.name = "hosts",
 			.summary = "list the hosts of the cluster",
 			.form = "",
-			.text = "Lists the hosts that this host knows, with their addresses.",
+			.text = "Lists the hosts of the cluster, with their addresses and whether "
+				"they can be reached.",
 			.options = no_options,
 			.example = "wparctl hosts",
 		},
