@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "relocd/daemon/api.h"
+
+#include "lib/base/buf.h"
+#include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
+#include "lib/base/log.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#define CONNECTIONS_MAX 128
+#define READ_SECONDS    30 // for a request to arrive
+#define STOP_MS         3000
+#define GROUPS_MAX      256
+
+struct api {
+	struct MHD_Daemon *http;
+	gid_t group;
+	bool has_group;
+	unsigned active; // requests being answered; under the daemon's lock
+};
+
+// One request while MHD reads it.
+struct exchange {
+	struct buf body;
+	bool too_large;
+	bool counted;
+};
+
+// ---- callers
+// --------------------------------------------------------------------------------------
+
+static int socket_of(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	return info ? info->connect_fd : -1;
+}
+
+static bool in_group(int sock, gid_t primary, gid_t wanted)
+{
+	gid_t groups[GROUPS_MAX];
+	socklen_t length = sizeof(groups);
+	if (primary == wanted)
+		return true;
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERGROUPS, groups, &length) < 0)
+		return false;
+	for (size_t i = 0; i < length / sizeof(gid_t); i++)
+		if (groups[i] == wanted)
+			return true;
+	return false;
+}
+
+static enum role role_of(const struct api *api, struct request *q)
+{
+	struct ucred who;
+	socklen_t length = sizeof(who);
+	int sock = socket_of(q->connection);
+	if (sock < 0 || getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &who, &length) < 0)
+		return ROLE_NONE;
+	q->uid = who.uid;
+	q->pid = who.pid;
+	if (who.uid == 0)
+		return ROLE_ADMIN;
+	return api->has_group && in_group(sock, who.gid, api->group) ? ROLE_VIEWER : ROLE_NONE;
+}
+
+bool api_client_gone(struct MHD_Connection *connection)
+{
+	struct pollfd p = {.fd = socket_of(connection), .events = POLLRDHUP};
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
+}
+
+// ---- requests
+// -------------------------------------------------------------------------------------
+
+const char *api_argument(struct request *q, const char *name, char *value, size_t size)
+{
+	const char *given = MHD_lookup_connection_value(q->connection, MHD_GET_ARGUMENT_KIND, name);
+	if (!given || strlen(given) >= size)
+		return NULL;
+	strcpy(value, given);
+	MHD_http_unescape(value);
+	return value;
+}
+
+bool api_flag(struct request *q, const char *name)
+{
+	char value[16];
+	return api_argument(q, name, value, sizeof(value)) && value[0] && strcmp(value, "0") != 0;
+}
+
+int api_body(struct request *q, struct error *err, const char *format, ...)
+{
+	json_error_t why;
+	va_list args;
+	va_start(args, format);
+	int failed = json_vunpack_ex(q->body, &why, JSON_STRICT, format, args);
+	va_end(args);
+	if (failed)
+		return error_set(err, ERR_USAGE, "the request's body is not right: %s", why.text);
+	return 0;
+}
+
+static int read_body(struct request *q, const struct exchange *x, struct error *err)
+{
+	json_error_t why;
+	if (x->too_large)
+		return error_set(err, ERR_USAGE, "the request's body is larger than %d bytes",
+				 API_BODY_MAX);
+	q->body = x->body.length ? json_loadb((const char *)x->body.data, x->body.length,
+					      JSON_REJECT_DUPLICATES, &why)
+				 : json_object();
+	if (!q->body)
+		return error_set(err, ERR_USAGE, "the request's body is not JSON: line %d: %s",
+				 why.line, why.text);
+	if (!json_is_object(q->body))
+		return error_set(err, ERR_USAGE, "the request's body is not a JSON object");
+	return 0;
+}
+
+static int find_route(struct request *q, const char *method, const char *path,
+		      const struct route **route, struct error *err)
+{
+	switch (route_find(api_routes, api_route_count, method, path, q->param, route)) {
+	case ROUTE_NO_PATH:
+		q->status = MHD_HTTP_NOT_FOUND;
+		return error_set(err, ERR_USAGE, "the API has no %s", path);
+	case ROUTE_NO_METHOD:
+		q->status = MHD_HTTP_METHOD_NOT_ALLOWED;
+		return error_set(err, ERR_USAGE, "%s cannot be asked with %s", path, method);
+	default:
+		return 0;
+	}
+}
+
+// An audit line for each request that may change something, and for each refusal.
+static void note_request(const struct request *q, const char *method, const char *path,
+			 const struct error *err)
+{
+	if (!strcmp(method, "GET") && !error_is_set(err))
+		return;
+	if (error_is_set(err))
+		log_info("api: uid %u pid %d (%s): %s %s: %s (%s)", (unsigned)q->uid, (int)q->pid,
+			 role_name(q->role), method, path, err->message, error_code(err));
+	else
+		log_info("api: uid %u pid %d (%s): %s %s", (unsigned)q->uid, (int)q->pid,
+			 role_name(q->role), method, path);
+}
+
+static int run(struct request *q, const struct exchange *x, const char *method, const char *path,
+	       struct error *err)
+{
+	const struct route *route;
+	q->role = role_of(q->d->api, q);
+	if (find_route(q, method, path, &route, err) < 0)
+		return -1;
+	if (q->role < route->role)
+		return error_set(err, ERR_DENIED, "%s %s needs the role %s", method, path,
+				 role_name(route->role));
+	if (q->d->stopping)
+		return error_set(err, ERR_UNREACHABLE, "relocd is stopping");
+	if (read_body(q, x, err) < 0) {
+		q->status = x->too_large ? MHD_HTTP_CONTENT_TOO_LARGE : 0;
+		return -1;
+	}
+	return route->handle(q, err);
+}
+
+static enum MHD_Result send_json(struct MHD_Connection *connection, unsigned status, json_t *json)
+{
+	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	json_decref(json);
+	if (!text)
+		return MHD_NO; // no memory: the connection is closed
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+	enum MHD_Result result = MHD_queue_response(connection, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+static enum MHD_Result answer(struct request *q, int failed, const struct error *err)
+{
+	if (failed)
+		return send_json(
+			q->connection, q->status ? q->status : route_status(err),
+			json_pack("{s:i, s:[o]}", "schema", 1, "errors", error_to_json(err)));
+	if (q->response) {
+		enum MHD_Result result = MHD_queue_response(
+			q->connection, q->status ? q->status : MHD_HTTP_OK, q->response);
+		MHD_destroy_response(q->response);
+		return result;
+	}
+	json_t *data = q->data ? q->data : json_null();
+	return send_json(q->connection, q->status ? q->status : MHD_HTTP_OK,
+			 json_pack("{s:i, s:o}", "schema", 1, "data", data));
+}
+
+static void count(struct daemon *d, int change)
+{
+	daemon_lock(d);
+	d->api->active += (unsigned)change;
+	daemon_changed(d);
+	daemon_unlock(d);
+}
+
+static enum MHD_Result serve(struct daemon *d, struct MHD_Connection *connection,
+			     struct exchange *x, const char *method, const char *path)
+{
+	struct request q = {.d = d, .connection = connection};
+	struct error err = {0};
+	// A handler may take long: from here on nobody is timed out.
+	MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
+	x->counted = true;
+	count(d, 1);
+	int failed = run(&q, x, method, path, &err);
+	note_request(&q, method, path, &err);
+	json_decref(q.body);
+	return answer(&q, failed, &err);
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path,
+				  const char *method, const char *version, const char *bytes,
+				  size_t *length, void **state)
+{
+	struct exchange *x = *state;
+	(void)version;
+	if (!x) {
+		x = calloc(1, sizeof(*x));
+		if (!x)
+			return MHD_NO;
+		x->body = BUF_INIT(API_BODY_MAX);
+		*state = x;
+		return MHD_YES;
+	}
+	if (*length) {
+		if (x->too_large || buf_append(&x->body, bytes, *length, NULL) < 0)
+			x->too_large = true;
+		*length = 0;
+		return MHD_YES;
+	}
+	return serve(arg, connection, x, method, path);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
+			 enum MHD_RequestTerminationCode code)
+{
+	struct exchange *x = *state;
+	(void)connection;
+	(void)code;
+	if (!x)
+		return;
+	if (x->counted)
+		count(arg, -1);
+	buf_free(&x->body);
+	free(x);
+	*state = NULL;
+}
+
+// Paths and arguments stay encoded until they have been taken apart.
+static size_t leave_encoded(void *arg, struct MHD_Connection *connection, char *text)
+{
+	(void)arg;
+	(void)connection;
+	return strlen(text);
+}
+
+// ---- the socket
+// -----------------------------------------------------------------------------------
+
+static void find_group(struct api *api, const char *name)
+{
+	struct group entry, *found;
+	char room[16384];
+	if (getgrnam_r(name, &entry, room, sizeof(room), &found) == 0 && found) {
+		api->group = found->gr_gid;
+		api->has_group = true;
+	}
+}
+
+static int make_folder_of(const char *path, struct error *err)
+{
+	_cleanup_free_ char *folder = strdup(path);
+	if (!folder)
+		return error_set(err, ERR_NOMEM, "no memory for a path");
+	*strrchr(folder, '/') = 0;
+	return folder[0] ? fdio_mkdir_p(folder, 0755, err) : 0;
+}
+
+static int open_socket(const struct config *c, const struct api *api, struct error *err)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", c->api_socket);
+	if (make_folder_of(c->api_socket, err) < 0)
+		return -1;
+	_cleanup_close_ int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (sock < 0)
+		return error_sys(err, ERR_SYSTEM, errno, "cannot make a socket");
+	unlink(c->api_socket);
+	// Nobody can connect before the permissions are right, since nobody listens yet.
+	if (bind(sock, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    chmod(c->api_socket, 0660) < 0 ||
+	    (api->has_group && chown(c->api_socket, (uid_t)-1, api->group) < 0) ||
+	    listen(sock, CONNECTIONS_MAX) < 0)
+		return error_sys(err, ERR_SYSTEM, errno, "cannot listen on %s", c->api_socket);
+	return take_fd(&sock);
+}
+
+int api_start(struct daemon *d, struct error *err)
+{
+	struct api *api = calloc(1, sizeof(*api));
+	if (!api)
+		return error_set(err, ERR_NOMEM, "no memory for the API");
+	find_group(api, d->config.api_group);
+	d->api = api;
+	int sock = open_socket(&d->config, api, err);
+	if (sock < 0)
+		return -1;
+	api->http = MHD_start_daemon(
+		MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
+			MHD_USE_ITC | MHD_ALLOW_UPGRADE,
+		0, NULL, NULL, on_request, d, MHD_OPTION_LISTEN_SOCKET, sock,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)READ_SECONDS, MHD_OPTION_NOTIFY_COMPLETED,
+		on_completed, d, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL, MHD_OPTION_END);
+	if (api->http)
+		return 0;
+	close(sock);
+	return error_set(err, ERR_SYSTEM, "cannot serve on %s", d->config.api_socket);
+}
+
+bool api_stop(struct daemon *d)
+{
+	struct api *api = d->api;
+	unlink(d->config.api_socket);
+	MHD_socket sock = MHD_quiesce_daemon(api->http);
+	if (sock != MHD_INVALID_SOCKET)
+		close(sock);
+	deadline_t deadline = deadline_in_ms(STOP_MS);
+	daemon_lock(d);
+	while (api->active && !deadline_passed(deadline))
+		daemon_pause(d, deadline);
+	bool idle = !api->active;
+	daemon_unlock(d);
+	if (!idle)
+		return false; // requests or exec sessions are under way
+	MHD_stop_daemon(api->http);
+	free(api);
+	d->api = NULL;
+	return true;
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// /v1/partitions: create, show, start, stop, remove, validate.
+#include "relocd/daemon/api_handlers.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/log.h"
+#include "relocd/daemon/departures.h"
+#include "relocd/daemon/lifecycle.h"
+
+#include <string.h>
+
+#define GRACE_MAX_MS 3600000
+
+// Who may only look sees no values of environment variables.
+static void redact(json_t *partition)
+{
+	json_t *process = json_object_get(json_object_get(partition, "definition"), "process");
+	json_t *env = json_object_get(process, "env");
+	for (size_t i = 0; i < json_array_size(env); i++) {
+		const char *text = json_string_value(json_array_get(env, i));
+		int name = text ? (int)strcspn(text, "=") : 0;
+		json_array_set_new(env, i, json_sprintf("%.*s=(hidden)", name, text ? text : ""));
+	}
+}
+
+static int show(struct request *q, const char *name, struct error *err)
+{
+	daemon_lock(q->d);
+	struct partition *p = partition_get(q->d, name, err);
+	json_t *shown = p ? partition_json(p, true) : NULL;
+	q->data = shown ? json_deep_copy(shown) : NULL;
+	json_decref(shown);
+	daemon_unlock(q->d);
+	if (!p)
+		return -1;
+	if (q->role < ROLE_ADMIN)
+		redact(q->data);
+	return 0;
+}
+
+int api_partition_list(struct request *q, struct error *err)
+{
+	char text[32];
+	enum partition_state wanted = STATE_DEFINED;
+	const char *only = api_argument(q, "state", text, sizeof(text));
+	if (only && state_of_name(only, &wanted) < 0)
+		return error_set(err, ERR_USAGE, "\"%s\" is not a state of a partition", only);
+	q->data = json_array();
+	daemon_lock(q->d);
+	for (const struct partition *p = q->d->partitions; p; p = p->next)
+		if (!only || p->row.state == wanted)
+			json_array_append_new(q->data, partition_json(p, false));
+	daemon_unlock(q->d);
+	return 0;
+}
+
+int api_partition_get(struct request *q, struct error *err)
+{
+	return show(q, q->param, err);
+}
+
+// Created and started is one thing: what cannot be started is not left behind.
+static int start_new(struct request *q, const char *name, struct error *err)
+{
+	if (lifecycle_start(q->d, name, err) == 0)
+		return 0;
+	struct error second;
+	if (partition_remove(q->d, name, true, &second) < 0)
+		log_error_of(&second, name);
+	return -1;
+}
+
+int api_partition_create(struct request *q, struct error *err)
+{
+	char name[REGISTRY_NAME_MAX];
+	_cleanup_json_ json_t *notes = NULL;
+	const json_t *start = json_object_get(q->body, "start");
+	if (start && !json_is_boolean(start))
+		return error_set(err, ERR_USAGE, "\"start\" must be true or false");
+	if (partition_create(q->d, q->body, name, &notes, err) < 0)
+		return -1;
+	if (json_is_true(start) && start_new(q, name, err) < 0)
+		return -1;
+	if (show(q, name, err) < 0)
+		return -1;
+	json_object_set(q->data, "notes", notes);
+	q->status = MHD_HTTP_CREATED;
+	return 0;
+}
+
+int api_partition_start(struct request *q, struct error *err)
+{
+	if (api_body(q, err, "{}") < 0 || lifecycle_start(q->d, q->param, err) < 0)
+		return -1;
+	return show(q, q->param, err);
+}
+
+int api_partition_stop(struct request *q, struct error *err)
+{
+	json_int_t grace_ms = -1;
+	int kill = 0;
+	if (api_body(q, err, "{s?I, s?b}", "grace_ms", &grace_ms, "kill", &kill) < 0)
+		return -1;
+	if (grace_ms > GRACE_MAX_MS)
+		return error_set(err, ERR_USAGE, "a grace period of more than an hour");
+	if (lifecycle_stop(q->d, q->param, grace_ms, kill, err) < 0)
+		return -1;
+	return show(q, q->param, err);
+}
+
+int api_partition_remove(struct request *q, struct error *err)
+{
+	return partition_remove(q->d, q->param, api_flag(q, "force"), err);
+}
+
+int api_partition_validate(struct request *q, struct error *err)
+{
+	json_t *hosts = NULL;
+	if (api_body(q, err, "{s?o}", "hosts", &hosts) < 0)
+		return -1;
+	if (hosts && !json_is_array(hosts))
+		return error_set(err, ERR_USAGE, "\"hosts\" must be a list of names");
+	q->data = departure_validate(q->d, q->param, hosts, err);
+	return q->data ? 0 : -1;
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "relocd/daemon/api_handlers.h"
+
+#include "lib/base/cleanup.h"
+
+const struct route api_routes[] = {
+	{"GET", "/healthz", ROLE_VIEWER, api_health},
+	{"GET", "/readyz", ROLE_VIEWER, api_health},
+	{"GET", "/v1/version", ROLE_VIEWER, api_version},
+
+	{"GET", "/v1/partitions", ROLE_VIEWER, api_partition_list},
+	{"POST", "/v1/partitions", ROLE_ADMIN, api_partition_create},
+	{"GET", "/v1/partitions/{}", ROLE_VIEWER, api_partition_get},
+	{"DELETE", "/v1/partitions/{}", ROLE_ADMIN, api_partition_remove},
+	{"POST", "/v1/partitions/{}/start", ROLE_OPERATOR, api_partition_start},
+	{"POST", "/v1/partitions/{}/stop", ROLE_OPERATOR, api_partition_stop},
+	{"POST", "/v1/partitions/{}/validate", ROLE_OPERATOR, api_partition_validate},
+	{"GET", "/v1/partitions/{}/logs", ROLE_ADMIN, api_partition_logs},
+	{"POST", "/v1/partitions/{}/exec", ROLE_ADMIN, api_partition_exec},
+
+	{"GET", "/v1/moves", ROLE_VIEWER, api_move_list},
+	{"POST", "/v1/moves", ROLE_OPERATOR, api_move_start},
+	{"GET", "/v1/moves/{}", ROLE_VIEWER, api_move_get},
+	{"GET", "/v1/moves/{}/events", ROLE_VIEWER, api_move_events},
+	{"POST", "/v1/moves/{}/cancel", ROLE_OPERATOR, api_move_cancel},
+
+	{"GET", "/v1/hosts", ROLE_VIEWER, api_hosts},
+	{"POST", "/v1/cluster/init", ROLE_ADMIN, api_cluster_init},
+	{"POST", "/v1/cluster/add-host", ROLE_ADMIN, api_cluster_add_host},
+	{"POST", "/v1/cluster/join", ROLE_ADMIN, api_cluster_join},
+};
+
+const size_t api_route_count = ARRAY_SIZE(api_routes);

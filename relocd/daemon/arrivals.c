@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "relocd/daemon/arrivals.h"
+
+#include "lib/base/chan.h"
+#include "lib/base/cleanup.h"
+#include "lib/base/log.h"
+#include "lib/base/paths.h"
+#include "lib/partition/cgroup.h"
+#include "lib/registry/decision.h"
+#include "relocd/daemon/cluster.h"
+#include "relocd/daemon/lifecycle.h"
+
+#include <string.h>
+
+#define KILL_MS 20000
+
+struct arrival {
+	struct worker *worker;
+	char from[64];                // IP address
+	char peer[REGISTRY_NAME_MAX]; // authenticated; "" before HELLO
+	char move[40];                // that it has reserved for; ""
+	bool join;
+};
+
+static struct partition *partition_of(const struct move *m)
+{
+	struct partition *p = partition_find(m->daemon, m->row.partition);
+	return p && !strcmp(p->row.move, m->row.id) ? p : NULL;
+}
+
+// ---- reserve
+// --------------------------------------------------------------------------------------
+
+// A partition of that name may be here only as the trace of this very one, from an earlier epoch.
+static int check_name(struct daemon *d, const struct partition_def *def, uint64_t epoch,
+		      struct error *err)
+{
+	const struct partition *p = partition_find(d, def->name);
+	if (!p)
+		return 0;
+	const char *host = d->config.host;
+	if (p->row.state != STATE_DEPARTED || p->busy)
+		return error_set(err, ERR_NAME_TAKEN, "%s has a partition %s (%s)", host, def->name,
+				 state_name(p->row.state));
+	if (strcmp(p->row.uuid, def->uuid) != 0)
+		return error_set(err, ERR_NAME_TAKEN,
+				 "%s knows another partition %s, which has moved to %s", host,
+				 def->name, p->row.departed_to);
+	if (epoch <= p->row.epoch)
+		return error_set(err, ERR_PROTOCOL,
+				 "epoch %llu of %s is not newer than %llu, which %s has seen",
+				 (unsigned long long)epoch, def->name,
+				 (unsigned long long)p->row.epoch, host);
+	return p->clearing ? error_set(err, ERR_NAME_TAKEN, "%s is still being cleared on %s",
+				       def->name, host)
+			   : 0;
+}
+
+static int check_uuid(struct daemon *d, const struct partition_def *def, struct error *err)
+{
+	for (const struct partition *p = d->partitions; p; p = p->next)
+		if (!strcmp(p->row.uuid, def->uuid) && strcmp(p->row.name, def->name) != 0)
+			return error_set(err, ERR_NAME_TAKEN,
+					 "%s has the partition with uuid %s as %s", d->config.host,
+					 def->uuid, p->row.name);
+	return 0;
+}
+
+// A move id is used once, ever: a replayed offer finds it taken.
+static int check_move(struct daemon *d, const char *id, struct error *err)
+{
+	struct registry_move row;
+	int found = registry_move_get(d->registry, id, &row, err);
+	if (found > 0) {
+		registry_move_clear(&row);
+		return error_set(err, ERR_PROTOCOL, "move %s was here before", id);
+	}
+	return found;
+}
+
+// The row is Arriving until it has arrived; a Departed one keeps all it says, to return to it.
+static int mark_arriving(struct daemon *d, const struct move *m, const struct partition_def *def,
+			 json_t *definition, struct error *err)
+{
+	struct partition *p = partition_find(d, def->name);
+	if (!p) {
+		struct registry_partition row = {
+			.definition = definition, .state = STATE_ARRIVING, .exit_code = -1};
+		snprintf(row.name, sizeof(row.name), "%s", def->name);
+		snprintf(row.uuid, sizeof(row.uuid), "%s", def->uuid);
+		snprintf(row.move, sizeof(row.move), "%s", m->row.id);
+		return partition_add(d, &row, err) ? 0 : -1;
+	}
+	snprintf(p->row.move, sizeof(p->row.move), "%s", m->row.id);
+	partition_set(p, STATE_ARRIVING, NULL);
+	return 0;
+}
+
+static int reserve(struct arrival *a, const struct registry_move *row,
+		   const struct partition_def *def, json_t *definition, struct error *err)
+{
+	struct daemon *d = a->worker->d;
+	struct move *m = move_add(d, row);
+	if (!m)
+		return error_set(err, ERR_NOMEM, "no memory for a move");
+	m->incoming = true;
+	m->row.pid = a->worker->pid;
+	m->row.pid_start = a->worker->pid_start;
+	if (registry_move_add(d->registry, &m->row, err) < 0) {
+		move_drop(m);
+		return -1;
+	}
+	if (mark_arriving(d, m, def, definition, err) < 0) {
+		move_finish(m, "refused", NULL, error_to_json(err));
+		return -1;
+	}
+	m->worker = a->worker;
+	strcpy(a->move, m->row.id);
+	log_info("move %s: %s arrives from %s", m->row.id, def->name, m->row.source);
+	return 0;
+}
+
+static int op_reserve(struct arrival *a, const json_t *q, json_t *answer, struct error *err)
+{
+	struct daemon *d = a->worker->d;
+	const char *id, *from;
+	json_int_t epoch;
+	int dry_run;
+	json_t *definition;
+	(void)answer;
+	if (json_unpack((json_t *)q, "{s:s, s:I, s:b, s:s, s:o}", "move", &id, "epoch", &epoch,
+			"dry_run", &dry_run, "from", &from, "definition", &definition) < 0)
+		return error_set(err, ERR_PROTOCOL, "reserve is malformed");
+	if (strcmp(from, a->peer) != 0 || a->move[0] || strlen(id) >= sizeof(a->move))
+		return error_set(err, ERR_PROTOCOL, "reserve is out of order");
+	_cleanup_definition_ struct partition_def *def = definition_from_json(definition, err);
+	if (!def || check_name(d, def, (uint64_t)epoch, err) < 0 || check_uuid(d, def, err) < 0 ||
+	    partition_addresses_free(d, definition, def->name, err) < 0)
+		return -1;
+	if (dry_run)
+		return 0;
+	struct registry_move row = {.epoch = (uint64_t)epoch, .state = "running"};
+	snprintf(row.id, sizeof(row.id), "%s", id);
+	snprintf(row.partition, sizeof(row.partition), "%s", def->name);
+	snprintf(row.source, sizeof(row.source), "%s", from);
+	snprintf(row.target, sizeof(row.target), "%s", d->config.host);
+	clock_rfc3339(row.started);
+	if (check_move(d, id, err) < 0)
+		return -1;
+	return reserve(a, &row, def, definition, err);
+}
+
+// The row goes back to what it was: Departed, or nothing.
+static void unreserve(const struct move *m)
+{
+	struct partition *p = partition_of(m);
+	struct error err;
+	if (!p)
+		return;
+	p->row.move[0] = 0;
+	p->row.started[0] = 0;
+	if (p->row.departed_to[0])
+		partition_set(p, STATE_DEPARTED, NULL);
+	else if (partition_drop(p, &err) < 0)
+		log_error_of(&err, m->row.id);
+}
+
+static struct move *reserved_move(struct arrival *a, const json_t *q, struct error *err)
+{
+	const char *id = json_string_value(json_object_get(q, "move"));
+	struct move *m = id && !strcmp(id, a->move) ? move_find(a->worker->d, id) : NULL;
+	if (!m)
+		error_set(err, ERR_PROTOCOL, "no such move is reserved");
+	return m;
+}
+
+static int op_unreserve(struct arrival *a, const json_t *q, json_t *answer, struct error *err)
+{
+	struct move *m = reserved_move(a, q, err);
+	(void)answer;
+	if (!m)
+		return -1;
+	unreserve(m);
+	return 0; // the move itself ends with its last event
+}
+
+// ---- arrived
+// --------------------------------------------------------------------------------------
+
+static void attach_arrived(struct daemon *d, const char *name)
+{
+	struct error err;
+	if (lifecycle_attach(d, name, &err) == 0)
+		return;
+	log_error_of(&err, name);
+	daemon_lock(d);
+	struct partition *p = partition_find(d, name);
+	if (p && p->row.state == STATE_ACTIVE && p->watch < 0)
+		partition_set(p, STATE_FAILED, "its keeper does not answer");
+	daemon_unlock(d);
+}
+
+static void runs_here(struct partition *p, uint64_t epoch, json_t *definition)
+{
+	if (definition) {
+		json_decref(p->row.definition);
+		p->row.definition = json_incref(definition);
+	}
+	p->row.epoch = epoch;
+	p->row.move[0] = 0;
+	p->row.departed_to[0] = 0;
+	p->row.exit_code = -1;
+	p->row.exit_signal = 0;
+	p->stopping = p->exited = false;
+	clock_rfc3339(p->row.started);
+	partition_set(p, STATE_ACTIVE, NULL);
+	daemon_thread(p->daemon, attach_arrived, p->row.name, NULL);
+}
+
+static int op_arrived(struct arrival *a, const json_t *q, json_t *answer, struct error *err)
+{
+	struct move *m = reserved_move(a, q, err);
+	json_t *definition = json_object_get(q, "definition");
+	json_t *downtime = json_object_get(q, "downtime_ms");
+	struct partition *p = m ? partition_of(m) : NULL;
+	(void)answer;
+	if (!m)
+		return -1;
+	if (!p || !json_is_object(definition))
+		return error_set(err, ERR_PROTOCOL, "arrived is malformed");
+	a->move[0] = 0;
+	runs_here(p, m->row.epoch, definition);
+	move_finish(m, "done", json_pack("{s:O?}", "downtime_ms", downtime), NULL);
+	return 0;
+}
+
+// ---- peers
+// ----------------------------------------------------------------------------------------
+
+static int op_peer(struct arrival *a, const json_t *q, json_t *answer, struct error *err)
+{
+	const char *name = json_string_value(json_object_get(q, "name"));
+	const char *address = json_string_value(json_object_get(q, "address"));
+	(void)answer;
+	if (!name || !name[0] || strlen(name) >= sizeof(a->peer))
+		return error_set(err, ERR_PROTOCOL, "the peer has no name");
+	if (cluster_note_peer(a->worker->d, name, address, a->from, err) < 0)
+		return -1;
+	strcpy(a->peer, name);
+	return 0;
+}
+
+static int op_join(struct arrival *a, const json_t *q, json_t *answer, struct error *err)
+{
+	if (!a->join)
+		return error_set(err, ERR_PROTOCOL, "JOIN on a link that is none of a join");
+	return cluster_admit(a->worker->d, q, a->from, answer, err);
+}
+
+static int op_query(struct arrival *a, const json_t *q, json_t *answer, struct error *err)
+{
+	const char *id = json_string_value(json_object_get(q, "move"));
+	struct registry_move row;
+	int found = id ? registry_move_get(a->worker->d->registry, id, &row, err) : 0;
+	if (found < 0)
+		return -1;
+	json_object_set_new(answer, "state", found ? json_string(row.state) : json_null());
+	if (found)
+		registry_move_clear(&row);
+	return 0;
+}
+
+// ---- the process
+// ----------------------------------------------------------------------------------
+
+static const struct {
+	const char *op;
+	bool greeted; // only after HELLO
+	int (*run)(struct arrival *a, const json_t *q, json_t *answer, struct error *err);
+} ops[] = {
+	{"peer", false, op_peer},      {"join", false, op_join},
+	{"reserve", true, op_reserve}, {"unreserve", true, op_unreserve},
+	{"arrived", true, op_arrived}, {"query", true, op_query},
+};
+
+static int run_op(struct arrival *a, const char *op, const json_t *q, json_t *answer,
+		  struct error *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+		if (strcmp(ops[i].op, op) != 0)
+			continue;
+		if (ops[i].greeted && !a->peer[0])
+			break;
+		return ops[i].run(a, q, answer, err);
+	}
+	return error_set(err, ERR_PROTOCOL, "arrival asked for \"%s\" out of order", op);
+}
+
+static void answer_op(struct arrival *a, const char *op, const json_t *q)
+{
+	struct error err = {0};
+	json_t *answer = json_object();
+	if (run_op(a, op, q, answer, &err) == 0) {
+		chan_reply(a->worker->chan, answer, NULL, 0, NULL);
+		return;
+	}
+	json_decref(answer);
+	error_at(&err, a->worker->d->config.host, NULL, NULL);
+	log_error_of(&err, a->peer[0] ? a->peer : a->from);
+	chan_reply_error(a->worker->chan, &err);
+}
+
+static void on_event(struct arrival *a, const json_t *event)
+{
+	struct move *m = move_find(a->worker->d, a->move);
+	const char *kind = json_string_value(json_object_get(event, "event"));
+	const char *outcome = json_string_value(json_object_get(event, "outcome"));
+	json_t *error = json_object_get(event, "error");
+	if (!m || m->finished)
+		return;
+	if (strcmp(kind, "failed") != 0) {
+		move_event(m, event);
+		return;
+	}
+	struct partition *p = partition_of(m);
+	if (outcome && !strcmp(outcome, "in-doubt")) {
+		// Not the end: the arrival asks the peer until it knows.
+		if (p)
+			partition_set(p, STATE_IN_DOUBT,
+				      json_string_value(json_object_get(error, "message")));
+		return;
+	}
+	move_event(m, event);
+	unreserve(m);
+	move_finish(m, outcome && !strcmp(outcome, "broken") ? "broken" : "aborted", NULL,
+		    json_incref(error));
+	a->move[0] = 0;
+}
+
+static void on_message(struct worker *w, const json_t *message)
+{
+	struct arrival *a = w->arg;
+	const char *op = json_string_value(json_object_get(message, "op"));
+	if (op)
+		answer_op(a, op, message);
+	else if (json_string_value(json_object_get(message, "event")))
+		on_event(a, message);
+}
+
+static void on_end(struct worker *w, int status)
+{
+	struct arrival *a = w->arg;
+	struct move *m = a->move[0] ? move_find(w->d, a->move) : NULL;
+	struct error why;
+	char end[48];
+	for (struct move *other = w->d->moves; other; other = other->next)
+		if (other->worker == w)
+			other->worker = NULL;
+	w->d->arrivals--;
+	if (m && !m->finished && !partition_of(m)) {
+		move_finish(m, "refused", NULL, NULL); // it gave the reservation back
+	} else if (m && !m->finished) {
+		error_set(&why, ERR_MOVE_FAILED, "the arrival process %s",
+			  worker_end_text(status, end));
+		error_at(&why, w->d->config.host, m->row.partition, m->phase);
+		arrival_resolve(m, &why);
+	}
+	free(a);
+	daemon_changed(w->d);
+}
+
+static const struct worker_handler handler = {.message = on_message, .end = on_end};
+
+static json_t *start_message(struct daemon *d, bool join)
+{
+	const struct config *c = &d->config;
+	char address[REGISTRY_ADDRESS_MAX];
+	json_t *shared = json_array();
+	for (size_t i = 0; i < c->shared_count; i++)
+		json_array_append_new(shared, json_string(c->shared[i]));
+	daemon_address(d, address);
+	return json_pack("{s:s, s:i, s:s, s:s*, s:o, s:b, s:s, s:s, s:s, s:o, s:i}", "op", "start",
+			 "v", 1, "host", c->host, "address", address[0] ? address : NULL, "tls",
+			 daemon_tls(d), "join", join, "criu", c->criu, "criu_preload", c->preload,
+			 "bridge", c->bridge, "shared", shared, "memory_for_arrivals_percent",
+			 (int)c->memory_for_arrivals_percent);
+}
+
+int arrival_begin(struct daemon *d, int sock, const char *from, bool join, struct error *err)
+{
+	if (d->arrivals >= ARRIVALS_MAX)
+		return error_set(err, ERR_MOVE_BUSY, "%u connections of peers are served already",
+				 d->arrivals);
+	struct arrival *a = calloc(1, sizeof(*a));
+	if (!a)
+		return error_set(err, ERR_NOMEM, "no memory for a connection");
+	a->join = join;
+	snprintf(a->from, sizeof(a->from), "%s", from);
+	a->worker = worker_start(d, "arrival", sock, &handler, a, err);
+	if (!a->worker) {
+		free(a);
+		return -1;
+	}
+	d->arrivals++;
+	if (worker_send(a->worker, start_message(d, join), err) == 0)
+		return 0;
+	worker_kill(a->worker);
+	return -1;
+}
+
+// ---- after an arrival that said nothing
+// -----------------------------------------------------------
+
+static void kill_unvoted(struct daemon *d, const char *name)
+{
+	struct error err;
+	_cleanup_cgroup_ struct cgroup *cg = cgroup_open(name, NULL);
+	(void)d;
+	if (cg && cgroup_kill(cg, deadline_in_ms(KILL_MS), &err) < 0)
+		log_error_of(&err, name);
+}
+
+// It never voted: nothing restored here can ever have run. The row is dropped when all is gone.
+static void clear_unvoted(struct daemon *d, const char *name)
+{
+	kill_unvoted(d, name);
+	daemon_lock(d);
+	struct partition *p = partition_find(d, name);
+	if (p)
+		lifecycle_clear(p);
+	partition_wait_idle(d, name, deadline_in_ms(KILL_MS), NULL);
+	p = partition_find(d, name);
+	if (p && p->row.state == STATE_ARRIVING) {
+		p->row.move[0] = 0;
+		if (p->row.departed_to[0])
+			partition_set(p, STATE_DEPARTED, NULL);
+		else
+			partition_drop(p, NULL);
+	}
+	daemon_unlock(d);
+}
+
+void arrival_resolve(struct move *m, const struct error *why)
+{
+	struct daemon *d = m->daemon;
+	struct partition *p = partition_of(m);
+	char folder[512];
+	uint64_t epoch;
+	const char *outcome = "aborted";
+	snprintf(folder, sizeof(folder), "%s/moves", paths_state());
+	enum decision_type last = decision_read(folder, m->row.id, DECISION_ARRIVAL, &epoch);
+	log_warn("move %s: %s; last record: %s", m->row.id, why->message, decision_name(last));
+	if (last == DECISION_PREPARED || last == DECISION_UNKNOWN)
+		outcome = "in-doubt";
+	else if (last == DECISION_RESUMING)
+		outcome = "done";
+	if (p && !strcmp(outcome, "in-doubt"))
+		partition_set(p, STATE_IN_DOUBT, why->message);
+	else if (p && !strcmp(outcome, "done"))
+		runs_here(p, m->row.epoch, NULL);
+	else if (p)
+		daemon_thread(d, clear_unvoted, p->row.name, NULL);
+	move_finish(m, outcome, NULL, error_to_json(why));
+}

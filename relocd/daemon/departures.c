@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "relocd/daemon/departures.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/log.h"
+#include "lib/base/paths.h"
+#include "lib/net/port.h"
+#include "lib/partition/cgroup.h"
+#include "lib/partition/keeper_client.h"
+#include "lib/registry/decision.h"
+#include "relocd/daemon/cluster.h"
+#include "relocd/daemon/lifecycle.h"
+
+#include <string.h>
+
+#define VALIDATE_MS 60000
+#define DEADLINE_MS 600000
+
+// ---- its end, for the partition
+// -------------------------------------------------------------------
+
+static void reattach(struct daemon *d, const char *name)
+{
+	struct error err;
+	if (lifecycle_attach(d, name, &err) == 0)
+		return;
+	log_error_of(&err, name);
+	daemon_lock(d);
+	struct partition *p = partition_find(d, name);
+	if (p && p->row.state == STATE_ACTIVE && p->watch < 0) {
+		lifecycle_clear(p);
+		partition_set(p, STATE_FAILED, "its keeper has died");
+	}
+	daemon_unlock(d);
+}
+
+// It is ours as before the move.
+static void stays(struct partition *p)
+{
+	p->row.move[0] = 0;
+	partition_set(p, STATE_ACTIVE, NULL);
+	if (p->exited)
+		lifecycle_note_exit(p);
+	else if (p->watch < 0)
+		daemon_thread(p->daemon, reattach, p->row.name, NULL);
+}
+
+static void left(struct partition *p, const char *target)
+{
+	p->row.move[0] = 0;
+	p->row.started[0] = 0;
+	p->row.exit_code = -1;
+	p->row.exit_signal = 0;
+	p->exited = false;
+	snprintf(p->row.departed_to, sizeof(p->row.departed_to), "%s", target);
+	partition_set(p, STATE_DEPARTED, NULL);
+	lifecycle_clear(p);
+}
+
+static void settle(struct move *m, const char *outcome, const char *reason)
+{
+	struct partition *p = partition_find(m->daemon, m->row.partition);
+	if (!p)
+		return;
+	if (!strcmp(outcome, "done"))
+		left(p, m->row.target);
+	else if (!strcmp(outcome, "in-doubt"))
+		partition_set(p, STATE_IN_DOUBT, reason);
+	else if (!strcmp(outcome, "broken"))
+		partition_set(p, STATE_BROKEN, reason);
+	else
+		stays(p);
+}
+
+static void note_record(struct move *m)
+{
+	char folder[512];
+	uint64_t epoch = m->row.epoch;
+	snprintf(folder, sizeof(folder), "%s/moves", paths_state());
+	enum decision_type last = decision_read(folder, m->row.id, DECISION_DEPARTURE, &epoch);
+	if (last != DECISION_NONE)
+		registry_record_add(m->daemon->registry, m->row.id, "departure",
+				    decision_name(last), epoch, NULL);
+}
+
+// An outcome that we know; whatever else a departure may say is a failure that changed nothing.
+static const char *known_outcome(const char *outcome)
+{
+	static const char *const all[] = {"aborted", "refused", "broken", "in-doubt"};
+	for (size_t i = 0; outcome && i < ARRAY_SIZE(all); i++)
+		if (!strcmp(all[i], outcome))
+			return all[i];
+	return "aborted";
+}
+
+static void on_last_event(struct move *m, const json_t *event, bool done)
+{
+	const char *outcome =
+		done ? "done" : known_outcome(json_string_value(json_object_get(event, "outcome")));
+	json_t *error = json_object_get(event, "error");
+	const char *message = json_string_value(json_object_get(error, "message"));
+	if (!m->dry_run) {
+		note_record(m);
+		settle(m, outcome, message);
+	}
+	move_finish(m, outcome, json_incref(json_object_get(event, "result")), json_incref(error));
+}
+
+// ---- the process
+// ----------------------------------------------------------------------------------
+
+static void on_message(struct worker *w, const json_t *message)
+{
+	struct move *m = w->arg;
+	const char *kind = json_string_value(json_object_get(message, "event"));
+	if (!kind || m->finished)
+		return;
+	move_event(m, message);
+	bool done = !strcmp(kind, "done");
+	if (done || !strcmp(kind, "failed"))
+		on_last_event(m, message, done);
+}
+
+static void on_end(struct worker *w, int status)
+{
+	struct move *m = w->arg;
+	struct daemon *d = w->d;
+	m->worker = NULL;
+	d->departures--;
+	if (!m->finished) {
+		struct error why;
+		char end[48];
+		error_set(&why, ERR_MOVE_FAILED, "the departure process %s",
+			  worker_end_text(status, end));
+		error_at(&why, d->config.host, m->row.partition, m->phase);
+		departure_resolve(m, &why);
+	}
+	daemon_changed(d);
+}
+
+static const struct worker_handler handler = {.message = on_message, .end = on_end};
+
+static json_t *options_json(const struct config *c, const json_t *given, bool dry_run)
+{
+	json_t *options = json_pack("{s:I, s:I}", "max_downtime_ms", (json_int_t)c->max_downtime_ms,
+				    "deadline_ms", (json_int_t)DEADLINE_MS);
+	if (given)
+		json_object_update(options, (json_t *)given);
+	json_object_set_new(options, "dry_run", json_boolean(dry_run));
+	return options;
+}
+
+static json_t *start_message(struct daemon *d, const struct move *m, json_t *definition,
+			     const struct registry_host *peer, const json_t *options)
+{
+	char keeper[KEEPER_PATH_MAX], address[REGISTRY_ADDRESS_MAX];
+	daemon_address(d, address);
+	return json_pack(
+		"{s:s, s:i, s:s, s:I, s:s, s:s*, s:O, s:s, s:{s:s, s:s}, s:o, s:s, s:s, s:o}", "op",
+		"start", "v", 1, "move", m->row.id, "epoch", (json_int_t)m->row.epoch, "host",
+		d->config.host, "address", address[0] ? address : NULL, "definition", definition,
+		"keeper", keeper_socket_path(m->row.partition, keeper), "peer", "name", peer->name,
+		"address", peer->address, "tls", daemon_tls(d), "criu", d->config.criu,
+		"criu_preload", d->config.preload, "options",
+		options_json(&d->config, options, m->dry_run));
+}
+
+// ---- begin
+// ----------------------------------------------------------------------------------------
+
+static int check_peer(struct daemon *d, const char *host, struct registry_host *peer,
+		      struct error *err)
+{
+	if (!strcmp(host, d->config.host))
+		return error_set(err, ERR_MOVE_SELF, "the partition is on %s already", host);
+	int found = registry_host_get(d->registry, host, peer, err);
+	if (found < 0)
+		return -1;
+	if (!found)
+		return error_set(err, ERR_HOST_UNKNOWN, "no host %s in the cluster", host);
+	if (peer->revoked)
+		return error_set(err, ERR_PEER_UNTRUSTED, "host %s has been revoked", host);
+	if (!peer->address[0])
+		return error_set(err, ERR_PEER_UNREACHABLE, "the address of %s is not known", host);
+	return 0;
+}
+
+// The same question on behalf of a partition that is not there would be misleading: it comes first.
+static struct partition *check_begin(struct daemon *d, const char *partition, const char *host,
+				     enum partition_act act, struct registry_host *peer,
+				     struct error *err)
+{
+	struct partition *p = partition_get(d, partition, err);
+	if (!p)
+		return NULL;
+	if (!cluster_member(d)) {
+		error_set(err, ERR_CLUSTER_NONE, "%s is not in a cluster", d->config.host);
+		return NULL;
+	}
+	if (check_peer(d, host, peer, err) < 0) {
+		error_at(err, NULL, partition, NULL);
+		return NULL;
+	}
+	return partition_get_for(d, partition, act, err);
+}
+
+// Adds the move and its process; the caller still has to send the start message.
+static struct move *launch(struct daemon *d, const struct registry_move *row, bool dry_run,
+			   struct error *err)
+{
+	struct move *m = move_add(d, row);
+	if (!m) {
+		error_set(err, ERR_NOMEM, "no memory for a move");
+		return NULL;
+	}
+	m->dry_run = dry_run;
+	m->worker = worker_start(d, "departure", -1, &handler, m, err);
+	if (!m->worker) {
+		move_drop(m);
+		return NULL;
+	}
+	d->departures++;
+	m->row.pid = m->worker->pid;
+	m->row.pid_start = m->worker->pid_start;
+	return m;
+}
+
+// The record of a move is on disk before its process is told to begin. Without the message it ends
+// by itself.
+static int record(struct move *m, struct partition *p, struct error *err)
+{
+	if (registry_move_add(m->daemon->registry, &m->row, err) < 0)
+		return -1;
+	p->row.epoch = m->row.epoch; // used up, whatever becomes of the move
+	json_object_set_new(p->row.definition, "epoch", json_integer((json_int_t)p->row.epoch));
+	strcpy(p->row.move, m->row.id);
+	partition_set(p, STATE_MOVING, NULL);
+	return 0;
+}
+
+static int fill_row(struct daemon *d, const struct partition *p, const char *host,
+		    struct registry_move *row, struct error *err)
+{
+	*row = (struct registry_move){.epoch = p->row.epoch + 1, .state = "running"};
+	snprintf(row->partition, sizeof(row->partition), "%s", p->row.name);
+	snprintf(row->source, sizeof(row->source), "%s", d->config.host);
+	snprintf(row->target, sizeof(row->target), "%s", host);
+	clock_rfc3339(row->started);
+	return move_new_id(d, row->id, err);
+}
+
+int departure_begin(struct daemon *d, const char *partition, const char *host,
+		    const json_t *options, char id[40], struct error *err)
+{
+	struct registry_host peer;
+	struct registry_move row;
+	struct partition *p = check_begin(d, partition, host, ACT_MOVE, &peer, err);
+	if (!p)
+		return -1;
+	if (d->departures >= d->config.moves)
+		return error_set(err, ERR_MOVE_BUSY, "%u moves run already (limits: moves)",
+				 d->departures);
+	if (fill_row(d, p, host, &row, err) < 0)
+		return -1;
+	struct move *m = launch(d, &row, false, err);
+	if (!m)
+		return -1;
+	strcpy(id, m->row.id);
+	if (record(m, p, err) < 0 ||
+	    worker_send(m->worker, start_message(d, m, p->row.definition, &peer, options), err)) {
+		json_t *error = error_to_json(err);
+		worker_kill(m->worker);
+		settle(m, "aborted", NULL);
+		move_finish(m, "aborted", NULL, error);
+		return -1;
+	}
+	log_info("move %s: %s from %s to %s begins", id, partition, d->config.host, host);
+	return 0;
+}
+
+// ---- validate
+// -------------------------------------------------------------------------------------
+
+static struct move *begin_dry_run(struct daemon *d, const char *partition, const char *host,
+				  struct error *err)
+{
+	struct registry_host peer;
+	struct registry_move row;
+	struct partition *p = check_begin(d, partition, host, ACT_VALIDATE, &peer, err);
+	if (!p || fill_row(d, p, host, &row, err) < 0)
+		return NULL;
+	struct move *m = launch(d, &row, true, err);
+	if (m && worker_send(m->worker, start_message(d, m, p->row.definition, &peer, NULL), err)) {
+		worker_kill(m->worker);
+		move_finish(m, "aborted", NULL, NULL);
+		return NULL;
+	}
+	return m;
+}
+
+// An error that is no check's: it stands as one of its own.
+static void add_error(json_t *checks, const char *host, const json_t *error)
+{
+	size_t i;
+	json_t *check;
+	json_array_foreach (checks, i, check) {
+		const char *outcome = json_string_value(json_object_get(check, "outcome"));
+		if (outcome && !strcmp(outcome, "fail"))
+			return;
+	}
+	json_array_append_new(checks, json_pack("{s:s, s:s, s:s, s:O?, s:O?, s:O?}", "check",
+						"move", "outcome", "fail", "host", host, "code",
+						json_object_get(error, "code"), "message",
+						json_object_get(error, "message"), "hint",
+						json_object_get(error, "hint")));
+}
+
+static json_t *row_of(struct move *m)
+{
+	json_t *checks = json_array();
+	bool ok = !strcmp(m->row.state, "done");
+	for (size_t i = 0; i < m->event_count; i++)
+		json_array_extend(checks, json_object_get(m->events[i].json, "checks"));
+	if (!ok)
+		add_error(checks, m->row.target, m->row.error);
+	return json_pack("{s:s, s:o, s:b, s:O?}", "host", m->row.target, "checks", checks, "ok", ok,
+			 "error", m->row.error);
+}
+
+static json_t *failed_row(const char *host, const struct error *why)
+{
+	json_t *error = error_to_json(why), *checks = json_array();
+	add_error(checks, host, error);
+	return json_pack("{s:s, s:o, s:b, s:o}", "host", host, "checks", checks, "ok", 0, "error",
+			 error);
+}
+
+static json_t *all_other_hosts(struct daemon *d, struct error *err)
+{
+	struct registry_host *hosts;
+	size_t count;
+	if (registry_hosts(d->registry, &hosts, &count, err) < 0)
+		return NULL;
+	json_t *names = json_array();
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(hosts[i].name, d->config.host) != 0 && !hosts[i].revoked)
+			json_array_append_new(names, json_string(hosts[i].name));
+	free(hosts);
+	return names;
+}
+
+// Runs until its last event; the lock is held.
+static json_t *await_row(struct daemon *d, const char *id, const char *host, deadline_t deadline)
+{
+	for (;;) {
+		struct move *m = move_find(d, id);
+		if (!m || m->finished) // dry runs are not dropped while few
+			return m ? row_of(m) : NULL;
+		if (daemon_wait(d, deadline))
+			continue;
+		struct error why;
+		error_set(&why, ERR_DEADLINE, "the validation for %s took longer than %d s", host,
+			  VALIDATE_MS / 1000);
+		if (m->worker)
+			worker_kill(m->worker);
+		return failed_row(host, &why);
+	}
+}
+
+struct asked {
+	char id[40]; // "": could not be asked
+	struct error why;
+};
+
+json_t *departure_validate(struct daemon *d, const char *partition, const json_t *hosts,
+			   struct error *err)
+{
+	deadline_t deadline = deadline_in_ms(VALIDATE_MS);
+	_cleanup_json_ json_t *names = NULL;
+	json_t *rows = NULL;
+	daemon_lock(d);
+	struct partition *p = partition_get_for(d, partition, ACT_VALIDATE, err);
+	if (p)
+		names = json_array_size(hosts) ? json_copy((json_t *)hosts)
+					       : all_other_hosts(d, err);
+	size_t count = json_array_size(names);
+	_cleanup_free_ struct asked *asked = calloc(count + 1, sizeof(*asked));
+	for (size_t i = 0; asked && i < count; i++) {
+		const char *host = json_string_value(json_array_get(names, i));
+		struct move *m = begin_dry_run(d, partition, host ? host : "", &asked[i].why);
+		if (m)
+			strcpy(asked[i].id, m->row.id);
+	}
+	if (names && asked)
+		rows = json_array();
+	for (size_t i = 0; rows && i < count; i++) {
+		const char *host = json_string_value(json_array_get(names, i));
+		json_t *row = asked[i].id[0] ? await_row(d, asked[i].id, host, deadline)
+					     : failed_row(host ? host : "?", &asked[i].why);
+		json_array_append_new(rows, row ? row : json_null());
+	}
+	daemon_unlock(d);
+	return rows ? json_pack("{s:o}", "rows", rows) : NULL;
+}
+
+// ---- after a departure that said nothing
+// ----------------------------------------------------------
+
+static void plug_in(const char *name)
+{
+	struct keeper_status status;
+	struct error err;
+	_cleanup_close_ int conn = keeper_connect(name, &err);
+	if (conn < 0 || keeper_status(conn, &status, &err) < 0) {
+		log_error_of(&err, name);
+		return;
+	}
+	_cleanup_close_ int pidfd = status.pidfd;
+	(void)pidfd;
+	for (size_t i = 0; i < status.port_count; i++) {
+		_cleanup_port_ struct port *port = port_open(status.ports[i], &err);
+		if (!port || port_enable(port, &err) < 0)
+			log_error_of(&err, name);
+	}
+}
+
+// Our own freeze and unplugged cable stay when a departure dies; both are undone here.
+static void undo_freeze(struct daemon *d, const char *name)
+{
+	struct error err;
+	_cleanup_cgroup_ struct cgroup *cg = cgroup_open(name, &err);
+	(void)d;
+	plug_in(name);
+	if (cg && cgroup_thaw(cg, &err) < 0)
+		log_error_of(&err, name);
+}
+
+// What the last record means for a source whose departure is dead.
+static const char *outcome_of(enum decision_type last, bool keeper_lives)
+{
+	switch (last) {
+	case DECISION_OPENED: // the last object was not sent: nobody can have voted
+	case DECISION_ABORT:
+		return "aborted";
+	case DECISION_RELEASED:
+		return "done";
+	case DECISION_NONE: // before its beginning or after its end
+		return keeper_lives ? "aborted" : "in-doubt";
+	default:
+		return "in-doubt";
+	}
+}
+
+static bool keeper_lives(const char *name)
+{
+	_cleanup_close_ int conn = keeper_connect(name, NULL);
+	return conn >= 0;
+}
+
+void departure_resolve(struct move *m, const struct error *why)
+{
+	struct daemon *d = m->daemon;
+	char folder[512];
+	uint64_t epoch;
+	if (m->dry_run) {
+		move_finish(m, "aborted", NULL, error_to_json(why));
+		return;
+	}
+	snprintf(folder, sizeof(folder), "%s/moves", paths_state());
+	enum decision_type last = decision_read(folder, m->row.id, DECISION_DEPARTURE, &epoch);
+	const char *outcome = outcome_of(last, keeper_lives(m->row.partition));
+	log_warn("move %s: %s; last record: %s; so: %s", m->row.id, why->message,
+		 decision_name(last), outcome);
+	note_record(m);
+	if (!strcmp(outcome, "aborted"))
+		daemon_thread(d, undo_freeze, m->row.partition, NULL);
+	settle(m, outcome, why->message);
+	move_finish(m, outcome, NULL, error_to_json(why));
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Moves away from this host: checks, the departure process, and what its end means.
+#ifndef RELOCD_DEPARTURES_H
+#define RELOCD_DEPARTURES_H
+
+#include "relocd/daemon/moves.h"
+
+// Starts a move; `options` (may be NULL) is what the caller asked for: max_downtime_ms,
+// deadline_ms, engine. With the lock held.
+int departure_begin(struct daemon *d, const char *partition, const char *host,
+		    const json_t *options, char id[40], struct error *err);
+
+// Asks each host (JSON array of names; empty or NULL: all others) whether the partition could go
+// there. Without the lock; returns {"rows":[{"host","checks","ok","error"}]}, NULL on error.
+json_t *departure_validate(struct daemon *d, const char *partition, const json_t *hosts,
+			   struct error *err);
+
+// A departure of an earlier relocd, or one that ended without a word: what its decision file and
+// its keeper say becomes the partition's state. With the lock held; ends the move.
+void departure_resolve(struct move *m, const struct error *why);
+
+#endif

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "relocd/daemon/partitions.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
+#include "lib/base/log.h"
+#include "lib/net/address.h"
+#include "lib/partition/keeper_client.h"
+#include "lib/partition/name.h"
+#include "relocd/daemon/lifecycle.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#define REMOVE_MS 60000
+
+// ---- the table ----------------------------------------------------------------------------------
+
+// Takes row->definition over.
+static struct partition *link_row(struct daemon *d, struct registry_partition *row)
+{
+	struct partition *p = calloc(1, sizeof(*p)), **at = &d->partitions;
+	if (!p)
+		return NULL;
+	p->daemon = d;
+	p->row = *row;
+	p->watch = -1;
+	row->definition = NULL;
+	while (*at && strcmp((*at)->row.name, p->row.name) < 0)
+		at = &(*at)->next;
+	p->next = *at;
+	*at = p;
+	return p;
+}
+
+static void unlink_row(struct partition *p)
+{
+	struct partition **at = &p->daemon->partitions;
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	loop_remove(p->daemon->loop, p->watch_id);
+	if (p->watch >= 0)
+		close(p->watch);
+	json_decref(p->row.definition);
+	free(p);
+}
+
+static int load_row(struct registry_partition *row, void *arg)
+{
+	return link_row(arg, row) ? 0 : -1;
+}
+
+int partitions_load(struct daemon *d, struct error *err)
+{
+	return registry_partitions(d->registry, load_row, d, err);
+}
+
+void partitions_free(struct daemon *d)
+{
+	while (d->partitions)
+		unlink_row(d->partitions);
+}
+
+struct partition *partition_find(struct daemon *d, const char *name)
+{
+	for (struct partition *p = d->partitions; p; p = p->next)
+		if (!strcmp(p->row.name, name))
+			return p;
+	return NULL;
+}
+
+struct partition *partition_get(struct daemon *d, const char *name, struct error *err)
+{
+	if (name_check(name, err) < 0)
+		return NULL;
+	struct partition *p = partition_find(d, name);
+	if (!p) {
+		error_set(err, ERR_NAME_UNKNOWN, "no partition %s on %s", name, d->config.host);
+		error_at(err, d->config.host, name, NULL);
+	}
+	return p;
+}
+
+struct partition *partition_get_for(struct daemon *d, const char *name, enum partition_act act,
+				    struct error *err)
+{
+	struct partition *p = partition_get(d, name, err);
+	if (!p)
+		return NULL;
+	if (p->busy || p->clearing) {
+		error_set(err, ERR_WRONG_STATE, "%s is being %s right now", name,
+			  p->busy ? p->busy : "cleared");
+		error_at(err, d->config.host, name, NULL);
+		return NULL;
+	}
+	if (state_allows(p->row.state, act, name, err) < 0) {
+		if (p->row.state == STATE_DEPARTED && err)
+			error_hint(err, "it is on %s: `wparctl status %s` there",
+				   p->row.departed_to, name);
+		error_at(err, d->config.host, name, NULL);
+		return NULL;
+	}
+	return p;
+}
+
+struct partition *partition_add(struct daemon *d, const struct registry_partition *row,
+				struct error *err)
+{
+	if (registry_partition_put(d->registry, row, err) < 0)
+		return NULL;
+	struct registry_partition copy = *row;
+	copy.definition = json_incref(row->definition);
+	struct partition *p = link_row(d, &copy);
+	if (!p) {
+		json_decref(copy.definition);
+		error_set(err, ERR_NOMEM, "no memory for partition %s", row->name);
+	}
+	daemon_changed(d);
+	return p;
+}
+
+int partition_save(struct partition *p, struct error *err)
+{
+	struct error local;
+	if (registry_partition_put(p->daemon->registry, &p->row, err ? err : &local) == 0)
+		return 0;
+	log_error_of(err ? err : &local, p->row.name);
+	return -1;
+}
+
+void partition_set(struct partition *p, enum partition_state state, const char *reason)
+{
+	if (p->row.state != state)
+		log_info("partition %s: %s -> %s%s%s", p->row.name, state_name(p->row.state),
+			 state_name(state), reason ? ": " : "", reason ? reason : "");
+	p->row.state = state;
+	snprintf(p->row.reason, sizeof(p->row.reason), "%s", reason ? reason : "");
+	partition_save(p, NULL);
+	daemon_changed(p->daemon);
+}
+
+int partition_drop(struct partition *p, struct error *err)
+{
+	struct daemon *d = p->daemon;
+	if (registry_partition_delete(d->registry, p->row.name, err) < 0)
+		return -1;
+	unlink_row(p);
+	daemon_changed(d);
+	return 0;
+}
+
+int partition_wait_idle(struct daemon *d, const char *name, deadline_t deadline, struct error *err)
+{
+	for (;;) {
+		struct partition *p = partition_find(d, name);
+		if (!p || (!p->busy && !p->clearing))
+			return 0;
+		if (!daemon_wait(d, deadline))
+			return error_set(err, ERR_DEADLINE, "%s is still being %s", name,
+					 p->busy ? p->busy : "cleared");
+	}
+}
+
+// ---- addresses ----------------------------------------------------------------------------------
+
+static bool has_address(const json_t *definition, const struct address *wanted)
+{
+	size_t i, j;
+	json_t *network, *text;
+	json_array_foreach (json_object_get(definition, "networks"), i, network)
+		json_array_foreach (json_object_get(network, "addresses"), j, text) {
+			struct address address;
+			const char *cidr = json_string_value(text);
+			if (cidr && address_parse_cidr(cidr, &address, NULL) == 0 &&
+			    address_equal(&address, wanted))
+				return true;
+		}
+	return false;
+}
+
+static int address_free(struct daemon *d, const char *cidr, const char *name, struct error *err)
+{
+	struct address address;
+	if (address_parse_cidr(cidr, &address, err) < 0)
+		return -1;
+	for (const struct partition *p = d->partitions; p; p = p->next) {
+		if (!strcmp(p->row.name, name) || p->row.state == STATE_DEPARTED)
+			continue;
+		if (has_address(p->row.definition, &address)) {
+			error_set(err, ERR_ADDRESS_TAKEN,
+				  "address %s belongs to partition %s of %s", cidr, p->row.name,
+				  d->config.host);
+			error_at(err, d->config.host, name, NULL);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int partition_addresses_free(struct daemon *d, const json_t *definition, const char *name,
+			     struct error *err)
+{
+	size_t i, j;
+	json_t *network, *text;
+	json_array_foreach (json_object_get(definition, "networks"), i, network)
+		json_array_foreach (json_object_get(network, "addresses"), j, text)
+			if (address_free(d, json_string_value(text), name, err) < 0)
+				return -1;
+	return 0;
+}
+
+// ---- show ---------------------------------------------------------------------------------------
+
+static json_t *text_or_null(const char *text)
+{
+	return text && text[0] ? json_string(text) : json_null();
+}
+
+static json_t *exit_json(const struct partition *p)
+{
+	const struct registry_partition *r = &p->row;
+	if (r->exit_code < 0 && !r->exit_signal)
+		return json_null();
+	return json_pack("{s:o, s:o}", "code",
+			 r->exit_code < 0 ? json_null() : json_integer(r->exit_code), "signal",
+			 r->exit_signal ? json_integer(r->exit_signal) : json_null());
+}
+
+static json_t *addresses_json(const json_t *definition)
+{
+	json_t *list = json_array();
+	size_t i;
+	json_t *network;
+	json_array_foreach (json_object_get(definition, "networks"), i, network)
+		json_array_extend(list, json_object_get(network, "addresses"));
+	return list;
+}
+
+json_t *partition_json(const struct partition *p, bool whole)
+{
+	const struct registry_partition *r = &p->row;
+	const json_t *limit =
+		json_object_get(json_object_get(r->definition, "resources"), "memory_bytes");
+	json_t *o = json_pack(
+		"{s:s, s:s, s:O?, s:s, s:o, s:s, s:o, s:o, s:O?, s:o, s:o, s:I, s:o, s:o}", "name",
+		r->name, "uuid", r->uuid, "type", json_object_get(r->definition, "type"), "state",
+		state_name(r->state), "reason", text_or_null(r->reason), "host",
+		p->daemon->config.host, "pid", p->pid ? json_integer(p->pid) : json_null(),
+		"addresses", addresses_json(r->definition), "memory_bytes", limit, "started",
+		text_or_null(r->started), "exit", exit_json(p), "epoch", (json_int_t)r->epoch,
+		"departed_to", text_or_null(r->departed_to), "move", text_or_null(r->move));
+	if (o && whole)
+		json_object_set(o, "definition", r->definition);
+	return o;
+}
+
+// ---- remove -------------------------------------------------------------------------------------
+
+static void remove_folders(const char *name)
+{
+	char path[KEEPER_PATH_MAX];
+	struct error err;
+	if (fdio_remove_tree(AT_FDCWD, keeper_state_dir(name, path), &err) < 0 ||
+	    fdio_remove_tree(AT_FDCWD, keeper_run_dir(name, path), &err) < 0)
+		log_error_of(&err, name);
+}
+
+int partition_remove(struct daemon *d, const char *name, bool force, struct error *err)
+{
+	daemon_lock(d);
+	struct partition *p = partition_get(d, name, err);
+	bool active = p && p->row.state == STATE_ACTIVE;
+	daemon_unlock(d);
+	if (!p)
+		return -1;
+	if (force && active && lifecycle_stop(d, name, 0, true, err) < 0)
+		return -1;
+	daemon_lock(d);
+	int failed = partition_wait_idle(d, name, deadline_in_ms(REMOVE_MS), err) < 0;
+	p = failed ? NULL : partition_get_for(d, name, ACT_REMOVE, err);
+	failed = !p || partition_drop(p, err) < 0;
+	daemon_unlock(d);
+	if (failed) {
+		if (active && !force && err && err->id == ERR_WRONG_STATE)
+			error_hint(err, "stop it first, or use --force");
+		return -1;
+	}
+	remove_folders(name);
+	log_info("partition %s: removed", name);
+	return 0;
+}

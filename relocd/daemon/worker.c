@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "relocd/daemon/worker.h"
+
+#include "lib/base/chan.h"
+#include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
+#include "lib/base/log.h"
+#include "lib/base/paths.h"
+#include "lib/base/spawn.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+uint64_t worker_start_time(pid_t pid)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	_cleanup_free_ char *text = fdio_read_file(AT_FDCWD, path, 4096, NULL);
+	char *at = text ? strrchr(text, ')') : NULL; // the name before it may hold anything
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	return at ? strtoull(at, NULL, 10) : 0;
+}
+
+char *worker_end_text(int status, char text[48])
+{
+	if (WIFSIGNALED(status))
+		snprintf(text, 48, "was killed by signal %d", WTERMSIG(status));
+	else
+		snprintf(text, 48, "ended with status %d", WEXITSTATUS(status));
+	return text;
+}
+
+static void close_channel(struct worker *w)
+{
+	loop_remove(w->d->loop, w->chan_watch);
+	if (w->chan >= 0)
+		close(w->chan);
+	w->chan = -1;
+	w->chan_watch = 0;
+}
+
+// Takes one message: true if there may be more.
+static bool take_message(struct worker *w)
+{
+	struct error err = {0};
+	_cleanup_json_ json_t *message = NULL;
+	if (w->chan < 0)
+		return false;
+	if (chan_recv(w->chan, deadline_in_ms(0), &message, NULL, NULL, &err) < 0) {
+		if (err.id == ERR_DEADLINE)
+			return false;
+		log_error_of(&err, "a message of a move");
+	}
+	if (!message) {
+		close_channel(w);
+		return false;
+	}
+	w->handler->message(w, message);
+	return true;
+}
+
+static void on_channel(void *arg, short revents)
+{
+	(void)revents;
+	take_message(arg);
+}
+
+static void free_worker(struct worker *w)
+{
+	close_channel(w);
+	loop_remove(w->d->loop, w->pid_watch);
+	if (w->pidfd >= 0)
+		close(w->pidfd);
+	free(w);
+}
+
+static void on_end(void *arg, short revents)
+{
+	struct worker *w = arg;
+	int status = 0;
+	(void)revents;
+	while (take_message(w))
+		;
+	waitpid(w->pid, &status, 0); // the pidfd says that it has ended
+	w->handler->end(w, status);
+	free_worker(w);
+}
+
+static int launch(struct worker *w, const char *program, int sock, struct error *err)
+{
+	int ends[2];
+	if (chan_pair(ends, err) < 0)
+		return -1;
+	_cleanup_close_ int theirs = ends[1];
+	w->chan = ends[0];
+	if (fdio_set_nonblock(w->chan, true, err) < 0)
+		return -1;
+	const char *argv[] = {paths_program(program), NULL};
+	struct spawn_fd fds[] = {{theirs, 3}, {sock, 4}};
+	struct spawn what = SPAWN_INIT;
+	what.argv = argv;
+	what.fds = fds;
+	what.fd_count = sock >= 0 ? 2 : 1;
+	what.new_session = true;
+	return spawn_start(&what, &w->pid, &w->pidfd, err);
+}
+
+struct worker *worker_start(struct daemon *d, const char *program, int sock,
+			    const struct worker_handler *handler, void *arg, struct error *err)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	if (!w) {
+		error_set(err, ERR_NOMEM, "no memory for a process");
+		return NULL;
+	}
+	*w = (struct worker){.d = d, .handler = handler, .arg = arg, .chan = -1, .pidfd = -1};
+	if (launch(w, program, sock, err) < 0) {
+		free_worker(w);
+		return NULL;
+	}
+	w->pid_start = worker_start_time(w->pid);
+	w->chan_watch = loop_add(d->loop, w->chan, POLLIN, DEADLINE_NEVER, on_channel, w);
+	w->pid_watch = loop_add(d->loop, w->pidfd, POLLIN, DEADLINE_NEVER, on_end, w);
+	if (w->chan_watch && w->pid_watch)
+		return w;
+	error_set(err, ERR_NOMEM, "no memory for a process");
+	worker_kill(w);
+	waitpid(w->pid, NULL, 0);
+	free_worker(w);
+	return NULL;
+}
+
+int worker_send(struct worker *w, json_t *message, struct error *err)
+{
+	_cleanup_json_ json_t *owned = message;
+	if (!owned)
+		return error_set(err, ERR_NOMEM, "no memory for a message");
+	if (w->chan < 0)
+		return error_set(err, ERR_UNREACHABLE, "the process has gone");
+	return chan_send(w->chan, owned, NULL, 0, err);
+}
+
+void worker_kill(struct worker *w)
+{
+	syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0);
+}

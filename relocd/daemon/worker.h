@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// A departure or arrival process, seen from relocd: its channel and its end.
+#ifndef RELOCD_WORKER_H
+#define RELOCD_WORKER_H
+
+#include "relocd/daemon/daemon.h"
+
+#include <sys/types.h>
+
+struct worker;
+
+struct worker_handler {
+	// Both in the loop, with the lock held. The message is the worker's.
+	void (*message)(struct worker *w, const json_t *message);
+	// After the last message; status as of wait(2). The worker is freed afterwards.
+	void (*end)(struct worker *w, int status);
+};
+
+struct worker {
+	struct daemon *d;
+	const struct worker_handler *handler;
+	void *arg;
+	pid_t pid;
+	uint64_t pid_start;
+	int pidfd;
+	int chan; // never blocks
+	uint64_t chan_watch, pid_watch;
+};
+
+// With the lock held. Starts libexec/`program` in a session of its own with its end of the channel
+// as descriptor 3 and `sock` (if >= 0; stays the caller's) as 4. It waits for worker_send.
+struct worker *worker_start(struct daemon *d, const char *program, int sock,
+			    const struct worker_handler *handler, void *arg, struct error *err);
+// Takes the message over.
+int worker_send(struct worker *w, json_t *message, struct error *err);
+// Kills it; its end comes through the loop as any other.
+void worker_kill(struct worker *w);
+
+// "was killed by signal 9", "ended with status 1".
+char *worker_end_text(int status, char text[48]);
+
+// Start time of a process in clock ticks since boot, 0 when there is none: with the pid it tells
+// who it is (proc(5), field 22 of stat).
+uint64_t worker_start_time(pid_t pid);
+
+#endif
