@@ -159,7 +159,14 @@ static struct cgroup *open_all(const char *name, bool make, struct error *err)
 			  name);
 		return NULL;
 	}
+	snprintf(cg->freezer_path, sizeof(cg->freezer_path), "%s/" TOP "/%s",
+		 cg->freezer->hierarchy.mount, name);
 	return take_ptr(cg);
+}
+
+const char *cgroup_freezer_path(struct cgroup *cg)
+{
+	return cg->freezer_path;
 }
 
 struct cgroup *cgroup_open(const char *name, struct error *err)
@@ -401,4 +408,10 @@ int cgroup_place_put(struct cgroup_place *place, pid_t pid, struct error *err)
 			return error_sys(err, ERR_CGROUP, errno, "cannot move process %d",
 					 (int)pid);
 	return 0;
+}
+
+void cgroup_place_warm(struct cgroup_place *place)
+{
+	if (place->count && write(place->procs[0], "0", 1) < 0)
+		return; // then the next move waits itself
 }

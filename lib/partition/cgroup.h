@@ -47,6 +47,10 @@ int cgroup_is_frozen(struct cgroup *cg, struct error *err);
 // The folder of wpar/NAME through which it is frozen: CRIU's freeze_cgroup. It belongs to cg.
 const char *cgroup_freezer_path(const struct cgroup *cg);
 
+// The folder whose freezer holds the partition: CRIU's freeze_cgroup option. Without that, CRIU
+// would wait forever for tasks that we have frozen. The string belongs to cg.
+const char *cgroup_freezer_path(struct cgroup *cg);
+
 // Host pids of all processes of the payload (and of groups below it). The array is the caller's to
 // free.
 int cgroup_pids(struct cgroup *cg, pid_t **pids, size_t *count, struct error *err);
@@ -67,6 +71,10 @@ int cgroup_remove(const char *name, deadline_t deadline, struct error *err);
 struct cgroup_place;
 struct cgroup_place *cgroup_place_self(struct error *err);
 int cgroup_place_put(struct cgroup_place *place, pid_t pid, struct error *err);
+// Moving a process first waits for an RCU grace period (about 10 ms), but not within some
+// milliseconds after another move anywhere on the host. This does such a wait while nobody is held
+// up: before a blackout, or in a thread beside CRIU. It changes nothing.
+void cgroup_place_warm(struct cgroup_place *place);
 void cgroup_place_free(struct cgroup_place *place);
 
 static inline void cgroup_cleanup(struct cgroup **cg)

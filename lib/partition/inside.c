@@ -35,6 +35,8 @@ static int open_sources(struct sources *sources, const struct stage *stage,
 			const struct partition_def *def, struct error *err)
 {
 	size_t masks = strv_length(def->masked_paths);
+	const char *null = stage->binds[stage->null_mask].source;
+	const char *empty = stage->binds[stage->empty_mask].source;
 	*sources = (struct sources){.binds = calloc(stage->bind_count + 1, sizeof(int)),
 				    .nulls = calloc(masks + 1, sizeof(int)),
 				    .empties = calloc(masks + 1, sizeof(int)),
@@ -45,8 +47,8 @@ static int open_sources(struct sources *sources, const struct stage *stage,
 		if ((sources->binds[i] = clone_mount(stage->binds[i].source, err)) < 0)
 			return -1;
 	for (size_t i = 0; i < masks; i++)
-		if ((sources->nulls[i] = clone_mount(stage->null_device, err)) < 0 ||
-		    (sources->empties[i] = clone_mount(stage->empty_folder, err)) < 0)
+		if ((sources->nulls[i] = clone_mount(null, err)) < 0 ||
+		    (sources->empties[i] = clone_mount(empty, err)) < 0)
 			return -1;
 	return 0;
 }
@@ -98,13 +100,11 @@ static int mount_new(const char *type, const char *path, unsigned long flags, co
 	return 0;
 }
 
-static int attach(int source, const char *path, unsigned long flags, struct error *err)
+static int attach(int source, const char *path, struct error *err)
 {
 	if (move_mount(source, "", AT_FDCWD, path,
 		       MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS) < 0)
 		return error_sys(err, ERR_LAUNCH, errno, "cannot mount %s", path);
-	if (mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | flags, NULL) < 0)
-		return error_sys(err, ERR_LAUNCH, errno, "cannot set the mount flags of %s", path);
 	return 0;
 }
 
@@ -115,7 +115,7 @@ static int attach_bind(int source, const struct stage_bind *bind, struct error *
 		return error_sys(err, ERR_LAUNCH, errno, "cannot look at %s", bind->source);
 	if (make_mount_point(bind->destination, S_ISDIR(st.st_mode), err) < 0)
 		return -1;
-	return attach(source, bind->destination, bind->flags, err);
+	return attach(source, bind->destination, err);
 }
 
 static int mount_system(struct error *err)
@@ -138,6 +138,8 @@ static int attach_all(const struct sources *sources, const struct stage *stage, 
 {
 	for (size_t i = 0; i < stage->bind_count; i++) {
 		const struct stage_bind *bind = &stage->binds[i];
+		if (!bind->destination)
+			continue;
 		if (attach_bind(sources->binds[i], bind, err) < 0)
 			return -1;
 		if (!strcmp(bind->destination, "/dev") && mount_below_dev(err) < 0)
@@ -154,9 +156,8 @@ static int mask_paths(const struct sources *sources, const struct partition_def 
 		struct stat st;
 		if (stat(path, &st) < 0) // another kernel may have it
 			continue;
-		bool folder = S_ISDIR(st.st_mode);
-		unsigned long flags = MS_NOSUID | MS_NOEXEC | (folder ? MS_RDONLY | MS_NODEV : 0);
-		if (attach(folder ? sources->empties[i] : sources->nulls[i], path, flags, err) < 0)
+		const int *masks = S_ISDIR(st.st_mode) ? sources->empties : sources->nulls;
+		if (attach(masks[i], path, err) < 0)
 			return -1;
 	}
 	return 0;

@@ -31,17 +31,14 @@ static bool parse_line(const char *line, struct mount_line *mount)
 // The key of a mount of the volatile filesystem, from what part of it is mounted.
 static const char *volatile_key(const struct keeper *k, const struct mount_line *mount)
 {
-	const char *root = mount->root;
-	if (!strcmp(root, "/dev/null"))
-		return "null";
+	size_t length = strlen(k->stage.volatile_dir);
 	for (size_t i = 0; i < k->stage.bind_count; i++) {
 		const struct stage_bind *bind = &k->stage.binds[i];
-		size_t length = strlen(k->stage.volatile_dir);
-		if (!strncmp(bind->source, k->stage.volatile_dir, length) &&
-		    !strcmp(bind->source + length, root))
+		if (!strncmp(bind->origin, k->stage.volatile_dir, length) &&
+		    !strcmp(bind->origin + length, mount->root))
 			return bind->key;
 	}
-	return !strcmp(root, "/empty") ? "empty" : NULL;
+	return NULL;
 }
 
 // Which mount a path inside the partition lies on: symbolic links followed as it would. -1: none.
@@ -99,8 +96,6 @@ static json_t *restore_list(const struct keeper *k)
 	for (size_t i = 0; i < k->stage.bind_count; i++)
 		json_array_append_new(list, json_sprintf("mnt[%s]:%s", k->stage.binds[i].key,
 							 k->stage.binds[i].source));
-	json_array_append_new(list, json_sprintf("mnt[null]:%s", k->stage.null_device));
-	json_array_append_new(list, json_sprintf("mnt[empty]:%s", k->stage.empty_folder));
 	return list;
 }
 

@@ -23,7 +23,25 @@ bool stage_wants_init(const struct partition_def *def)
 
 // ---- the list of binds -------------------------------------------------------------------------
 
-static int add_bind(struct stage *stage, const char *key, const char *source,
+// Mounts origin below volatile/mnt with its flags and returns the path; the caller frees it.
+static char *mount_source(const struct stage *stage, const char *key, const char *origin,
+			  unsigned long flags, struct error *err)
+{
+	char path[STAGE_PATH_MAX];
+	struct stat st;
+	snprintf(path, sizeof(path), "%.600s/mnt/%s", stage->volatile_dir, key);
+	int made = stat(origin, &st);
+	if (!made)
+		made = S_ISDIR(st.st_mode) ? mkdir(path, 0700) : mknod(path, S_IFREG | 0600, 0);
+	if (made < 0 || mount(origin, path, NULL, MS_BIND, NULL) < 0 ||
+	    mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | flags, NULL) < 0) {
+		error_sys(err, ERR_LAUNCH, errno, "cannot bind %s", origin);
+		return NULL;
+	}
+	return strdup(path);
+}
+
+static int add_bind(struct stage *stage, const char *key, const char *origin,
 		    const char *destination, unsigned long flags, struct error *err)
 {
 	struct stage_bind *more = reallocarray(stage->binds, stage->bind_count + 1, sizeof(*more));
@@ -31,13 +49,13 @@ static int add_bind(struct stage *stage, const char *key, const char *source,
 		return error_set(err, ERR_NOMEM, "no memory for mounts");
 	stage->binds = more;
 	struct stage_bind *bind = &more[stage->bind_count++];
-	*bind = (struct stage_bind){.flags = flags};
+	*bind = (struct stage_bind){.origin = strdup(origin),
+				    .destination = destination ? strdup(destination) : NULL};
 	snprintf(bind->key, sizeof(bind->key), "%s", key);
-	bind->source = strdup(source);
-	bind->destination = strdup(destination);
-	if (!bind->source || !bind->destination)
+	if (!bind->origin || (destination && !bind->destination))
 		return error_set(err, ERR_NOMEM, "no memory for mounts");
-	return 0;
+	bind->source = mount_source(stage, key, origin, flags, err);
+	return bind->source ? 0 : -1;
 }
 
 // A folder of the volatile filesystem that travels, and its bind.
@@ -161,25 +179,38 @@ static int make_folder(const char *parent, const char *name, char *path, size_t 
 	return 0;
 }
 
+// What hides files and folders of /proc and /sys.
+static int make_masks(struct stage *stage, struct error *err)
+{
+	const unsigned long strict = MS_NOSUID | MS_NOEXEC;
+	char path[STAGE_PATH_MAX];
+	snprintf(path, sizeof(path), "%.600s/null", stage->volatile_dir);
+	if (mknod(path, S_IFCHR | 0666, makedev(1, 3)) < 0 || chmod(path, 0666) < 0)
+		return error_sys(err, ERR_LAUNCH, errno, "cannot make %s", path);
+	stage->null_mask = stage->bind_count;
+	if (add_bind(stage, "null", path, NULL, strict, err) < 0 ||
+	    make_folder(stage->volatile_dir, "empty", path, sizeof(path), err) < 0)
+		return -1;
+	stage->empty_mask = stage->bind_count;
+	return add_bind(stage, "empty", path, NULL, strict | MS_NODEV | MS_RDONLY, err);
+}
+
 static int fill_volatile(struct stage *stage, const struct partition_def *def, struct error *err)
 {
-	char path[STAGE_PATH_MAX];
-	if (make_folder(stage->volatile_dir, "trees", path, sizeof(path), err) < 0 ||
-	    make_folder(stage->volatile_dir, "etc", path, sizeof(path), err) < 0 ||
-	    make_folder(stage->volatile_dir, "empty", stage->empty_folder,
-			sizeof(stage->empty_folder), err) < 0)
-		return -1;
-	if (chmod(stage->empty_folder, 0555) < 0)
-		return error_sys(err, ERR_LAUNCH, errno, "cannot change %s", stage->empty_folder);
-	snprintf(stage->null_device, sizeof(stage->null_device), "%.600s/dev/null",
-		 stage->volatile_dir);
+	static const char *const folders[] = {"mnt", "trees", "etc"};
 	const unsigned long plain = MS_NOSUID | MS_NODEV;
+	char path[STAGE_PATH_MAX];
+	for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
+		if (make_folder(stage->volatile_dir, folders[i], path, sizeof(path), err) < 0)
+			return -1;
 	if (make_dev(stage, err) < 0 ||
 	    add_tree(stage, "shm", "/dev/shm", 01777, plain | MS_NOEXEC, err) < 0 ||
 	    add_tree(stage, "run", "/run", 0755, plain, err) < 0 ||
 	    add_tree(stage, "tmp", "/tmp", 01777, plain, err) < 0)
 		return -1;
-	return add_definition_mounts(stage, def, err) < 0 ? -1 : make_resolver(stage, def, err);
+	return add_definition_mounts(stage, def, err) < 0 || make_resolver(stage, def, err) < 0
+		       ? -1
+		       : make_masks(stage, err);
 }
 
 // ---- a fresh start -----------------------------------------------------------------------------
@@ -269,6 +300,7 @@ void stage_remove(struct stage *stage)
 	remove_mount_point(stage->root);
 	remove_mount_point(stage->volatile_dir);
 	for (size_t i = 0; i < stage->bind_count; i++) {
+		free(stage->binds[i].origin);
 		free(stage->binds[i].source);
 		free(stage->binds[i].destination);
 	}

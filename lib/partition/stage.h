@@ -7,6 +7,10 @@
 // mounts of folders of that one tmpfs. For CRIU these are external mounts: it neither packs their
 // contents (a forked tar for each tmpfs) nor mounts anything but binds. The contents of `trees`
 // travel separately; dev and etc are made anew from the definition.
+//
+// Each source of a bind is a mount of its own below volatile/mnt, with its final flags: a copy of
+// it has them from birth. (CRIU leaves the flags of an external mount alone when it believes that
+// they are those of another mount of the same folder: read-only masks came back writable.)
 #ifndef WPAR_PARTITION_STAGE_H
 #define WPAR_PARTITION_STAGE_H
 
@@ -23,9 +27,9 @@
 // A bind mount into the partition; in the order in which they have to be made.
 struct stage_bind {
 	char key[STAGE_KEY_MAX]; // as CRIU knows it
-	char *source;            // in the keeper's mount namespace
-	char *destination;       // in the partition, before symbolic links are followed
-	unsigned long flags;     // MS_*
+	char *origin;            // the folder or file itself
+	char *source;            // the mount of it to be copied, in the keeper's mount namespace
+	char *destination; // in the partition, before symbolic links are followed; NULL: a mask
 };
 
 struct stage_tree {
@@ -36,10 +40,9 @@ struct stage_tree {
 struct stage {
 	char root[STAGE_PATH_MAX];
 	char volatile_dir[STAGE_PATH_MAX];
-	char null_device[STAGE_PATH_MAX]; // sources of the masks: a file, a folder
-	char empty_folder[STAGE_PATH_MAX];
 	struct stage_bind *binds;
 	size_t bind_count;
+	size_t null_mask, empty_mask; // which of them: a device for files, an empty folder
 	struct stage_tree trees[16];
 	size_t tree_count;
 };
