@@ -149,9 +149,6 @@ static struct cgroup *open_all(const char *name, bool make, struct error *err)
 	snprintf(cg->name, sizeof(cg->name), "%s", name);
 	if (fill(cg, list, count, make, err) < 0)
 		return NULL;
-	if (cg->freezer)
-		snprintf(cg->freezer_path, sizeof(cg->freezer_path), "%s/" TOP "/%s",
-			 cg->freezer->hierarchy.mount, name);
 	if (!cg->freezer) {
 		error_set(err, ERR_CGROUP,
 			  make ? "neither cgroup v2 nor the v1 freezer is mounted"
@@ -162,11 +159,6 @@ static struct cgroup *open_all(const char *name, bool make, struct error *err)
 	snprintf(cg->freezer_path, sizeof(cg->freezer_path), "%s/" TOP "/%s",
 		 cg->freezer->hierarchy.mount, name);
 	return take_ptr(cg);
-}
-
-const char *cgroup_freezer_path(struct cgroup *cg)
-{
-	return cg->freezer_path;
 }
 
 struct cgroup *cgroup_open(const char *name, struct error *err)

@@ -44,12 +44,9 @@ int cgroup_thaw(struct cgroup *cg, struct error *err);
 // freeze counts as frozen.
 int cgroup_is_frozen(struct cgroup *cg, struct error *err);
 
-// The folder of wpar/NAME through which it is frozen: CRIU's freeze_cgroup. It belongs to cg.
-const char *cgroup_freezer_path(const struct cgroup *cg);
-
 // The folder whose freezer holds the partition: CRIU's freeze_cgroup option. Without that, CRIU
 // would wait forever for tasks that we have frozen. The string belongs to cg.
-const char *cgroup_freezer_path(struct cgroup *cg);
+const char *cgroup_freezer_path(const struct cgroup *cg);
 
 // Host pids of all processes of the payload (and of groups below it). The array is the caller's to
 // free.

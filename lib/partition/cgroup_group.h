@@ -20,7 +20,6 @@ struct cgroup {
 	struct group groups[HIERARCHY_MAX];
 	int procs[HIERARCHY_MAX];    // cgroup.procs of each payload
 	const struct group *freezer; // one of groups: v2, else the v1 freezer
-	char freezer_path[400];
 	char freezer_path[512]; // its folder wpar/NAME
 };
 
