@@ -146,6 +146,9 @@ static int say_failed(struct follow *f, const json_t *event)
 
 static int detach(struct follow *f)
 {
+	struct signalfd_siginfo taken; // else it would kill us when it is let through again
+	while (read(f->interrupts, &taken, sizeof(taken)) > 0)
+		;
 	if (f->drawn)
 		putchar('\n'); // the line stays as it was
 	fflush(stdout);

@@ -114,10 +114,10 @@ static size_t measure(const struct table *table, size_t *widths)
 // The widest column that may still give; flexible ones go first. count: none.
 static size_t widest(const struct table *table, const size_t *widths)
 {
-	for (int flexible = 1; flexible >= 0; flexible--) {
+	for (int pass = 0; pass < 2; pass++) {
 		size_t best = table->count;
 		for (size_t c = 0; c < table->count; c++)
-			if (table->columns[c].flexible >= flexible &&
+			if ((table->columns[c].flexible || pass) &&
 			    widths[c] > floor_of(&table->columns[c]) &&
 			    (best == table->count || widths[c] > widths[best]))
 				best = c;

@@ -37,7 +37,7 @@ static const struct verb_option create_options[] = {
 	{"cap-drop", 0, "CAP", "take one away; ALL takes all, then --cap-add; may be repeated"},
 	{"seccomp", 0, "default|unconfined|FILE",
 	 "filter of system calls; FILE is a seccomp object as in an OCI bundle, in JSON"},
-	{"start", 0, NULL, "start it as well"},
+	{"start", 0, NULL, "start it as well; what cannot be started is not left behind"},
 	{0},
 };
 
@@ -53,7 +53,7 @@ static const struct verb_option remove_options[] = {
 };
 
 static const struct verb_option list_options[] = {
-	{"local", 0, NULL, "of this host only"},
+	{"local", 0, NULL, "of this host only; this version always does that"},
 	{"state", 0, "STATE", "only those in this state, as Active"},
 	{0},
 };

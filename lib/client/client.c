@@ -87,10 +87,10 @@ int wpar_call(struct wpar *wpar, const char *method, const char *path, json_t *b
 	      json_t **data, struct error *err)
 {
 	_cleanup_json_ json_t *owned = body;
-	_cleanup_free_ char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	_cleanup_free_ char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
 	_cleanup_buf_ struct buf answer = BUF_INIT(CLIENT_ANSWER_MAX);
 	long status = 0;
-	if (body && !text)
+	if (owned && !text)
 		return error_set(err, ERR_NOMEM, "no memory for a request");
 	if (!wpar->easy && !(wpar->easy = client_easy_new(wpar, err)))
 		return -1;

@@ -136,7 +136,7 @@ static int upgrade(struct wpar_exec *session, const char *name, struct error *er
 static int send_json(struct wpar_exec *session, json_t *object, struct error *err)
 {
 	_cleanup_json_ json_t *owned = object;
-	_cleanup_free_ char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+	_cleanup_free_ char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
 	if (!text)
 		return error_set(err, ERR_NOMEM, "no memory for a request");
 	return wpar_exec_send(session, WPAR_CONTROL, text, strlen(text), err);
@@ -156,7 +156,7 @@ int wpar_exec(struct wpar *wpar, const char *name, json_t *request, struct wpar_
 		.out = BUF_INIT(QUEUE_MAX),
 	};
 	if (open_socket(made, err) < 0 || upgrade(made, name, err) < 0 ||
-	    send_json(made, json_incref(request), err) < 0 || wpar_exec_flush(made, err) < 0) {
+	    send_json(made, json_incref(owned), err) < 0 || wpar_exec_flush(made, err) < 0) {
 		wpar_exec_close(made);
 		return -1;
 	}
