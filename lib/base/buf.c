@@ -34,11 +34,12 @@ uint8_t *buf_reserve(struct buf *buf, size_t more, struct error *err)
 
 int buf_append(struct buf *buf, const void *bytes, size_t length, struct error *err)
 {
+	if (!length)
+		return 0; // an empty buffer has no place to give
 	uint8_t *to = buf_reserve(buf, length, err);
 	if (!to)
 		return -1;
-	if (length)
-		memcpy(to, bytes, length);
+	memcpy(to, bytes, length);
 	buf->length += length;
 	return 0;
 }

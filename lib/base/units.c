@@ -120,8 +120,12 @@ static void format_in(char *text, size_t size, uint64_t bytes, unsigned unit)
 char *units_format_size(char text[UNITS_TEXT_MAX], uint64_t bytes)
 {
 	unsigned unit = unit_of(bytes);
-	char number[16];
-	format_in(number, sizeof(number), bytes, unit);
+	char number[24];
+	if (bytes % (1ULL << (10 * unit)) == 0)
+		snprintf(number, sizeof(number), "%llu",
+			 (unsigned long long)(bytes >> (10 * unit)));
+	else
+		format_in(number, sizeof(number), bytes, unit);
 	snprintf(text, UNITS_TEXT_MAX, "%s %s", number, size_units[unit]);
 	return text;
 }

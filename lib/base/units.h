@@ -20,7 +20,7 @@ int units_parse_cpus(const char *text, uint32_t *millis, struct error *err);
 
 #define UNITS_TEXT_MAX 32
 
-// "812 B", "1.9 GiB". Three digits at most, then a unit.
+// "812 B", "64 MiB", "1.9 GiB". Three digits at most, then a unit.
 char *units_format_size(char text[UNITS_TEXT_MAX], uint64_t bytes);
 // "1.9/2.3 GiB": both in the unit of the second.
 char *units_format_part(char text[UNITS_TEXT_MAX], uint64_t bytes, uint64_t total);

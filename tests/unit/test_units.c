@@ -104,9 +104,11 @@ static void writes_sizes(void **state)
 	char text[UNITS_TEXT_MAX];
 	assert_string_equal(units_format_size(text, 0), "0 B");
 	assert_string_equal(units_format_size(text, 812), "812 B");
-	assert_string_equal(units_format_size(text, 1024), "1.0 KiB");
+	assert_string_equal(units_format_size(text, 1024), "1 KiB");
 	assert_string_equal(units_format_size(text, 1000 << 10), "1.0 MiB");
 	assert_string_equal(units_format_size(text, 512ULL << 20), "512 MiB");
+	assert_string_equal(units_format_size(text, (64ULL << 20) + 4096), "64.0 MiB");
+	assert_string_equal(units_format_size(text, 64ULL << 20), "64 MiB");
 	assert_string_equal(units_format_size(text, 2040109466), "1.9 GiB");
 	assert_string_equal(units_format_size(text, UINT64_MAX), "16777216 TiB");
 	assert_string_equal(units_format_part(text, 2040109466, 2469606195), "1.9/2.3 GiB");

@@ -105,7 +105,7 @@ static void a_line_for_each_phase_and_a_table(void **state)
 				      "downtime   41.3\n"
 				      "total     812.4\n"
 				      "db1: moved from hostA to hostB in 812.4 ms, downtime 41.3 "
-				      "ms, 1.0 MiB transferred\n");
+				      "ms, 1 MiB transferred\n");
 	assert_string_equal(err_text, "");
 }
 

@@ -48,9 +48,9 @@ static void drops_fields_from_the_right(void **state)
 	event(&p, "{\"event\":\"progress\",\"phase\":\"final\",\"bytes\":1024,\"total_bytes\":2048,"
 		  "\"rate_bytes\":1024}");
 	static const char *const wanted[] = {
-		("db1  hostA -> hostB   final   [#########---------]  1.0/2.0 KiB   1.0 KiB/s   "
+		("db1  hostA -> hostB   final   [#########---------]  1.0/2.0 KiB   1 KiB/s   "
 		 "0:03"),
-		"db1  hostA -> hostB   final   [#########---------]  1.0/2.0 KiB   1.0 KiB/s",
+		"db1  hostA -> hostB   final   [#########---------]  1.0/2.0 KiB   1 KiB/s",
 		"db1  hostA -> hostB   final   [#########---------]  1.0/2.0 KiB",
 		"db1  hostA -> hostB   final   [#########---------]",
 		"db1  hostA -> hostB   final",
