@@ -5,6 +5,7 @@
 #include "lib/base/fdio.h"
 #include "lib/partition/confine.h"
 #include "lib/partition/inside.h"
+#include "lib/partition/passwd.h"
 #include "lib/partition/strv.h"
 
 #include <errno.h>
@@ -72,6 +73,16 @@ static char **command_of(const struct partition_def *def)
 	return args;
 }
 
+// With a HOME, as a login would have it.
+static char **environment_of(const struct partition_def *def)
+{
+	char **env = strv_new((const char *const *)def->process.env), home[256];
+	if (!env || strv_env_get(env, "HOME"))
+		return env;
+	passwd_home("/", def->process.uid, home, sizeof(home));
+	return strv_addf(&env, "HOME=%s", home) < 0 ? NULL : env;
+}
+
 static int become_init(const struct launch *what, struct error *err)
 {
 	const struct partition_def *def = what->def;
@@ -91,12 +102,12 @@ static int become_init(const struct launch *what, struct error *err)
 		return -1;
 	if (chdir(p->cwd) < 0)
 		return error_sys(err, ERR_LAUNCH, errno, "cannot change to folder %s", p->cwd);
-	char **args = command_of(def);
-	if (!args)
+	char **args = command_of(def), **env = environment_of(def);
+	if (!args || !env)
 		return error_set(err, ERR_NOMEM, "no memory for the command line");
 	if (confine_apply(def, &user, err) < 0)
 		return -1;
-	return confine_exec(args, p->env, err);
+	return confine_exec(args, env, err);
 }
 
 // ---- in the parent -----------------------------------------------------------------------------
