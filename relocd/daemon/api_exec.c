@@ -318,13 +318,16 @@ static struct partition_def *definition_of(struct session *s, struct error *err)
 static int start(struct session *s, const json_t *q, struct error *err)
 {
 	struct exec_request request = {0};
-	json_t *args, *env = NULL;
+	json_t *args, *env = NULL, *user = NULL, *cwd = NULL;
 	json_error_t why;
 	int tty = 0, rows = 0, cols = 0;
-	if (json_unpack_ex((json_t *)q, &why, JSON_STRICT, "{s:o, s?o, s?s?, s?s?, s?b, s?i, s?i}",
-			   "args", &args, "env", &env, "user", &request.user, "cwd", &request.cwd,
-			   "tty", &tty, "rows", &rows, "cols", &cols) < 0)
+	if (json_unpack_ex((json_t *)q, &why, JSON_STRICT, "{s:o, s?o, s?o, s?o, s?b, s?i, s?i}",
+			   "args", &args, "env", &env, "user", &user, "cwd", &cwd, "tty", &tty,
+			   "rows", &rows, "cols", &cols) < 0)
 		return error_set(err, ERR_USAGE, "the request is not right: %s", why.text);
+	if ((user && !json_is_null(user) && !json_is_string(user)) ||
+	    (cwd && !json_is_null(cwd) && !json_is_string(cwd)))
+		return error_set(err, ERR_USAGE, "user and cwd of the request must be texts");
 	if (!json_array_size(args))
 		return error_set(err, ERR_USAGE, "the request names no command");
 	_cleanup_free_ const char **arg_list = texts(args, err);
@@ -334,6 +337,8 @@ static int start(struct session *s, const json_t *q, struct error *err)
 		return -1;
 	request.args = arg_list;
 	request.env = env_list;
+	request.user = json_string_value(user);
+	request.cwd = json_string_value(cwd);
 	request.tty = tty;
 	request.rows = rows > 0 ? (unsigned)rows : 0;
 	request.cols = cols > 0 ? (unsigned)cols : 0;

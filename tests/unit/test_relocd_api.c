@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control API over its socket, asked by the client library: envelope, errors, roles, limits.
+#include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
+#include "lib/client/wpar.h"
+#include "relocd/daemon/api.h"
+#include "relocd/daemon/partitions.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct fixture {
+	char folder[64], socket[128], rootfs[128];
+	struct daemon d;
+	struct wpar *wpar;
+};
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct error err = {0};
+	strcpy(f->folder, "/tmp/test_api.XXXXXX");
+	assert_non_null(mkdtemp(f->folder));
+	setenv("RELOCD_STATEDIR", f->folder, 1);
+	setenv("RELOCD_RUNDIR", f->folder, 1);
+	setenv("RELOCD_ETCDIR", f->folder, 1);
+	snprintf(f->socket, sizeof(f->socket), "%s/relocd.sock", f->folder);
+	snprintf(f->rootfs, sizeof(f->rootfs), "%s/rootfs", f->folder);
+	assert_int_equal(mkdir(f->rootfs, 0755), 0);
+	if (config_parse("", "host: hostA\n", 12, &f->d.config, &err) < 0 ||
+	    daemon_open(&f->d, &err) < 0 || api_start(&f->d, &err) < 0)
+		fail_msg("%s", err.message);
+	f->wpar = wpar_open(f->socket, &err);
+	assert_non_null(f->wpar);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+	wpar_close(f->wpar);
+	assert_true(api_stop(&f->d));
+	assert_int_equal(access(f->socket, F_OK), -1);
+	partitions_free(&f->d);
+	daemon_close(&f->d);
+	fdio_remove_tree(AT_FDCWD, f->folder, NULL);
+	free(f);
+	return 0;
+}
+
+static int call(struct fixture *f, const char *method, const char *path, json_t *body,
+		json_t **data, struct error *err)
+{
+	memset(err, 0, sizeof(*err));
+	return wpar_call(f->wpar, method, path, body, 10000, data, err);
+}
+
+// Without root everybody is nobody: each request is refused, and says so.
+static bool skip_unless_root(struct fixture *f)
+{
+	struct error err;
+	if (geteuid() == 0)
+		return false;
+	assert_int_equal(call(f, "GET", "/v1/version", NULL, NULL, &err), -1);
+	assert_int_equal(err.id, ERR_DENIED);
+	return true;
+}
+
+static void expect_refused(struct fixture *f, const char *method, const char *path, json_t *body,
+			   enum error_id id, const char *sentence)
+{
+	struct error err;
+	assert_int_equal(call(f, method, path, body, NULL, &err), -1);
+	if (err.id != id || !strstr(err.message, sentence))
+		fail_msg("%s %s: \"%s\" (%s) instead of \"%s\"", method, path, err.message,
+			 error_code(&err), sentence);
+}
+
+static void the_socket_is_private(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+	assert_int_equal(stat(f->socket, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0660);
+}
+
+static void version_and_health(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_json_ json_t *version = NULL, *health = NULL;
+	struct error err;
+	if (skip_unless_root(f))
+		return;
+	assert_int_equal(call(f, "GET", "/v1/version", NULL, &version, &err), 0);
+	assert_string_equal(json_string_value(json_object_get(version, "version")), WPAR_VERSION);
+	assert_string_equal(json_string_value(json_object_get(version, "host")), "hostA");
+	assert_int_equal(call(f, "GET", "/healthz", NULL, &health, &err), 0);
+}
+
+static void what_is_no_request(void **state)
+{
+	struct fixture *f = *state;
+	if (skip_unless_root(f))
+		return;
+	expect_refused(f, "GET", "/v1/nothing", NULL, ERR_USAGE, "the API has no /v1/nothing");
+	expect_refused(f, "PUT", "/v1/version", NULL, ERR_USAGE, "cannot be asked with PUT");
+	expect_refused(f, "POST", "/v1/partitions", json_array(), ERR_USAGE, "not a JSON object");
+	expect_refused(f, "POST", "/v1/partitions", json_object(), ERR_USAGE,
+		       "needs \"definition\"");
+	expect_refused(f, "POST", "/v1/moves",
+		       json_pack("{s:s, s:s, s:i}", "partition", "a", "host", "b", "colour", 1),
+		       ERR_USAGE, "colour");
+	expect_refused(f, "GET", "/v1/partitions?state=Happy", NULL, ERR_USAGE, "not a state");
+	char *big = calloc(1, API_BODY_MAX + 1);
+	memset(big, 'a', API_BODY_MAX);
+	expect_refused(f, "POST", "/v1/partitions", json_pack("{s:s}", "bundle", big), ERR_USAGE,
+		       "larger than 1048576 bytes");
+	free(big);
+}
+
+static json_t *definition(const struct fixture *f, const char *name)
+{
+	return json_pack("{s:{s:s, s:s, s:{s:[s]}}}", "definition", "name", name, "rootfs",
+			 f->rootfs, "process", "args", "/bin/true");
+}
+
+static void create_show_remove(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_json_ json_t *made = NULL, *list = NULL, *shown = NULL;
+	struct error err;
+	if (skip_unless_root(f))
+		return;
+	if (call(f, "POST", "/v1/partitions", definition(f, "db1"), &made, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_string_equal(json_string_value(json_object_get(made, "state")), "Defined");
+	expect_refused(f, "POST", "/v1/partitions", definition(f, "db1"), ERR_NAME_TAKEN,
+		       "partition db1 exists");
+	assert_int_equal(call(f, "GET", "/v1/partitions", NULL, &list, &err), 0);
+	assert_int_equal(json_array_size(list), 1);
+	assert_null(json_object_get(json_array_get(list, 0), "definition"));
+	assert_int_equal(call(f, "GET", "/v1/partitions/db1", NULL, &shown, &err), 0);
+	const json_t *whole = json_object_get(shown, "definition");
+	assert_string_equal(json_string_value(json_object_get(whole, "owner")), "hostA");
+	assert_int_equal(json_integer_value(json_object_get(whole, "epoch")), 1);
+	// What does not run: stopping it is done already, logs are empty, exec and moves refused.
+	assert_int_equal(wpar_stop(f->wpar, "db1", -1, false, &err), 0);
+	expect_refused(f, "POST", "/v1/partitions/db1/validate", NULL, ERR_WRONG_STATE,
+		       "db1 does not run (Defined)");
+	struct wpar_exec *session;
+	assert_int_equal(
+		wpar_exec(f->wpar, "db1", json_pack("{s:[s]}", "args", "ls"), &session, &err), -1);
+	assert_int_equal(err.id, ERR_WRONG_STATE);
+	assert_int_equal(wpar_remove(f->wpar, "db1", false, &err), 0);
+	expect_refused(f, "GET", "/v1/partitions/db1", NULL, ERR_NAME_UNKNOWN, "no partition db1");
+}
+
+static void what_cannot_be_created(void **state)
+{
+	struct fixture *f = *state;
+	if (skip_unless_root(f))
+		return;
+	json_t *body = definition(f, "db1");
+	json_object_set_new(json_object_get(body, "definition"), "rootfs",
+			    json_string("/nonexistent/rootfs"));
+	expect_refused(f, "POST", "/v1/partitions", body, ERR_ROOTFS_MISSING,
+		       "/nonexistent/rootfs is not there");
+	body = definition(f, "db1");
+	json_object_set_new(
+		json_object_get(body, "definition"), "networks",
+		json_pack("[{s:s, s:[s]}]", "bridge", "nobridge0", "addresses", "10.99.0.2/24"));
+	expect_refused(f, "POST", "/v1/partitions", body, ERR_BRIDGE_MISSING, "nobridge0");
+	body = definition(f, "db1");
+	json_object_set_new(json_object_get(body, "definition"), "autostart", json_true());
+	expect_refused(f, "POST", "/v1/partitions", body, ERR_DEFINITION, "autostart");
+	body = definition(f, "db1");
+	json_object_set_new(body, "cap_add", json_pack("[s]", "CAP_NONSENSE"));
+	expect_refused(f, "POST", "/v1/partitions", body, ERR_DEFINITION, "CAP_NONSENSE");
+	static const char *const names[] = {"", "a/b", "..", "a\nb", "-x"};
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		expect_refused(f, "POST", "/v1/partitions", definition(f, names[i]),
+			       ERR_NAME_INVALID, "");
+	expect_refused(f, "POST", "/v1/partitions",
+		       json_pack("{s:s}", "bundle", "/nonexistent/bundle"), ERR_BUNDLE_SYNTAX, "");
+}
+
+static void without_a_cluster(void **state)
+{
+	struct fixture *f = *state;
+	struct error err;
+	_cleanup_json_ json_t *hosts = NULL;
+	if (skip_unless_root(f))
+		return;
+	assert_int_equal(call(f, "GET", "/v1/hosts", NULL, &hosts, &err), 0);
+	assert_int_equal(json_array_size(hosts), 0);
+	expect_refused(f, "POST", "/v1/cluster/add-host",
+		       json_pack("{s:s, s:s}", "name", "hostB", "address", "10.0.0.2"),
+		       ERR_CLUSTER_NONE, "not in a cluster");
+	expect_refused(f, "POST", "/v1/cluster/join", json_pack("{s:s}", "token", "nonsense"),
+		       ERR_TOKEN, "");
+	expect_refused(f, "GET", "/v1/moves/m-1", NULL, ERR_MOVE_UNKNOWN, "m-1");
+	expect_refused(f, "GET", "/v1/moves/m-1/events", NULL, ERR_MOVE_UNKNOWN, "m-1");
+}
+
+int main(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(the_socket_is_private), TEST(version_and_health),     TEST(what_is_no_request),
+		TEST(create_show_remove),    TEST(what_cannot_be_created), TEST(without_a_cluster),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
