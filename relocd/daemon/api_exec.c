@@ -315,6 +315,15 @@ static struct partition_def *definition_of(struct session *s, struct error *err)
 	return def;
 }
 
+// A text that may be absent or null.
+static int text_of(const json_t *value, const char *key, const char **text, struct error *err)
+{
+	*text = json_string_value(value);
+	if (!value || json_is_null(value) || *text)
+		return 0;
+	return error_set(err, ERR_USAGE, "the request's \"%s\" is not a text", key);
+}
+
 static int start(struct session *s, const json_t *q, struct error *err)
 {
 	struct exec_request request = {0};
@@ -328,6 +337,9 @@ static int start(struct session *s, const json_t *q, struct error *err)
 	if ((user && !json_is_null(user) && !json_is_string(user)) ||
 	    (cwd && !json_is_null(cwd) && !json_is_string(cwd)))
 		return error_set(err, ERR_USAGE, "user and cwd of the request must be texts");
+	if (text_of(user, "user", &request.user, err) < 0 ||
+	    text_of(cwd, "cwd", &request.cwd, err) < 0)
+		return -1;
 	if (!json_array_size(args))
 		return error_set(err, ERR_USAGE, "the request names no command");
 	_cleanup_free_ const char **arg_list = texts(args, err);
