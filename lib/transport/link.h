@@ -7,7 +7,8 @@
 // are checked here, and a mover that misbehaves is an error (ERR_PROTOCOL), never a crash.
 //
 // A link is used by one thread at a time. The mover dies with the thread that opened the link
-// (PR_SET_PDEATHSIG) and with the channel. A dead peer is noticed within LINK_DEAD_PEER_MS.
+// (PR_SET_PDEATHSIG) and with the channel. A dead peer is noticed within about LINK_DEAD_PEER_MS,
+// idle or not; a peer that lives but takes no data for that long counts as dead too.
 #ifndef WPAR_TRANSPORT_LINK_H
 #define WPAR_TRANSPORT_LINK_H
 
@@ -21,7 +22,7 @@
 
 #define LINK_SLOTS        8     // each way, WIRE_DATA_MAX bytes each
 #define LINK_CREDIT       16    // control messages under way each way
-#define LINK_DEAD_PEER_MS 15000 // TCP_USER_TIMEOUT; keepalive is faster
+#define LINK_DEAD_PEER_MS 15000 // TCP_USER_TIMEOUT
 
 struct link_tls {
 	const char *ca;          // PEM files; the mover reads them before it drops root

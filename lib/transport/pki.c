@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define AUTHORITY_NAME "wpar cluster CA"
 // Clocks of two hosts may differ a little when a certificate is used at once.
 #define BACKDATE_SECONDS 3600
 
@@ -147,7 +146,14 @@ static X509 *begin_cert(const char *name, const EVP_PKEY *key, int days)
 
 static X509 *make_authority(EVP_PKEY *key)
 {
-	_cleanup_(X509) X509 *cert = begin_cert(AUTHORITY_NAME, key, PKI_CA_DAYS);
+	// A name of its own, so that a person can tell the CAs of two clusters apart.
+	unsigned char mark[4];
+	char name[64];
+	if (RAND_bytes(mark, sizeof(mark)) != 1)
+		return NULL;
+	snprintf(name, sizeof(name), "wpar cluster CA %02x%02x%02x%02x", mark[0], mark[1], mark[2],
+		 mark[3]);
+	_cleanup_(X509) X509 *cert = begin_cert(name, key, PKI_CA_DAYS);
 	if (cert && X509_set_issuer_name(cert, X509_get_subject_name(cert)) &&
 	    add_extension(cert, cert, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
 	    add_extension(cert, cert, NID_key_usage, "critical,keyCertSign,cRLSign") &&
