@@ -146,8 +146,8 @@ static int check_options(struct bundle *b, const struct mount *m, bool bind, str
 	if (all.size_given)
 		note_size(b, m);
 	if (all.recursive)
-		bundle_note(b, "%s.options: what is mounted below %.200s is not taken along",
-			    m->r.path, m->source);
+		bundle_note(b, "%s.options: what is mounted below the source of %.200s stays out",
+			    m->r.path, m->destination);
 	return 0;
 }
 
