@@ -94,23 +94,6 @@ int wire_header_get(const uint8_t bytes[WIRE_HEADER], struct wire_header *header
 	return wire_check(header->type, header->length, err);
 }
 
-void wire_pages_put(uint8_t bytes[WIRE_PAGES_HEADER], const struct wire_pages *pages)
-{
-	const uint64_t fields[] = {htole64(pages->dst), htole64(pages->vaddr),
-				   htole64(pages->nr_pages), htole64(pages->flags)};
-	memcpy(bytes, fields, WIRE_PAGES_HEADER);
-}
-
-void wire_pages_get(const uint8_t bytes[WIRE_PAGES_HEADER], struct wire_pages *pages)
-{
-	uint64_t fields[4];
-	memcpy(fields, bytes, WIRE_PAGES_HEADER);
-	*pages = (struct wire_pages){.dst = le64toh(fields[0]),
-				     .vaddr = le64toh(fields[1]),
-				     .nr_pages = le64toh(fields[2]),
-				     .flags = le64toh(fields[3])};
-}
-
 void wire_preamble_put(uint8_t bytes[WIRE_PREAMBLE], enum wire_kind kind)
 {
 	memset(bytes, 0, WIRE_PREAMBLE);

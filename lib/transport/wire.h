@@ -30,7 +30,7 @@ enum wire_type {
 	WIRE_OBJECT = 8,      // begin: name, size
 	WIRE_CHUNK = 9,       // data
 	WIRE_OBJECT_END = 10, // digest
-	WIRE_PAGES = 11,      // data: struct wire_pages, then the bytes
+	WIRE_PAGES = 11,      // data: images/pageframe.h, then the bytes
 	WIRE_MANIFEST = 12,
 	WIRE_HELD = 13, // data: network frames held at the source
 	WIRE_READY = 14,
@@ -66,18 +66,6 @@ void wire_header_put(uint8_t bytes[WIRE_HEADER], uint16_t type, uint32_t length)
 // Refuses what wire_check refuses, except an empty WIRE_OPEN, and a non-zero reserved field.
 int wire_header_get(const uint8_t bytes[WIRE_HEADER], struct wire_header *header,
 		    struct error *err);
-
-// What begins the payload of PAGES, little endian u64 each.
-#define WIRE_PAGES_HEADER 32
-struct wire_pages {
-	uint64_t dst;      // CRIU's image id: type and pid or shmid
-	uint64_t vaddr;    // of the first page
-	uint64_t nr_pages; // of 4096 bytes
-	uint64_t flags;    // CRIU's PE_* flags
-};
-
-void wire_pages_put(uint8_t bytes[WIRE_PAGES_HEADER], const struct wire_pages *pages);
-void wire_pages_get(const uint8_t bytes[WIRE_PAGES_HEADER], struct wire_pages *pages);
 
 // The 32 bytes in front of TLS: "WPAR/1\r\n", u8 kind, 23 zero bytes.
 enum wire_kind {

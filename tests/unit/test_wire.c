@@ -74,20 +74,6 @@ static void test_every_type_has_a_name_and_a_kind(void **state)
 	assert_false(wire_is_data(1000));
 }
 
-static void test_pages_header(void **state)
-{
-	(void)state;
-	const struct wire_pages pages = {1, 0x7f0000000000, 63, 4};
-	struct wire_pages again;
-	uint8_t bytes[WIRE_PAGES_HEADER];
-	wire_pages_put(bytes, &pages);
-	assert_int_equal(bytes[0], 1);
-	assert_int_equal(bytes[13], 0x7f);
-	assert_int_equal(bytes[16], 63);
-	wire_pages_get(bytes, &again);
-	assert_memory_equal(&again, &pages, sizeof(pages));
-}
-
 static void test_preamble(void **state)
 {
 	uint8_t bytes[WIRE_PREAMBLE];
@@ -117,7 +103,6 @@ int main(void)
 		cmocka_unit_test(test_limits_of_lengths),
 		cmocka_unit_test(test_unknown_types_and_reserved_bits),
 		cmocka_unit_test(test_every_type_has_a_name_and_a_kind),
-		cmocka_unit_test(test_pages_header),
 		cmocka_unit_test(test_preamble),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
