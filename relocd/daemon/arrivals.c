@@ -6,6 +6,7 @@
 #include "lib/base/log.h"
 #include "lib/base/paths.h"
 #include "lib/partition/cgroup.h"
+#include "lib/partition/keeper_client.h"
 #include "lib/registry/decision.h"
 #include "relocd/daemon/cluster.h"
 #include "relocd/daemon/lifecycle.h"
@@ -78,7 +79,8 @@ static int check_move(struct daemon *d, const char *id, struct error *err)
 	return found;
 }
 
-// The row is Arriving until it has arrived; a Departed one keeps all it says, to return to it.
+// The row is Arriving until it has arrived; a Departed one keeps where it went and its epoch, to
+// return to that.
 static int mark_arriving(struct daemon *d, const struct move *m, const struct partition_def *def,
 			 json_t *definition, struct error *err)
 {
@@ -91,6 +93,8 @@ static int mark_arriving(struct daemon *d, const struct move *m, const struct pa
 		snprintf(row.move, sizeof(row.move), "%s", m->row.id);
 		return partition_add(d, &row, err) ? 0 : -1;
 	}
+	json_decref(p->row.definition);
+	p->row.definition = json_incref(definition);
 	snprintf(p->row.move, sizeof(p->row.move), "%s", m->row.id);
 	partition_set(p, STATE_ARRIVING, NULL);
 	return 0;
@@ -440,25 +444,53 @@ static void clear_unvoted(struct daemon *d, const char *name)
 	daemon_unlock(d);
 }
 
+static bool runs_in_keeper(const char *name)
+{
+	struct keeper_status status;
+	_cleanup_close_ int conn = keeper_connect(name, NULL);
+	if (conn < 0 || keeper_status(conn, &status, NULL) < 0)
+		return false;
+	_cleanup_close_ int pidfd = status.pidfd;
+	(void)pidfd;
+	return status.state != KEEPER_IDLE;
+}
+
+// What the last record means for a destination whose arrival is dead. No record is no evidence: an
+// arrival deletes its file both when it has cleared everything and when it has succeeded, so what
+// runs is never killed for the lack of one.
+static const char *outcome_of(enum decision_type last, bool runs)
+{
+	switch (last) {
+	case DECISION_RESUMING:
+		return runs ? "done" : "broken";
+	case DECISION_NONE:
+		return runs ? "done" : "aborted";
+	case DECISION_OPENED: // it never voted: whatever was restored here has never run
+	case DECISION_REFUSED:
+		return "aborted";
+	default:
+		return "in-doubt";
+	}
+}
+
 void arrival_resolve(struct move *m, const struct error *why)
 {
 	struct daemon *d = m->daemon;
 	struct partition *p = partition_of(m);
 	char folder[512];
 	uint64_t epoch;
-	const char *outcome = "aborted";
 	snprintf(folder, sizeof(folder), "%s/moves", paths_state());
 	enum decision_type last = decision_read(folder, m->row.id, DECISION_ARRIVAL, &epoch);
-	log_warn("move %s: %s; last record: %s", m->row.id, why->message, decision_name(last));
-	if (last == DECISION_PREPARED || last == DECISION_UNKNOWN)
-		outcome = "in-doubt";
-	else if (last == DECISION_RESUMING)
-		outcome = "done";
+	const char *outcome = outcome_of(last, runs_in_keeper(m->row.partition));
+	log_warn("move %s: %s; last record: %s; so: %s", m->row.id, why->message,
+		 decision_name(last), outcome);
 	if (p && !strcmp(outcome, "in-doubt"))
 		partition_set(p, STATE_IN_DOUBT, why->message);
+	else if (p && !strcmp(outcome, "broken"))
+		partition_set(p, STATE_BROKEN, why->message);
 	else if (p && !strcmp(outcome, "done"))
 		runs_here(p, m->row.epoch, NULL);
 	else if (p)
 		daemon_thread(d, clear_unvoted, p->row.name, NULL);
-	move_finish(m, outcome, NULL, error_to_json(why));
+	move_finish(m, outcome, NULL, !strcmp(outcome, "done") ? NULL : error_to_json(why));
 }

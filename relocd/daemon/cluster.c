@@ -204,11 +204,11 @@ static int check_invited(struct daemon *d, const char *folder, const char *name,
 	if (!cluster_member(d))
 		return error_set(err, ERR_CLUSTER_NONE, "%s is not in a cluster", d->config.host);
 	snprintf(key, sizeof(key), "%s/ca.key", folder);
-	if (access(key, F_OK) < 0)
-		return error_set(err, ERR_CLUSTER_NONE,
-				 "%s does not have the cluster's CA key: run add-host on the host "
-				 "where `cluster init` was run",
-				 d->config.host);
+	if (access(key, F_OK) < 0) {
+		error_set(err, ERR_CLUSTER_NONE, "%s does not have the key of the cluster's CA",
+			  d->config.host);
+		return error_hint(err, "run it on the host where `cluster init` was run");
+	}
 	int found = registry_host_get(d->registry, name, &known, err);
 	if (found > 0)
 		return error_set(err, ERR_HOST_EXISTS, "host %s is in the cluster already", name);

@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-#define VALIDATE_MS 60000
+#define VALIDATE_MS 30000 // for one host
 #define DEADLINE_MS 600000
 
 // ---- its end, for the partition
@@ -350,8 +350,9 @@ static json_t *all_other_hosts(struct daemon *d, struct error *err)
 }
 
 // Runs until its last event; the lock is held.
-static json_t *await_row(struct daemon *d, const char *id, const char *host, deadline_t deadline)
+static json_t *await_row(struct daemon *d, const char *id, const char *host)
 {
+	deadline_t deadline = deadline_in_ms(VALIDATE_MS);
 	for (;;) {
 		struct move *m = move_find(d, id);
 		if (!m || m->finished) // dry runs are not dropped while few
@@ -367,36 +368,33 @@ static json_t *await_row(struct daemon *d, const char *id, const char *host, dea
 	}
 }
 
-struct asked {
-	char id[40]; // "": could not be asked
+static json_t *ask_host(struct daemon *d, const char *partition, const char *host)
+{
 	struct error why;
-};
+	char id[40];
+	struct move *m = begin_dry_run(d, partition, host, &why);
+	if (!m)
+		return failed_row(host, &why);
+	strcpy(id, m->row.id);
+	return await_row(d, id, host);
+}
 
 json_t *departure_validate(struct daemon *d, const char *partition, const json_t *hosts,
 			   struct error *err)
 {
-	deadline_t deadline = deadline_in_ms(VALIDATE_MS);
 	_cleanup_json_ json_t *names = NULL;
 	json_t *rows = NULL;
 	daemon_lock(d);
-	struct partition *p = partition_get_for(d, partition, ACT_VALIDATE, err);
-	if (p)
+	if (partition_get_for(d, partition, ACT_VALIDATE, err))
 		names = json_array_size(hosts) ? json_copy((json_t *)hosts)
 					       : all_other_hosts(d, err);
-	size_t count = json_array_size(names);
-	_cleanup_free_ struct asked *asked = calloc(count + 1, sizeof(*asked));
-	for (size_t i = 0; asked && i < count; i++) {
-		const char *host = json_string_value(json_array_get(names, i));
-		struct move *m = begin_dry_run(d, partition, host ? host : "", &asked[i].why);
-		if (m)
-			strcpy(asked[i].id, m->row.id);
-	}
-	if (names && asked)
+	if (names)
 		rows = json_array();
-	for (size_t i = 0; rows && i < count; i++) {
+	// One after the other: two hosts that probe the same address at once take each other for
+	// its owner (RFC 5227 section 2.1.1).
+	for (size_t i = 0; i < json_array_size(names) && !d->stopping; i++) {
 		const char *host = json_string_value(json_array_get(names, i));
-		json_t *row = asked[i].id[0] ? await_row(d, asked[i].id, host, deadline)
-					     : failed_row(host ? host : "?", &asked[i].why);
+		json_t *row = ask_host(d, partition, host ? host : "");
 		json_array_append_new(rows, row ? row : json_null());
 	}
 	daemon_unlock(d);
@@ -475,5 +473,5 @@ void departure_resolve(struct move *m, const struct error *why)
 	if (!strcmp(outcome, "aborted"))
 		daemon_thread(d, undo_freeze, m->row.partition, NULL);
 	settle(m, outcome, why->message);
-	move_finish(m, outcome, NULL, error_to_json(why));
+	move_finish(m, outcome, NULL, !strcmp(outcome, "done") ? NULL : error_to_json(why));
 }

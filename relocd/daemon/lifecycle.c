@@ -118,6 +118,7 @@ static void on_keeper_gone(struct partition *p)
 	p->row.exit_signal = 0;
 	p->row.started[0] = 0;
 	lifecycle_clear(p);
+	// Its processes may run on, without console and reaper: stop ends them, nothing else does.
 	partition_set(p, STATE_FAILED, "its keeper has died");
 }
 
@@ -303,6 +304,15 @@ static int kill_all(const char *name, struct error *err)
 	return cg ? cgroup_kill(cg, deadline_in_ms(KILL_MS), err) : -1;
 }
 
+int lifecycle_sweep(const char *name, bool kill, struct error *err)
+{
+	if (!cgroup_exists(name))
+		return 0;
+	if (kill && kill_all(name, err) < 0)
+		return -1;
+	return cgroup_remove(name, deadline_in_ms(kill ? KILL_MS : 0), err);
+}
+
 // Waits until the partition has ended, with the lock held.
 static bool ended_by(struct daemon *d, struct partition *p, deadline_t deadline)
 {
@@ -338,28 +348,31 @@ static int end_it(struct daemon *d, struct partition *p, int64_t grace_ms, bool 
 }
 
 static struct partition *begin_stop(struct daemon *d, const char *name, int64_t *grace_ms,
-				    struct error *err)
+				    bool *runs, struct error *err)
 {
+	if (partition_wait_idle(d, name, deadline_in_ms(CLEAR_MS), err) < 0)
+		return NULL;
 	struct partition *p = partition_get_for(d, name, ACT_STOP, err);
-	if (!p || p->row.state != STATE_ACTIVE)
-		return p;
+	if (!p)
+		return NULL;
 	if (*grace_ms < 0)
 		*grace_ms = json_integer_value(json_object_get(p->row.definition, "grace_ms"));
+	*runs = p->row.state == STATE_ACTIVE;
 	p->busy = "stopped";
-	p->stopping = true;
+	p->stopping = *runs;
 	return p;
 }
 
 int lifecycle_stop(struct daemon *d, const char *name, int64_t grace_ms, bool kill,
 		   struct error *err)
 {
+	bool runs;
 	daemon_lock(d);
-	struct partition *p = begin_stop(d, name, &grace_ms, err);
-	bool runs = p && p->busy;
+	struct partition *p = begin_stop(d, name, &grace_ms, &runs, err);
 	daemon_unlock(d);
-	if (!runs)
-		return p ? 0 : -1;
-	int failed = end_it(d, p, grace_ms, kill, err);
+	if (!p)
+		return -1;
+	int failed = runs ? end_it(d, p, grace_ms, kill, err) : lifecycle_sweep(name, true, err);
 	daemon_lock(d);
 	p->busy = NULL;
 	p->stopping = false;

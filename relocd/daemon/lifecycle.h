@@ -15,6 +15,9 @@ int lifecycle_start(struct daemon *d, const char *name, struct error *err);
 // of it is gone. One that does not run is fine.
 int lifecycle_stop(struct daemon *d, const char *name, int64_t grace_ms, bool kill,
 		   struct error *err);
+// For one that does not run: removes control groups that are left; with `kill` also the processes
+// that a dead keeper left in them, else these are an error (ERR_CGROUP).
+int lifecycle_sweep(const char *name, bool kill, struct error *err);
 // At relocd's start, before anything else runs: finds keepers that live on, and notes what ended
 // meanwhile. Moves that were under way: moves_resume().
 void lifecycle_reconnect(struct daemon *d);

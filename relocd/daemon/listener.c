@@ -49,6 +49,16 @@ static void drop(struct pending *p)
 	free(p);
 }
 
+// A host of ours sends its preamble at once, so those that wait longest are the others.
+static void drop_oldest(struct listener *l)
+{
+	struct pending *oldest = l->pending; // the newest comes first
+	while (oldest->next)
+		oldest = oldest->next;
+	log_debug("too many connections that say nothing: that of %s closed", oldest->from);
+	drop(oldest);
+}
+
 static void hand_over(struct pending *p)
 {
 	enum wire_kind kind;
@@ -137,11 +147,8 @@ static void on_listener(void *arg, short revents)
 		pause_listener(d, errno);
 		return;
 	}
-	if (d->listener->pending_count >= LISTENER_PENDING_MAX) {
-		log_warn("too many connections that say nothing: one closed");
-		close(sock);
-		return;
-	}
+	if (d->listener->pending_count >= LISTENER_PENDING_MAX)
+		drop_oldest(d->listener);
 	add_pending(d, sock, &from, length);
 }
 

@@ -6,7 +6,7 @@
 
 #include "relocd/daemon/daemon.h"
 
-#define LISTENER_PENDING_MAX 64   // connections whose preamble is not there yet
+#define LISTENER_PENDING_MAX 64   // connections whose preamble is not there yet; the oldest goes
 #define LISTENER_PREAMBLE_MS 2000 // after this they are closed
 
 // With the lock held.

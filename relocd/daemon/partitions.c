@@ -266,7 +266,8 @@ static void remove_folders(const char *name)
 		log_error_of(&err, name);
 }
 
-int partition_remove(struct daemon *d, const char *name, bool force, struct error *err)
+// One that runs is killed first, if that is wanted.
+static int stop_first(struct daemon *d, const char *name, bool force, struct error *err)
 {
 	daemon_lock(d);
 	struct partition *p = partition_get(d, name, err);
@@ -274,18 +275,37 @@ int partition_remove(struct daemon *d, const char *name, bool force, struct erro
 	daemon_unlock(d);
 	if (!p)
 		return -1;
-	if (force && active && lifecycle_stop(d, name, 0, true, err) < 0)
-		return -1;
+	return force && active ? lifecycle_stop(d, name, 0, true, err) : 0;
+}
+
+static struct partition *begin_remove(struct daemon *d, const char *name, struct error *err)
+{
 	daemon_lock(d);
-	int failed = partition_wait_idle(d, name, deadline_in_ms(REMOVE_MS), err) < 0;
-	p = failed ? NULL : partition_get_for(d, name, ACT_REMOVE, err);
-	failed = !p || partition_drop(p, err) < 0;
+	int failed = partition_wait_idle(d, name, deadline_in_ms(REMOVE_MS), err);
+	struct partition *p = failed ? NULL : partition_get_for(d, name, ACT_REMOVE, err);
+	if (p)
+		p->busy = "removed";
+	else if (!failed && err && err->id == ERR_WRONG_STATE)
+		error_hint(err, "stop it first, or use --force");
 	daemon_unlock(d);
-	if (failed) {
-		if (active && !force && err && err->id == ERR_WRONG_STATE)
-			error_hint(err, "stop it first, or use --force");
+	return p;
+}
+
+int partition_remove(struct daemon *d, const char *name, bool force, struct error *err)
+{
+	struct partition *p =
+		stop_first(d, name, force, err) < 0 ? NULL : begin_remove(d, name, err);
+	if (!p)
 		return -1;
-	}
+	int failed = lifecycle_sweep(name, force, err);
+	daemon_lock(d);
+	p->busy = NULL;
+	if (!failed)
+		failed = partition_drop(p, err);
+	daemon_changed(d);
+	daemon_unlock(d);
+	if (failed)
+		return -1;
 	remove_folders(name);
 	log_info("partition %s: removed", name);
 	return 0;
