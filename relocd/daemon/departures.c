@@ -11,6 +11,7 @@
 #include "relocd/daemon/cluster.h"
 #include "relocd/daemon/lifecycle.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define VALIDATE_MS 30000 // for one host
@@ -60,8 +61,8 @@ static void left(struct partition *p, const char *target)
 static void settle(struct move *m, const char *outcome, const char *reason)
 {
 	struct partition *p = partition_find(m->daemon, m->row.partition);
-	if (!p)
-		return;
+	if (!p || strcmp(p->row.move, m->row.id) != 0)
+		return; // dealt with before
 	if (!strcmp(outcome, "done"))
 		left(p, m->row.target);
 	else if (!strcmp(outcome, "in-doubt"))
@@ -81,6 +82,15 @@ static void note_record(struct move *m)
 	if (last != DECISION_NONE)
 		registry_record_add(m->daemon->registry, m->row.id, "departure",
 				    decision_name(last), epoch, NULL);
+}
+
+// The registry has the end; nobody will ask for a release that both sides know.
+static void drop_record(const struct move *m)
+{
+	char path[512];
+	snprintf(path, sizeof(path), "%s/moves/%s.departure", paths_state(), m->row.id);
+	if (unlink(path) < 0 && errno != ENOENT)
+		log_warn("cannot remove %s: %s", path, strerror(errno));
 }
 
 // An outcome that we know; whatever else a departure may say is a failure that changed nothing.
@@ -103,7 +113,10 @@ static void on_last_event(struct move *m, const json_t *event, bool done)
 		note_record(m);
 		settle(m, outcome, message);
 	}
-	move_finish(m, outcome, json_incref(json_object_get(event, "result")), json_incref(error));
+	if (move_finish(m, outcome, json_incref(json_object_get(event, "result")),
+			json_incref(error)) == 0 &&
+	    done && !m->dry_run)
+		drop_record(m);
 }
 
 // ---- the process
@@ -473,5 +486,7 @@ void departure_resolve(struct move *m, const struct error *why)
 	if (!strcmp(outcome, "aborted"))
 		daemon_thread(d, undo_freeze, m->row.partition, NULL);
 	settle(m, outcome, why->message);
-	move_finish(m, outcome, NULL, !strcmp(outcome, "done") ? NULL : error_to_json(why));
+	bool done = !strcmp(outcome, "done");
+	if (move_finish(m, outcome, NULL, done ? NULL : error_to_json(why)) == 0 && done)
+		drop_record(m);
 }

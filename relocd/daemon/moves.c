@@ -175,7 +175,7 @@ static void add_last_event(struct move *m)
 	move_event(m, event);
 }
 
-void move_finish(struct move *m, const char *state, json_t *result, json_t *error)
+int move_finish(struct move *m, const char *state, json_t *result, json_t *error)
 {
 	struct error err;
 	const char *message = json_string_value(json_object_get(error, "message"));
@@ -188,12 +188,14 @@ void move_finish(struct move *m, const char *state, json_t *result, json_t *erro
 	m->finished = true;
 	daemon_changed(m->daemon);
 	if (m->dry_run)
-		return;
+		return 0;
 	log_info("move %s: %s from %s to %s: %s%s%s", m->row.id, m->row.partition, m->row.source,
 		 m->row.target, state, message ? ": " : "", message ? message : "");
 	_cleanup_json_ json_t *events = events_json(m);
-	if (registry_move_end(m->daemon->registry, &m->row, events, &err) < 0)
-		log_error_of(&err, m->row.id);
+	if (registry_move_end(m->daemon->registry, &m->row, events, &err) == 0)
+		return 0;
+	log_error_of(&err, m->row.id);
+	return -1;
 }
 
 // ---- show ---------------------------------------------------------------------------------------

@@ -46,8 +46,9 @@ void move_event(struct move *m, const json_t *event);
 int move_next_event(struct move *m, uint64_t *seq, json_t **event);
 
 // Ends it: state "done", "aborted" ..., recorded with its events. `result` and `error` are taken
-// over, may be NULL. Adds the last event if the process did not send one.
-void move_finish(struct move *m, const char *state, json_t *result, json_t *error);
+// over, may be NULL. Adds the last event if the process did not send one. -1: it could not be
+// recorded (logged).
+int move_finish(struct move *m, const char *state, json_t *result, json_t *error);
 
 // What GET shows, of a row in memory or in the registry.
 json_t *move_json(const struct registry_move *row, const char *phase, bool incoming);

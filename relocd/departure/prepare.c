@@ -7,6 +7,7 @@
 #include "lib/base/log.h"
 #include "lib/base/paths.h"
 #include "lib/base/spawn.h"
+#include "lib/net/backlog.h"
 #include "relocd/move/scratch.h"
 #include "relocd/move/talk.h"
 
@@ -91,7 +92,7 @@ static int start_criu(struct departure *d, struct error *err)
 		return -1;
 	_cleanup_close_ int pages_end = pages;
 	_cleanup_close_ int netns = keeper_netns(d->keeper, err);
-	if (netns < 0)
+	if (netns < 0 || (d->backlog = backlog_open(netns, err)) < 0)
 		return -1;
 	criu_program_argv(&d->criu, RPC_IN_CRIU, &argv);
 	struct spawn_fd fds[] = {{rpc_end, RPC_IN_CRIU}, {pages_end, PS_IN_CRIU}};
@@ -102,6 +103,17 @@ static int start_criu(struct departure *d, struct error *err)
 	spawn.netns = netns;
 	spawn.new_session = true;
 	return spawn_start(&spawn, &d->criu_pid, NULL, err);
+}
+
+// What would otherwise be asked, loaded and computed for the first time while the partition is
+// frozen.
+static int warm_up(struct departure *d, struct error *err)
+{
+	struct digest unused;
+	if (digest_of("", 0, &unused, err) < 0 ||
+	    keeper_externals(d->keeper, &d->externals, err) < 0)
+		return -1;
+	return keeper_trees(d->keeper, &d->trees, err);
 }
 
 static int wait_for_peer(struct departure *d, struct error *err)
@@ -123,7 +135,7 @@ int departure_prepare(struct departure *d, struct error *err)
 		return -1;
 	d->images = scratch_open(err);
 	if (d->images < 0 || open_networks(d, err) < 0 || open_memory(d, err) < 0 ||
-	    start_criu(d, err) < 0)
+	    start_criu(d, err) < 0 || warm_up(d, err) < 0)
 		return -1;
 	return wait_for_peer(d, err);
 }
@@ -164,12 +176,17 @@ void departure_unprepare(struct departure *d)
 	if (d->memory)
 		d->engine->end(d->memory);
 	d->memory = NULL;
+	keeper_externals_free(&d->externals);
+	keeper_trees_close(&d->trees);
+	if (d->backlog >= 0)
+		close(take_fd(&d->backlog));
 	if (d->images >= 0)
 		close(take_fd(&d->images));
-	// A move that ended before its last object, or whose end both sides know, needs no record.
+	// A move that ended before its last object needs no record. RELEASED stays until relocd has
+	// noted the end, which it may have missed: it deletes the file then.
 	if (d->decision) {
 		enum decision_type last = decision_last(d->decision);
-		decision_close(d->decision, last == DECISION_OPENED || last == DECISION_RELEASED);
+		decision_close(d->decision, last == DECISION_OPENED);
 	}
 	d->decision = NULL;
 }
