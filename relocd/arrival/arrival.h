@@ -61,6 +61,8 @@ struct arrival {
 	struct hold *holds[ARRIVAL_NETWORKS_MAX];
 	size_t network_count;
 	bool holding;
+	struct keeper_externals externals;
+	struct keeper_trees folders;
 	int images;
 	struct pagestore *store;
 	struct criu_rpc *rpc;

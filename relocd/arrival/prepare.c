@@ -92,6 +92,17 @@ static int start_criu(struct arrival *a, struct error *err)
 	return keeper_spawn_criu(a->keeper, argv.argv, NULL, &end, &number, 1, &a->criu_pid, err);
 }
 
+// What would otherwise be asked, loaded and computed for the first time while the partition is
+// frozen.
+static int warm_up(struct arrival *a, struct error *err)
+{
+	struct digest unused;
+	if (digest_of("", 0, &unused, err) < 0 ||
+	    keeper_externals(a->keeper, &a->externals, err) < 0)
+		return -1;
+	return keeper_trees(a->keeper, &a->folders, err);
+}
+
 int arrival_prepare(struct arrival *a, struct error *err)
 {
 	char folder[512];
@@ -101,7 +112,7 @@ int arrival_prepare(struct arrival *a, struct error *err)
 	a->manifest_bytes = BUF_INIT(16u << 20);
 	if (!a->decision || start_keeper(a, err) < 0 || open_store(a, err) < 0)
 		return -1;
-	return start_criu(a, err);
+	return start_criu(a, err) < 0 ? -1 : warm_up(a, err);
 }
 
 static void drop_images(struct arrival *a)
@@ -117,6 +128,8 @@ static void drop_images(struct arrival *a)
 	a->object.digest = NULL;
 	if (a->object.fd >= 0)
 		close(take_fd(&a->object.fd));
+	keeper_externals_free(&a->externals);
+	keeper_trees_close(&a->folders);
 	if (a->images >= 0)
 		close(take_fd(&a->images));
 	free(a->copy);

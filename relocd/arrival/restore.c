@@ -50,25 +50,19 @@ static int unpack_tree(struct arrival *a, const char *name, int dirfd, struct er
 
 static int unpack_trees(struct arrival *a, struct error *err)
 {
-	struct keeper_trees trees = {0};
-	int done = keeper_trees(a->keeper, &trees, err);
-	if (done == 0 && trees.count != a->tree_count)
-		done = error_set(err, ERR_PROTOCOL, "%zu packed folders came for %zu",
-				 a->tree_count, trees.count);
-	for (size_t i = 0; done == 0 && i < trees.count; i++)
-		if (unpack_tree(a, trees.names[i], trees.fds[i], err) < 0)
-			done = error_wrap(err, "folder %s", trees.names[i]);
-	keeper_trees_close(&trees);
-	return done;
+	if (a->folders.count != a->tree_count)
+		return error_set(err, ERR_PROTOCOL, "%zu packed folders came for %zu",
+				 a->tree_count, a->folders.count);
+	for (size_t i = 0; i < a->folders.count; i++)
+		if (unpack_tree(a, a->folders.names[i], a->folders.fds[i], err) < 0)
+			return error_wrap(err, "folder %s", a->folders.names[i]);
+	return 0;
 }
 
 static int ask_restore(struct arrival *a, struct error *err)
 {
-	struct keeper_externals externals = {0};
-	if (keeper_externals(a->keeper, &externals, err) < 0)
-		return -1;
 	size_t count = 0;
-	while (externals.restore[count])
+	while (a->externals.restore[count])
 		count++;
 	char keys[2][48];
 	struct criu_inherit_fd inherit[] = {{keys[0], KEEPER_CRIU_STDOUT},
@@ -78,17 +72,15 @@ static int ask_restore(struct arrival *a, struct error *err)
 			 (unsigned long long)a->offer->stdio[i]);
 	struct criu_options o = CRIU_OPTIONS_INIT;
 	o.images_fd = a->images;
-	o.root = externals.root;
+	o.root = a->externals.root;
 	o.tcp_established = o.skip_network_lock = o.ignore_cgroups = o.link_remap = true;
 	o.rst_sibling = o.notify_scripts = true;
 	o.log_file = LOG_NAME;
-	o.external = externals.restore;
+	o.external = a->externals.restore;
 	o.nr_external = count;
 	o.inherit = inherit;
 	o.nr_inherit = ARRAY_SIZE(inherit);
-	int done = criu_rpc_restore(a->rpc, &o, err);
-	keeper_externals_free(&externals);
-	return done;
+	return criu_rpc_restore(a->rpc, &o, err);
 }
 
 static int restore_failed(struct arrival *a, const char *message, struct error *err)

@@ -50,7 +50,10 @@ static json_t *result_of(struct departure *d)
 static void tell_failure(struct departure *d, const char *outcome, struct error *why)
 {
 	if (d->peer)
-		error_wrap(why, strcmp(outcome, "refused") ? "the move to %s failed" : "cannot move to %s", d->peer);
+		error_wrap(why,
+			   strcmp(outcome, "refused") ? "the move to %s failed"
+						      : "cannot move to %s",
+			   d->peer);
 	error_at(why, d->host, d->def ? d->def->name : NULL, phase_name(d->report.phase));
 	log_error_of(why, outcome);
 	report_event(&d->report, json_pack("{s:s, s:s, s:o, s:o?}", "event", "failed", "outcome",

@@ -45,6 +45,9 @@ struct departure {
 	struct port *ports[DEPARTURE_NETWORKS_MAX];
 	struct hold *holds[DEPARTURE_NETWORKS_MAX];
 	size_t network_count;
+	int backlog; // socket to ask for connections that nobody accepted yet
+	struct keeper_externals externals;
+	struct keeper_trees trees;
 	bool frozen, unplugged;
 	struct memory_run *memory;
 	int images; // folder that CRIU dumps into, on a tmpfs of this process alone

@@ -29,20 +29,15 @@
 
 static int ask_dump(struct departure *d, struct error *err)
 {
-	struct keeper_externals externals = {0};
-	if (keeper_externals(d->keeper, &externals, err) < 0)
-		return -1;
 	size_t count = 0;
-	while (externals.dump[count])
+	while (d->externals.dump[count])
 		count++;
 	// The console's pipes lead out of the tree: the other end is the keeper's.
 	char pipes[2][48];
-	const char **external = calloc(count + 2, sizeof(*external));
-	if (!external) {
-		keeper_externals_free(&externals);
+	_cleanup_free_ const char **external = calloc(count + 2, sizeof(*external));
+	if (!external)
 		return error_set(err, ERR_NOMEM, "no memory for a dump");
-	}
-	memcpy(external, externals.dump, count * sizeof(*external));
+	memcpy(external, d->externals.dump, count * sizeof(*external));
 	for (int i = 0; i < 2; i++) {
 		snprintf(pipes[i], sizeof(pipes[i]), "pipe:[%llu]",
 			 (unsigned long long)d->status.stdio[i]);
@@ -58,10 +53,7 @@ static int ask_dump(struct departure *d, struct error *err)
 	o.log_file = LOG_NAME;
 	o.external = external;
 	o.nr_external = count;
-	int done = criu_rpc_dump(d->rpc, &o, err);
-	free(external);
-	keeper_externals_free(&externals);
-	return done;
+	return criu_rpc_dump(d->rpc, &o, err);
 }
 
 static int dump_failed(struct departure *d, const char *message, struct error *err)
@@ -134,18 +126,15 @@ static int send_object(struct departure *d, const char *name, const void *bytes,
 
 static int send_trees(struct departure *d, struct error *err)
 {
-	struct keeper_trees trees = {0};
-	int done = keeper_trees(d->keeper, &trees, err);
-	for (size_t i = 0; done == 0 && i < trees.count; i++) {
+	for (size_t i = 0; i < d->trees.count; i++) {
 		_cleanup_buf_ struct buf packed = BUF_INIT(TREE_MAX);
 		char name[64];
-		snprintf(name, sizeof(name), "tree:%s", trees.names[i]);
-		done = folder_pack(trees.fds[i], &packed, err);
-		if (done == 0)
-			done = send_object(d, name, packed.data, packed.length, err);
+		snprintf(name, sizeof(name), "tree:%s", d->trees.names[i]);
+		if (folder_pack(d->trees.fds[i], &packed, err) < 0 ||
+		    send_object(d, name, packed.data, packed.length, err) < 0)
+			return -1;
 	}
-	keeper_trees_close(&trees);
-	return done;
+	return 0;
 }
 
 static int send_file(struct departure *d, const char *name, struct error *err)

@@ -3,7 +3,7 @@
 #include "relocd/departure/departure.h"
 
 #include "lib/base/log.h"
-#include "relocd/move/facts.h"
+#include "lib/net/backlog.h"
 #include "relocd/move/talk.h"
 
 #define FREEZE_MS       5000
@@ -17,7 +17,7 @@ static int freeze_with_empty_backlog(struct departure *d, struct error *err)
 	for (int i = 0; i < ACCEPT_TRIES; i++) {
 		unsigned waiting = 0;
 		if (cgroup_freeze(d->cgroup, deadline_in_ms(FREEZE_MS), err) < 0 ||
-		    facts_backlog(d->status.pid, &waiting, err) < 0)
+		    backlog_waiting(d->backlog, &waiting, err) < 0)
 			return -1;
 		if (!waiting)
 			return 0;

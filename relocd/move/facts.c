@@ -109,37 +109,3 @@ int facts_task(pid_t pid, struct facts_task *task, struct error *err)
 	task->bytes = (kib_after(text, "RssAnon:") + kib_after(text, "RssShmem:")) * 1024;
 	return 0;
 }
-
-// One line of /proc/PID/net/tcp: for a listening socket (state 0A) rx_queue is the length of its
-// accept queue (tcp_diag(7), Documentation/networking/proc_net_tcp.rst).
-static unsigned waiting_in_line(const char *line)
-{
-	unsigned state, tx, rx;
-	if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%*x %*[0-9A-Fa-f]:%*x %x %x:%x", &state, &tx, &rx) !=
-	    3)
-		return 0;
-	return state == 0x0a ? rx : 0;
-}
-
-static int backlog_of(pid_t pid, const char *file, unsigned *waiting, struct error *err)
-{
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/net/%s", (int)pid, file);
-	_cleanup_free_ char *text = fdio_read_file(AT_FDCWD, path, 64u << 20, err);
-	if (!text)
-		return -1;
-	char *rest = NULL;
-	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-		*waiting += waiting_in_line(line);
-	return 0;
-}
-
-int facts_backlog(pid_t pid, unsigned *waiting, struct error *err)
-{
-	*waiting = 0;
-	if (backlog_of(pid, "tcp", waiting, err) < 0)
-		return -1;
-	if (access("/proc/net/tcp6", F_OK) < 0)
-		return 0;
-	return backlog_of(pid, "tcp6", waiting, err);
-}

@@ -36,8 +36,4 @@ struct facts_task {
 };
 int facts_task(pid_t pid, struct facts_task *task, struct error *err);
 
-// Connections that wait to be accepted on listening TCP sockets of a task's network namespace, in
-// total.
-int facts_backlog(pid_t pid, unsigned *waiting, struct error *err);
-
 #endif

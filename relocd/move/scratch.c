@@ -22,7 +22,8 @@ int scratch_open(struct error *err)
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return error_sys(err, ERR_SYSTEM, errno, "cannot make a private mount namespace");
 	unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-	if (mount("wpar-images", path, "tmpfs", flags, "mode=0700,size=100%,huge=always") < 0 &&
+	if (mount("wpar-images", path, "tmpfs", flags, "mode=0700,size=100%,huge=within_size") <
+		    0 &&
 	    mount("wpar-images", path, "tmpfs", flags, "mode=0700,size=100%") < 0)
 		return error_sys(err, ERR_SYSTEM, errno, "cannot mount a tmpfs on %s", path);
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// The length of accept queues, asked from the kernel.
+#include "lib/net/backlog.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int listener(struct sockaddr_in *address)
+{
+	socklen_t length = sizeof(*address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	*address = (struct sockaddr_in){.sin_family = AF_INET,
+					.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	assert_int_equal(bind(fd, (struct sockaddr *)address, sizeof(*address)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)address, &length), 0);
+	return fd;
+}
+
+static void counts_connections_that_wait(void **state)
+{
+	(void)state;
+	struct sockaddr_in address;
+	unsigned before, during, after;
+	int server = listener(&address), client = socket(AF_INET, SOCK_STREAM, 0);
+	int diag = backlog_open(-1, NULL);
+	assert_true(diag >= 0);
+	assert_int_equal(backlog_waiting(diag, &before, NULL), 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(backlog_waiting(diag, &during, NULL), 0);
+	int accepted = accept(server, NULL, NULL);
+	assert_int_equal(backlog_waiting(diag, &after, NULL), 0);
+	assert_true(accepted >= 0);
+	assert_int_equal(during, before + 1);
+	assert_int_equal(after, before);
+	close(diag);
+	close(accepted);
+	close(client);
+	close(server);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(counts_connections_that_wait)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
