@@ -39,9 +39,9 @@ test_nothing_left_at_the_source() {
 	redis_partition r 10.77.0.61
 	relocate "$lab_dir/moves" r hostA hostB
 	in_host hostB wparctl remove r --force
-	wait_until 5 test_left_equals "$before" || die "$(diff <(echo "$before") <(snapshot))"
+	wait_until 5 left_equals "$before" || die "$(diff <(echo "$before") <(snapshot))"
 }
-test_left_equals() { [ "$(snapshot | grep -v '^\[')" = "$1" ]; }
+left_equals() { [ "$(snapshot | grep -v '^\[')" = "$1" ]; }
 
 test_processes_go_on() {
 	local before after

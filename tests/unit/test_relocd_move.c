@@ -67,7 +67,8 @@ static void knows_this_task(void **state)
 	memset(memory, 1, size);
 	assert_int_equal(facts_task(getpid(), &task, &err), 0);
 	assert_true(task.inner > 0);
-	assert_true(task.bytes >= size);
+	assert_in_range(task.bytes, size - (1u << 20),
+			size * 4); // the counters of the kernel lag a little
 	free(memory);
 }
 
