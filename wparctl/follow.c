@@ -89,6 +89,8 @@ static void phase_table(const struct follow *f, const json_t *result)
 	json_t *ms;
 	char text[32];
 	json_object_foreach (json_object_get(result, "phases"), phase, ms) {
+		if (json_number_value(ms) == 0)
+			continue; // this move had no such phase
 		snprintf(text, sizeof(text), "%.1f", json_number_value(ms));
 		table_row(table, (const char *[]){progress_phase(phase), text}, NULL);
 	}

@@ -62,7 +62,7 @@ void out_notes(const struct ctl *ctl, const json_t *answer)
 
 static void print_line(json_t *envelope)
 {
-	json_dumpf(envelope, stdout, JSON_COMPACT);
+	json_dumpf(envelope, stdout, JSON_COMPACT | JSON_REAL_PRECISION(10));
 	putchar('\n');
 	fflush(stdout);
 	json_decref(envelope);

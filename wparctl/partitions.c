@@ -76,16 +76,19 @@ int remove_run(struct ctl *ctl, const struct args *args)
 
 static void list_row(struct table *table, const json_t *partition)
 {
-	char addresses[256], memory[UNITS_TEXT_MAX] = "";
+	char addresses[256], reason[256], memory[UNITS_TEXT_MAX] = "";
+	const char *to = json_text(partition, "departed_to");
 	const char *state = json_text(partition, "state");
 	double limit = json_amount(partition, "memory_bytes");
 	if (limit > 0)
 		units_format_size(memory, (uint64_t)limit);
 	json_joined(json_object_get(partition, "addresses"), addresses, sizeof(addresses));
+	snprintf(reason, sizeof(reason), "%s%s", to[0] ? "now on " : "",
+		 to[0] ? to : json_text(partition, "reason"));
 	table_row(table,
 		  (const char *[]){json_text(partition, "name"), state,
 				   json_text(partition, "host"), json_text(partition, "type"),
-				   addresses, memory, json_text(partition, "reason")},
+				   addresses, memory, reason},
 		  (int[]){0, colour_of_state(state), 0, 0, 0, 0, 0});
 }
 

@@ -19,10 +19,21 @@ static uint64_t number(const json_t *event, const char *key)
 	return value > 0 ? (uint64_t)value : 0;
 }
 
+// From restore on all bytes have arrived, also those that no event told of.
+static bool all_copied(const char *phase)
+{
+	static const char *const after[] = {"restore", "commit", "switch", "release"};
+	for (size_t i = 0; i < sizeof(after) / sizeof(after[0]); i++)
+		if (!strcmp(phase, after[i]))
+			return true;
+	return false;
+}
+
 static bool begin_phase(struct progress *progress, const char *phase)
 {
 	if (!phase || !strcmp(progress->phase, phase))
 		return false;
+	progress->copied = progress->copied || all_copied(phase);
 	snprintf(progress->phase, sizeof(progress->phase), "%s", phase);
 	return true;
 }
@@ -64,7 +75,9 @@ static bool add(char *text, size_t size, unsigned columns, const char *gap, cons
 // The total may grow; then the bar waits until the bytes have caught up.
 static void draw_bar(struct progress *progress, char bar[BAR + 3])
 {
-	double part = progress->total ? (double)progress->bytes / (double)progress->total : 0;
+	double part = progress->copied  ? 1
+		      : progress->total ? (double)progress->bytes / (double)progress->total
+					: 0;
 	if (part > progress->shown)
 		progress->shown = part;
 	int full = (int)(progress->shown * BAR);
@@ -81,6 +94,8 @@ static void add_bytes(struct progress *progress, unsigned columns, char *text, s
 	char bar[BAR + 3], field[UNITS_TEXT_MAX + 4];
 	draw_bar(progress, bar);
 	*room = *room && add(text, size, columns, "   ", bar);
+	if (progress->copied)
+		return;
 	units_format_part(field, progress->bytes, progress->total);
 	*room = *room && add(text, size, columns, "  ", field);
 	if (!progress->rate)

@@ -14,6 +14,7 @@ struct progress {
 	char partition[64], from[64], to[64]; // from may be empty
 	char phase[16];                       // as the API calls it; empty: not begun
 	uint64_t bytes, total, rate;
+	bool copied;  // all memory is over there: bytes and rate are no news any more
 	double shown; // part of the bar that was drawn; it never falls
 };
 

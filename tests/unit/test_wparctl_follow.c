@@ -43,13 +43,14 @@ static void serve_move(struct fake *fake, int fd)
 	fake_write(fd, "0\r\n\r\n", 5);
 }
 
-#define DONE                                                                               \
-	"{\"event\":\"phase\",\"phase\":\"validate\"}\n"                                   \
-	"{\"event\":\"phase\",\"phase\":\"final\"}\n"                                      \
-	"{\"event\":\"progress\",\"phase\":\"final\",\"bytes\":5,\"total_bytes\":10}\n"    \
-	"{\"event\":\"done\",\"result\":{\"move\":\"m-1\",\"partition\":\"db1\",\"from\":" \
-	"\"hostA\",\"to\":\"hostB\",\"downtime_ms\":41.26,\"total_ms\":812.4,"             \
-	"\"transferred_bytes\":1048576,\"phases\":{\"validate\":12.34,\"final\":30}}}\n"
+#define DONE                                                                                      \
+	"{\"event\":\"phase\",\"phase\":\"validate\"}\n"                                          \
+	"{\"event\":\"phase\",\"phase\":\"final\"}\n"                                             \
+	"{\"event\":\"progress\",\"phase\":\"final\",\"bytes\":5,\"total_bytes\":10}\n"           \
+	"{\"event\":\"done\",\"result\":{\"move\":\"m-1\",\"partition\":\"db1\",\"from\":"        \
+	"\"hostA\",\"to\":\"hostB\",\"downtime_ms\":41.26,\"total_ms\":812.4,"                    \
+	"\"transferred_bytes\":1048576,\"phases\":{\"validate\":12.34,\"precopy\":0.0,\"final\":" \
+	"30}}}\n"
 
 #define FAILED                                                                             \
 	"{\"event\":\"failed\",\"outcome\":\"refused\",\"error\":{\"code\":\"WPAR-V021\"," \

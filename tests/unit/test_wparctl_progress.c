@@ -98,6 +98,16 @@ static void never_runs_backwards(void **state)
 	assert_int_equal(p.total, 5000);
 }
 
+static void the_bar_is_full_once_all_is_copied(void **state)
+{
+	struct progress p = begin();
+	(void)state;
+	event(&p, "{\"event\":\"progress\",\"phase\":\"final\",\"bytes\":1,\"total_bytes\":9}");
+	assert_true(event(&p, "{\"event\":\"phase\",\"phase\":\"restore\"}"));
+	assert_string_equal(line(&p, 100), "db1  hostA -> hostB   restore   "
+					   "[##################]   0:03");
+}
+
 static void ignores_what_it_does_not_know(void **state)
 {
 	struct progress p = begin();
@@ -115,6 +125,7 @@ int main(void)
 		cmocka_unit_test(has_the_fields_of_the_contract),
 		cmocka_unit_test(drops_fields_from_the_right),
 		cmocka_unit_test(never_runs_backwards),
+		cmocka_unit_test(the_bar_is_full_once_all_is_copied),
 		cmocka_unit_test(ignores_what_it_does_not_know),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
