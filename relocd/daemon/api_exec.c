@@ -198,6 +198,9 @@ static void drain_rest(struct session *s)
 // 1: the command has ended; 0: go on; -1: the client has gone.
 static int turn(struct session *s, struct error *err)
 {
+	// Before waiting: input that came together with the request is here already.
+	if (take_input(s, err) < 0)
+		return -1;
 	bool want_output = s->out.length < PAUSE_AT, want_input = s->input.length < PAUSE_AT;
 	struct pollfd fds[] = {
 		{.fd = s->sock,
@@ -210,8 +213,6 @@ static int turn(struct session *s, struct error *err)
 	if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
 		return error_sys(err, ERR_SYSTEM, errno, "poll failed");
 	if ((fds[0].revents & (POLLIN | POLLHUP | POLLERR)) && fill(s, err) < 0)
-		return -1;
-	if (take_input(s, err) < 0)
 		return -1;
 	if (fds[1].revents)
 		drain(s, &s->exec.stdout_fd, WPAR_STDOUT, err);
