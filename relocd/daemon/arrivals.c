@@ -234,7 +234,7 @@ static int op_arrived(struct arrival *a, const json_t *q, json_t *answer, struct
 		return error_set(err, ERR_PROTOCOL, "arrived is malformed");
 	a->move[0] = 0;
 	runs_here(p, m->row.epoch, definition);
-	move_finish(m, "done", json_pack("{s:O?}", "downtime_ms", downtime), NULL);
+	move_finish(m, "done", downtime ? json_pack("{s:O}", "downtime_ms", downtime) : NULL, NULL);
 	return 0;
 }
 

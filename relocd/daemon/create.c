@@ -87,9 +87,10 @@ static void complete(const struct config *c, json_t *definition, json_t *notes)
 	json_t *network;
 	json_object_set_new(definition, "owner", json_string(c->host));
 	json_object_set_new(definition, "epoch", json_integer(1));
-	json_array_foreach (json_object_get(definition, "networks"), i, network)
+	json_array_foreach (json_object_get(definition, "networks"), i, network) {
 		if (json_is_object(network) && !json_object_get(network, "bridge"))
 			json_object_set_new(network, "bridge", json_string(c->bridge));
+	}
 	const char *rootfs = json_string_value(json_object_get(definition, "rootfs"));
 	bool shared = false;
 	for (size_t n = 0; rootfs && n < c->shared_count; n++)

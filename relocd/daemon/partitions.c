@@ -168,7 +168,7 @@ static bool has_address(const json_t *definition, const struct address *wanted)
 {
 	size_t i, j;
 	json_t *network, *text;
-	json_array_foreach (json_object_get(definition, "networks"), i, network)
+	json_array_foreach (json_object_get(definition, "networks"), i, network) {
 		json_array_foreach (json_object_get(network, "addresses"), j, text) {
 			struct address address;
 			const char *cidr = json_string_value(text);
@@ -176,6 +176,7 @@ static bool has_address(const json_t *definition, const struct address *wanted)
 			    address_equal(&address, wanted))
 				return true;
 		}
+	}
 	return false;
 }
 
@@ -203,10 +204,12 @@ int partition_addresses_free(struct daemon *d, const json_t *definition, const c
 {
 	size_t i, j;
 	json_t *network, *text;
-	json_array_foreach (json_object_get(definition, "networks"), i, network)
-		json_array_foreach (json_object_get(network, "addresses"), j, text)
+	json_array_foreach (json_object_get(definition, "networks"), i, network) {
+		json_array_foreach (json_object_get(network, "addresses"), j, text) {
 			if (address_free(d, json_string_value(text), name, err) < 0)
 				return -1;
+		}
+	}
 	return 0;
 }
 
@@ -232,8 +235,9 @@ static json_t *addresses_json(const json_t *definition)
 	json_t *list = json_array();
 	size_t i;
 	json_t *network;
-	json_array_foreach (json_object_get(definition, "networks"), i, network)
+	json_array_foreach (json_object_get(definition, "networks"), i, network) {
 		json_array_extend(list, json_object_get(network, "addresses"));
+	}
 	return list;
 }
 

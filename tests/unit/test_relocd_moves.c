@@ -210,7 +210,10 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct fixture *f = *state;
+	deadline_t deadline = deadline_in_ms(WAIT_MS);
 	daemon_lock(&f->d);
+	while (f->d.departures && daemon_wait(&f->d, deadline)) // those of a validation, say
+		;
 	f->d.stopping = true;
 	loop_stop(f->d.loop);
 	daemon_changed(&f->d);
