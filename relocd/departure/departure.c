@@ -16,6 +16,15 @@ static const char *text_at(const json_t *object, const char *key)
 	return json_string_value(json_object_get(object, key));
 }
 
+#define DEADLINE_MAX_MS (365ll * 24 * 3600 * 1000)
+
+static void read_deadline(struct departure *d, const json_t *options)
+{
+	json_int_t ms = json_integer_value(json_object_get(options, "deadline_ms"));
+	if (ms > 0)
+		d->report.deadline = deadline_in_ms(ms < DEADLINE_MAX_MS ? ms : DEADLINE_MAX_MS);
+}
+
 static int read_start(struct departure *d, struct error *err)
 {
 	json_error_t why;
@@ -33,6 +42,7 @@ static int read_start(struct departure *d, struct error *err)
 	d->epoch = (uint64_t)epoch;
 	d->tls = (struct link_tls){.ca = ca, .cert = cert, .key = key};
 	d->dry_run = json_is_true(json_object_get(options, "dry_run"));
+	read_deadline(d, options);
 	d->engine = memory_engine_find(text_at(options, "engine"), err);
 	d->def = definition_from_json(definition, err);
 	return d->def && d->engine ? 0 : -1;

@@ -96,7 +96,8 @@ static int dump(struct departure *d, struct error *err)
 		for (size_t i = 0; i < d->network_count; i++)
 			fds[count++] =
 				(struct pollfd){.fd = hold_fd(d->holds[i]), .events = POLLIN};
-		if (poll(fds, count, deadline_poll_ms(deadline)) < 0 && errno != EINTR)
+		if (poll(fds, count, deadline_poll_ms(report_deadline(&d->report, deadline))) < 0 &&
+		    errno != EINTR)
 			return error_sys(err, ERR_SYSTEM, errno, "poll failed");
 		if (fds[0].revents && take_event(d, err) < 0)
 			return -1;
@@ -106,8 +107,8 @@ static int dump(struct departure *d, struct error *err)
 		report_listen(&d->report);
 		if (departure_collect(d, err) < 0)
 			return -1;
-		if (d->report.cancelled)
-			return error_set(err, ERR_CANCELLED, "the move was cancelled");
+		if (report_may_go_on(&d->report, err) < 0)
+			return -1;
 		if (deadline_passed(deadline))
 			return error_set(err, ERR_DEADLINE, "CRIU did not end its dump in time");
 	}

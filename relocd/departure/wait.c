@@ -74,13 +74,12 @@ int departure_wait(struct departure *d, uint16_t type, deadline_t deadline,
 			got = sort_out(d, type, message, err);
 		if (got)
 			return got < 0 ? -1 : 0;
-		// After the commit record there is nothing left to cancel.
-		if (d->report.cancelled && d->report.phase < PHASE_COMMIT)
-			return error_set(err, ERR_CANCELLED, "the move was cancelled");
+		if (report_may_go_on(&d->report, err) < 0)
+			return -1;
 		if (deadline_passed(deadline))
 			return error_set(err, ERR_DEADLINE, "%s did not send %s in time", d->peer,
 					 wire_name(type));
-		if (poll_once(d, deadline, err) < 0)
+		if (poll_once(d, report_deadline(&d->report, deadline), err) < 0)
 			return -1;
 	}
 }

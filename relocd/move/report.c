@@ -14,7 +14,8 @@
 
 int report_open(struct report *r, json_t **start, struct error *err)
 {
-	*r = (struct report){.fd = REPORT_CHANNEL, .phase_began_ns = clock_now_ns()};
+	*r = (struct report){
+		.fd = REPORT_CHANNEL, .phase_began_ns = clock_now_ns(), .deadline = DEADLINE_NEVER};
 	if (chan_recv(r->fd, deadline_in_ms(START_MS), start, NULL, NULL, err) < 0)
 		return -1;
 	if (!*start)
@@ -85,6 +86,24 @@ void report_listen(struct report *r)
 		if (op && !strcmp(op, "cancel"))
 			r->cancelled = true;
 	}
+}
+
+// After the commit record there is nothing left to cancel.
+int report_may_go_on(const struct report *r, struct error *err)
+{
+	if (r->phase >= PHASE_COMMIT)
+		return 0;
+	if (r->cancelled)
+		return error_set(err, ERR_CANCELLED, "the move was cancelled");
+	if (!deadline_passed(r->deadline))
+		return 0;
+	error_set(err, ERR_DEADLINE, "the move took longer than it may");
+	return error_hint(err, "look at load and network of both hosts, or allow more: --deadline");
+}
+
+deadline_t report_deadline(const struct report *r, deadline_t deadline)
+{
+	return r->phase >= PHASE_COMMIT ? deadline : deadline_earlier(deadline, r->deadline);
 }
 
 int report_call(struct report *r, json_t *request, json_t **answer, struct error *err)

@@ -14,8 +14,9 @@
 #define REPORT_CHANNEL 3
 
 struct report {
-	int fd;         // -1 when relocd has gone
-	bool cancelled; // relocd asked for it
+	int fd;              // -1 when relocd has gone
+	bool cancelled;      // relocd asked for it
+	deadline_t deadline; // by when the move must have come to its decision
 	enum move_phase phase;
 	int64_t phase_began_ns;
 	double phase_ms[PHASE_COUNT]; // complete ones
@@ -38,6 +39,11 @@ json_t *report_phases(struct report *r);
 
 // Looks, without waiting, whether relocd asked to cancel. Poll r->fd for reading.
 void report_listen(struct report *r);
+
+// Before the commit: -1 when the move was cancelled or has taken longer than it may.
+int report_may_go_on(const struct report *r, struct error *err);
+// When to look again at the latest, for a wait that ends at `deadline`.
+deadline_t report_deadline(const struct report *r, deadline_t deadline);
 
 // A question to relocd (arrival's chan_call). Fails when relocd has gone.
 int report_call(struct report *r, json_t *request, json_t **answer, struct error *err);
