@@ -140,8 +140,7 @@ static int set_duration(json_t *options, const char *key, const struct args *arg
 static json_t *move_options(const struct args *args, struct error *err)
 {
 	json_t *options = json_object();
-	if (!set_duration(options, "max_downtime_ms", args, "max-downtime", err) &&
-	    !set_duration(options, "deadline_ms", args, "deadline", err))
+	if (!set_duration(options, "deadline_ms", args, "deadline", err))
 		return options;
 	json_decref(options);
 	return NULL;
@@ -214,9 +213,9 @@ static void move_row(struct table *table, const json_t *move)
 {
 	const json_t *result = json_object_get(move, "result");
 	char downtime[UNITS_TEXT_MAX] = "", total[UNITS_TEXT_MAX] = "";
-	if (json_object_get(result, "downtime_ms"))
+	if (json_amount(result, "downtime_ms") > 0)
 		units_format_ms(downtime, json_amount(result, "downtime_ms"));
-	if (json_object_get(result, "total_ms"))
+	if (json_amount(result, "total_ms") > 0)
 		units_format_ms(total, json_amount(result, "total_ms"));
 	table_row(table,
 		  (const char *[]){json_text(move, "id"), json_text(move, "partition"),
@@ -265,15 +264,18 @@ int moves_run(struct ctl *ctl, const struct args *args)
 
 // ---- cancel -------------------------------------------------------------------------------------
 
-// The move that runs for a partition of that name; else the word is a move's own name.
-static const char *move_of(const json_t *moves, const char *word)
+// The move that runs for a partition of that name; else the word is a move's own name, "m-...".
+static const char *move_of(const json_t *moves, const char *word, struct error *err)
 {
 	size_t i;
 	json_t *move;
 	json_array_foreach (moves, i, move)
 		if (is_running(move) && !strcmp(json_text(move, "partition"), word))
 			return json_text(move, "id");
-	return word;
+	if (!strncmp(word, "m-", 2))
+		return word;
+	error_set(err, ERR_MOVE_UNKNOWN, "no move of partition %s runs", word);
+	return NULL;
 }
 
 int cancel_run(struct ctl *ctl, const struct args *args)
@@ -285,7 +287,8 @@ int cancel_run(struct ctl *ctl, const struct args *args)
 		return out_error(ctl, NULL, &err);
 	results_begin(&results, ctl);
 	for (size_t i = 0; i < args->count; i++) {
-		if (wpar_cancel(ctl->wpar, move_of(moves, args->names[i]), &err) < 0)
+		const char *id = move_of(moves, args->names[i], &err);
+		if (!id || wpar_cancel(ctl->wpar, id, &err) < 0)
 			results_bad(&results, args->names[i], &err);
 		else
 			results_good(&results, args->names[i], "asked to cancel", NULL);

@@ -192,17 +192,24 @@ int exec_run(struct ctl *ctl, const struct args *args)
 
 // ---- logs ---------------------------------------------------------------------------------------
 
-// An age ("10m") as a time; other text goes to relocd as it is.
-static const char *since_of(const char *text, char when[CLOCK_TEXT_MAX])
+// An age ("10m") or an RFC 3339 time as a time; NULL stays NULL.
+static int read_since(const char *text, char when[CLOCK_TEXT_MAX], struct error *err)
 {
 	uint64_t ms;
-	if (!text || units_parse_duration(text, &ms, NULL) < 0)
-		return text;
+	struct tm parts = {0};
+	if (!text || strptime(text, "%Y-%m-%dT%H:%M:%S", &parts)) {
+		snprintf(when, CLOCK_TEXT_MAX, "%s", text ? text : "");
+		return 0;
+	}
+	if (units_parse_duration(text, &ms, NULL) < 0)
+		return error_set(err, ERR_USAGE,
+				 "--since \"%s\": an age as 10m or a time as "
+				 "2026-01-31T08:00:00Z is wanted",
+				 text);
 	time_t then = time(NULL) - (time_t)(ms / 1000);
-	struct tm parts;
 	gmtime_r(&then, &parts);
 	strftime(when, CLOCK_TEXT_MAX, "%FT%TZ", &parts);
-	return when;
+	return 0;
 }
 
 int logs_run(struct ctl *ctl, const struct args *args)
@@ -213,8 +220,9 @@ int logs_run(struct ctl *ctl, const struct args *args)
 	const void *bytes;
 	size_t length;
 	enum wpar_next next;
-	if (wpar_logs(ctl->wpar, args->names[0], args_has(args, "follow"),
-		      since_of(args_value(args, "since"), when), &stream, &err) < 0)
+	if (read_since(args_value(args, "since"), when, &err) < 0 ||
+	    wpar_logs(ctl->wpar, args->names[0], args_has(args, "follow"), when[0] ? when : NULL,
+		      &stream, &err) < 0)
 		return out_error(ctl, args->names[0], &err);
 	while ((next = wpar_stream_read(stream, -1, DEADLINE_NEVER, &bytes, &length, &err)) >
 	       WPAR_NEXT_END)

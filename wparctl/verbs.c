@@ -79,8 +79,7 @@ static const struct verb_option logs_options[] = {
 };
 
 static const struct verb_option relocate_options[] = {
-	{"max-downtime", 0, "TIME", "how long it may stand still, as 100ms"},
-	{"deadline", 0, "TIME", "give up when the move takes longer (default: 10m)"},
+	{"deadline", 0, "TIME", "give the move up when it is not decided by then (default: 10m)"},
 	{"dry-run", 0, NULL, "only validate"},
 	{"keep-going", 0, NULL, "of several, go on with the next when one fails"},
 	{"no-wait", 0, NULL, "print the move's name and leave it to relocd"},
@@ -224,8 +223,8 @@ const struct verb verbs[VERB_COUNT] = {
 		{
 			.name = "relocate",
 			.summary = "move running partitions to another host",
-			.form = "NAME... HOST [--max-downtime TIME] [--deadline TIME]\n"
-				"    [--dry-run] [--keep-going] [--no-wait]",
+			.form = "NAME... HOST [--deadline TIME] [--dry-run] [--keep-going]\n"
+				"    [--no-wait]",
 			.text = "Moves running partitions to HOST, one after the other; their "
 				"connections stay. On a terminal a line shows the progress, "
 				"elsewhere there is a line for each phase; at the end a table "
