@@ -223,8 +223,8 @@ const struct verb verbs[VERB_COUNT] = {
 		{
 			.name = "relocate",
 			.summary = "move running partitions to another host",
-			.form = "NAME... HOST [--deadline TIME] [--dry-run] [--keep-going]\n"
-				"    [--no-wait]",
+			.form = "NAME... HOST [--deadline TIME] [--dry-run]\n"
+				"    [--keep-going] [--no-wait]",
 			.text = "Moves running partitions to HOST, one after the other; their "
 				"connections stay. On a terminal a line shows the progress, "
 				"elsewhere there is a line for each phase; at the end a table "
