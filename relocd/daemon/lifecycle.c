@@ -117,7 +117,7 @@ static void on_keeper_gone(struct partition *p)
 	p->row.exit_code = -1;
 	p->row.exit_signal = 0;
 	p->row.started[0] = 0;
-	lifecycle_clear(p);
+	p->pid = 0;
 	// Its processes may run on, without console and reaper: stop ends them, nothing else does.
 	partition_set(p, STATE_FAILED, "its keeper has died");
 }
@@ -194,11 +194,29 @@ static int run(const char *name, struct error *err)
 	return conn < 0 ? -1 : keeper_run(conn, err);
 }
 
+static int kill_all(const char *name, struct error *err)
+{
+	_cleanup_cgroup_ struct cgroup *cg = cgroup_open(name, err);
+	return cg ? cgroup_kill(cg, deadline_in_ms(KILL_MS), err) : -1;
+}
+
+int lifecycle_sweep(const char *name, bool kill, struct error *err)
+{
+	if (!cgroup_exists(name))
+		return 0;
+	if (kill && kill_all(name, err) < 0)
+		return -1;
+	if (cgroup_remove(name, deadline_in_ms(kill ? KILL_MS : 0), err) == 0)
+		return 0;
+	return error_hint(err, "processes are left of its last run: `wparctl stop %s` ends them",
+			  name);
+}
+
 // Everything up to the running init. What a failure leaves is removed.
 static int launch(struct daemon *d, const struct partition_def *def, struct error *err)
 {
 	pid_t keeper;
-	if (lifecycle_check_host(def, err) < 0 || cgroup_remove(def->name, deadline_in_ms(0), err))
+	if (lifecycle_check_host(def, err) < 0 || lifecycle_sweep(def->name, false, err) < 0)
 		return -1;
 	if (keeper_start(def, false, &keeper, err) < 0)
 		return -1;
@@ -296,21 +314,6 @@ static void send_signal(const char *name, int signal)
 	_cleanup_close_ int conn = keeper_connect(name, &err);
 	if (conn < 0 || keeper_signal(conn, signal, &err) < 0)
 		log_error_of(&err, name);
-}
-
-static int kill_all(const char *name, struct error *err)
-{
-	_cleanup_cgroup_ struct cgroup *cg = cgroup_open(name, err);
-	return cg ? cgroup_kill(cg, deadline_in_ms(KILL_MS), err) : -1;
-}
-
-int lifecycle_sweep(const char *name, bool kill, struct error *err)
-{
-	if (!cgroup_exists(name))
-		return 0;
-	if (kill && kill_all(name, err) < 0)
-		return -1;
-	return cgroup_remove(name, deadline_in_ms(kill ? KILL_MS : 0), err);
 }
 
 // Waits until the partition has ended, with the lock held.
