@@ -1,41 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wparctl/args.h"
 
+#include "lib/base/words.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 // ---- "did you mean" -----------------------------------------------------------------------------
 
-static size_t min3(size_t a, size_t b, size_t c)
-{
-	size_t least = a < b ? a : b;
-	return least < c ? least : c;
-}
-
-// Levenshtein's distance of words; long ones count as far apart.
-static size_t distance(const char *a, const char *b)
-{
-	size_t row[64], width = strlen(b);
-	if (strlen(a) >= 64 || width >= 64)
-		return 64;
-	for (size_t j = 0; j <= width; j++)
-		row[j] = j;
-	for (size_t i = 1; a[i - 1]; i++) {
-		size_t diagonal = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= width; j++) {
-			size_t above = row[j];
-			row[j] = min3(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
-			diagonal = above;
-		}
-	}
-	return row[width];
-}
-
 static void consider(const char *word, const char *candidate, const char **best, size_t *least)
 {
-	size_t far = distance(word, candidate);
+	size_t far = word_distance(word, candidate);
 	if (far < *least && far < strlen(candidate)) {
 		*least = far;
 		*best = candidate;

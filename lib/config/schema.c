@@ -2,6 +2,7 @@
 #include "lib/config/schema.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/base/words.h"
 
 #include <cyaml/cyaml.h>
 #include <stdarg.h>
@@ -62,38 +63,12 @@ static const cyaml_schema_value_t top = {
 static const char *const later[] = {"metrics", "registry",        "retention",
 				    "roles",   "move.on_diverge", "move.bandwidth"};
 
-static size_t smallest(size_t a, size_t b, size_t c)
-{
-	size_t least = a < b ? a : b;
-	return least < c ? least : c;
-}
-
-// Levenshtein distance; long words are as far as can be.
-static size_t distance(const char *a, const char *b)
-{
-	size_t row[65], length = strlen(b);
-	if (length >= ARRAY_SIZE(row) || strlen(a) >= ARRAY_SIZE(row))
-		return SIZE_MAX;
-	for (size_t i = 0; i <= length; i++)
-		row[i] = i;
-	for (size_t i = 0; a[i]; i++) {
-		size_t diagonal = row[0];
-		row[0] = i + 1;
-		for (size_t j = 0; j < length; j++) {
-			size_t above = row[j + 1];
-			row[j + 1] = smallest(diagonal + (a[i] != b[j]), above + 1, row[j] + 1);
-			diagonal = above;
-		}
-	}
-	return row[length];
-}
-
 static const char *nearest(const cyaml_schema_field_t *fields, const char *word)
 {
 	const char *best = NULL;
 	size_t least = strlen(word) / 2 + 1; // farther is no likeness
 	for (; fields->key; fields++) {
-		size_t d = distance(word, fields->key);
+		size_t d = word_distance(word, fields->key);
 		if (d <= least && (!best || d < least)) {
 			least = d;
 			best = fields->key;
