@@ -235,8 +235,9 @@ json_t *bundle_convert(const json_t *config, const char *dir, json_t **notes, st
 // real stays one, and only a limit that means "none" may be that.
 static json_t *whole_number(const json_t *value)
 {
+	const double exact_max = 9007199254740992; // 2^53
 	double real = json_real_value(value);
-	bool exact = real >= -0x1p53 && real <= 0x1p53 && (double)(json_int_t)real == real;
+	bool exact = real >= -exact_max && real <= exact_max && (double)(json_int_t)real == real;
 	return exact ? json_integer((json_int_t)real) : json_incref((json_t *)value);
 }
 

@@ -20,7 +20,7 @@ struct cgroup {
 	struct group groups[HIERARCHY_MAX];
 	int procs[HIERARCHY_MAX];    // cgroup.procs of each payload
 	const struct group *freezer; // one of groups: v2, else the v1 freezer
-	char freezer_path[512]; // its folder wpar/NAME
+	char freezer_path[512];      // its folder wpar/NAME
 };
 
 // Reads a small control file into text (NUL-terminated, cut off at size).

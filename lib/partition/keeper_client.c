@@ -274,9 +274,10 @@ int keeper_trees(int conn, struct keeper_trees *trees, struct error *err)
 		keeper_trees_close(trees);
 		return error_set(err, ERR_PROTOCOL, "the keeper's folders cannot be read");
 	}
-	json_array_foreach (names, i, name)
-		snprintf(trees->names[i], sizeof(trees->names[i]), "%s",
-			 json_string_value(name) ? json_string_value(name) : "");
+	json_array_foreach (names, i, name) {
+		const char *text = json_string_value(name);
+		snprintf(trees->names[i], sizeof(trees->names[i]), "%s", text ? text : "");
+	}
 	return 0;
 }
 

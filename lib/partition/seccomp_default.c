@@ -185,7 +185,7 @@ static int add_personality(scmp_filter_ctx filter)
 	static const uint32_t harmless[] = {0x0, 0x8, 0x20000, 0x20008, 0xffffffff};
 	for (size_t i = 0; i < ARRAY_SIZE(harmless); i++) {
 		int failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
-					      SCMP_A0(SCMP_CMP_EQ, harmless[i]));
+					      SCMP_A0(SCMP_CMP_EQ, harmless[i], 0));
 		if (failed)
 			return failed;
 	}
@@ -209,6 +209,6 @@ int seccomp_default_fill(scmp_filter_ctx filter, uint64_t capabilities)
 	// Sockets of virtual machines reach the host's hypervisor and cannot be checkpointed.
 	if (!failed)
 		failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-					  SCMP_A0(SCMP_CMP_NE, AF_VSOCK));
+					  SCMP_A0(SCMP_CMP_NE, AF_VSOCK, 0));
 	return failed;
 }
