@@ -4,6 +4,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/base/fdio.h"
+#include "lib/net/frame.h"
 #include "lib/net/netlink.h"
 #include "lib/net/port_inject.h"
 
@@ -242,6 +243,28 @@ static int remove_link(struct netlink *nl, const char *ifname, struct error *err
 	return -1;
 }
 
+// A new partition with an address that another one had before: neighbours remember the other's MAC
+// for minutes unless they are told.
+static int announce(const struct port_spec *spec, struct error *err)
+{
+	_cleanup_netns_ int saved = -1;
+	if (netns_enter(spec->netns, &saved, err) < 0)
+		return -1;
+	struct sockaddr_ll where = {.sll_family = AF_PACKET,
+				    .sll_ifindex = (int)if_nametoindex(spec->inner)};
+	_cleanup_close_ int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return error_sys(err, ERR_NETWORK, errno, "cannot open a packet socket");
+	for (size_t i = 0; i < spec->address_count; i++) {
+		uint8_t frame[FRAME_TALK_MAX];
+		size_t length = frame_announcement(frame, &spec->mac, &spec->addresses[i]);
+		if (sendto(fd, frame, length, 0, (struct sockaddr *)&where, sizeof(where)) < 0)
+			return error_sys(err, ERR_NETWORK, errno,
+					 "cannot announce the addresses of %s", spec->ifname);
+	}
+	return 0;
+}
+
 int port_create(const struct port_spec *spec, struct error *err)
 {
 	_cleanup_netlink_ struct netlink *host = netlink_open(spec->host_netns, err);
@@ -257,7 +280,7 @@ int port_create(const struct port_spec *spec, struct error *err)
 		return error_sys(err, ERR_NETWORK, errno, "cannot open our network namespace");
 	if (make_pair(&m, netns, err) < 0)
 		return -1;
-	if (set_up(&m, err) == 0)
+	if (set_up(&m, err) == 0 && (spec->disabled || announce(spec, err) == 0))
 		return 0;
 	remove_link(host, spec->ifname, NULL);
 	return -1;

@@ -39,9 +39,9 @@ struct port_spec {
 
 // Makes the pair, enslaves the host end, configures the partition's end (MTU of the bridge, MAC,
 // link-local address from the MAC, no router advertisements, no duplicate address detection) and
-// brings both up. Works from the partition's namespace as well as from the host's; needs
-// CAP_NET_ADMIN and CAP_SYS_ADMIN over both. On failure nothing is left. ERR_NETWORK,
-// ERR_BRIDGE_MISSING, ERR_BRIDGE_UNFIT.
+// brings both up; unless it starts disabled, its addresses are announced (ARP, NA). Works from the
+// partition's namespace as well as from the host's; needs CAP_NET_ADMIN and CAP_SYS_ADMIN over
+// both. On failure nothing is left. ERR_NETWORK, ERR_BRIDGE_MISSING, ERR_BRIDGE_UNFIT.
 int port_create(const struct port_spec *spec, struct error *err);
 
 // Brings "lo" up in a network namespace.

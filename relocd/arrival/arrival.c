@@ -221,7 +221,6 @@ static int on_offer(struct arrival *a, const struct link_message *message)
 	_cleanup_json_ json_t *checks = arrival_checks(a);
 	int sent = send_checks(a, checks, &err);
 	if (a->offer->dry_run || !checks_ok(checks)) {
-		clock_sleep_ms(0);
 		arrival_clear(a);
 		return sent < 0;
 	}

@@ -106,8 +106,9 @@ static int on_root(struct arrival *a, pid_t root, struct error *err)
 static int take_event(struct arrival *a, struct error *err)
 {
 	struct criu_event event;
-	if (criu_rpc_next(a->rpc, deadline_in_ms(0), &event, err) < 0)
-		return restore_failed(a, err->message, err);
+	struct error gone;
+	if (criu_rpc_next(a->rpc, deadline_in_ms(0), &event, &gone) < 0)
+		return restore_failed(a, gone.message, err);
 	if (event.type == CRIU_EVENT_NONE)
 		return 0;
 	if (event.type == CRIU_EVENT_DONE)
@@ -126,8 +127,9 @@ static int take_event(struct arrival *a, struct error *err)
 static int restore(struct arrival *a, struct error *err)
 {
 	deadline_t deadline = deadline_in_ms(RESTORE_MS);
-	if (ask_restore(a, err) < 0)
-		return -1;
+	struct error gone;
+	if (ask_restore(a, &gone) < 0)
+		return restore_failed(a, gone.message, err);
 	while (!a->held) {
 		struct pollfd fds[1 + ARRIVAL_NETWORKS_MAX] = {
 			{.fd = criu_rpc_fd(a->rpc), .events = POLLIN}};

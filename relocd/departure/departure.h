@@ -54,6 +54,7 @@ struct departure {
 	struct criu_rpc *rpc;
 	pid_t criu_pid;
 	int criu_fds[2]; // for the child: RPC and page server
+	bool asked;      // CRIU was asked to dump
 	bool dumped;     // CRIU is held at post-dump
 	struct manifest manifest;
 	uint64_t sent_bytes;

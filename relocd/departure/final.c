@@ -24,8 +24,20 @@
 #define TREE_MAX     (1u << 30)
 #define MANIFEST_MAX (16u << 20)
 #define PS_IN_CRIU   81
+#define ROLLBACK_MS  30000
 #define SLOT_MS      30000
 #define LOG_NAME     "dump.log"
+
+static int dump_failed(struct departure *d, const char *message, struct error *err)
+{
+	char path[512];
+	scratch_keep_log(d->images, LOG_NAME, d->move, path);
+	criu_failure_error(err, ERR_CRIU_DUMP, "CRIU could not dump the partition", d->images,
+			   LOG_NAME, message);
+	if (path[0])
+		error_hint(err, "the partition runs on; CRIU's log is %s", path);
+	return -1;
+}
 
 static int ask_dump(struct departure *d, struct error *err)
 {
@@ -53,25 +65,17 @@ static int ask_dump(struct departure *d, struct error *err)
 	o.log_file = LOG_NAME;
 	o.external = external;
 	o.nr_external = count;
-	return criu_rpc_dump(d->rpc, &o, err);
-}
-
-static int dump_failed(struct departure *d, const char *message, struct error *err)
-{
-	char path[512];
-	scratch_keep_log(d->images, LOG_NAME, d->move, path);
-	criu_failure_error(err, ERR_CRIU_DUMP, "CRIU could not dump the partition", d->images,
-			   LOG_NAME, message);
-	if (path[0])
-		error_hint(err, "the partition runs on; CRIU's log is %s", path);
-	return -1;
+	struct error gone;
+	d->asked = true;
+	return criu_rpc_dump(d->rpc, &o, &gone) < 0 ? dump_failed(d, gone.message, err) : 0;
 }
 
 static int take_event(struct departure *d, struct error *err)
 {
 	struct criu_event event;
-	if (criu_rpc_next(d->rpc, deadline_in_ms(0), &event, err) < 0)
-		return dump_failed(d, err->message, err);
+	struct error gone;
+	if (criu_rpc_next(d->rpc, deadline_in_ms(0), &event, &gone) < 0)
+		return dump_failed(d, gone.message, err);
 	if (event.type == CRIU_EVENT_NONE)
 		return 0;
 	if (event.type == CRIU_EVENT_DONE)
@@ -226,19 +230,22 @@ int departure_final(struct departure *d, struct error *err)
 	return send_manifest(d, err);
 }
 
+// Closes the page stream first: a CRIU that still writes pages would wait for a reader and not hear
+// us. It then cures the tasks by itself; it must not be killed before, or their TCP sockets stay in
+// repair mode.
 void departure_undump(struct departure *d)
 {
 	struct criu_event event = {0};
 	struct error err;
 	if (!d->rpc)
 		return;
+	if (d->memory)
+		d->engine->end(take_ptr(d->memory));
 	if (d->dumped && criu_rpc_answer(d->rpc, false, &err) < 0)
 		log_error_of(&err, "rollback of the dump");
 	d->dumped = false;
-	deadline_t deadline = deadline_in_ms(10000);
-	// CRIU cures the tasks before it answers; its answer is a failure, as asked for.
-	while (d->report.phase >= PHASE_FINAL &&
-	       criu_rpc_next(d->rpc, deadline, &event, &err) == 0 &&
+	deadline_t deadline = deadline_in_ms(ROLLBACK_MS);
+	while (d->asked && criu_rpc_next(d->rpc, deadline, &event, &err) == 0 &&
 	       event.type == CRIU_EVENT_NOTIFY)
 		if (criu_rpc_answer(d->rpc, !strcmp(event.script, "network-unlock"), &err) < 0)
 			break;

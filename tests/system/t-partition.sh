@@ -92,10 +92,10 @@ test_stop_kills_after_grace() {
 
 test_failed_state() {
 	toolbox_partition p 10.77.0.61 -- /bin/sh -c 'sleep 0.3; exit 9'
-	wait_until 10 test_state_is p Failed
+	wait_until 10 state_is p Failed
 	assert_contains "$(in_host hostA wparctl status p)" 9
 }
-test_state_is() { [ "$(state_of hostA "$1")" = "$2" ]; }
+state_is() { [ "$(state_of hostA "$1")" = "$2" ]; }
 
 test_command_missing() {
 	toolbox
@@ -145,7 +145,8 @@ test_limits() {
 
 test_system_partition() {
 	toolbox
-	in_host hostA wparctl create s --type system --rootfs /srv/shared/toolbox --address 10.77.0.61/24 --bridge br0 --start
+	in_host hostA wparctl create s --type system --rootfs /srv/shared/toolbox --address 10.77.0.61/24 --bridge br0 --start \
+		-- /bin/sleep 100000
 	assert_eq Active "$(state_of hostA s)"
 	# orphans are reaped
 	inside s /bin/sh -c '(sleep 0.1 &) ; exit 0'

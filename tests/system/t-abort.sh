@@ -1,0 +1,70 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Moves that end before the commit: the source runs on with its connections, the destination is as it was.
+# shellcheck disable=SC2154,SC2016 # out, err: lib.sh; single quotes: expands in the host
+
+# A Redis that takes a while to copy, with a client that counts.
+busy_redis() {
+	redis_partition r 10.77.0.61
+	client redis_data fill 10.77.0.61 6379 300
+	before=$(snapshot)
+	meter_start "$lab_dir/meter.json"
+	connection=$(meter_connection)
+}
+
+# Runs CMD in HOST when the move has come to PHASE on hostA.
+in_phase() { # PHASE HOST CMD
+	in_host hostA timeout 30 bash -c "until wparctl --json moves | grep -q '\"phase\": *\"$1\"'; do :; done"
+	in_host "$2" bash -c "$3"
+}
+
+# The move has failed with STATUS and CODE; nobody noticed but for a blip.
+assert_undone() { # STATUS CODE FILE
+	local got=0
+	wait "$move" || got=$?
+	assert_eq "$1" "$got" "status of relocate ($(cat "$3"))"
+	assert_contains "$(cat "$3")" "$2"
+	assert_eq Active "$(state_of hostA r)" "state at the source"
+	assert_eq PONG "$(redis ping)" "a new connection"
+	assert_eq "$connection" "$(meter_connection)" connection
+	meter_stop || die "the client lost its connection: $(jq -c '{lost,errors,sequence_breaks}' "$lab_dir/meter.json")"
+	assert_eq "$(jq .acked "$lab_dir/meter.json")" "$(redis get counter)" "stored increments"
+	client redis_data verify 10.77.0.61 6379 300
+	assert_unchanged "$before"
+	# and it can still be moved
+	relocate "$lab_dir/moves" r hostA hostB
+	assert_eq PONG "$(redis ping)"
+}
+
+start_move() { # FILE
+	in_host hostA timeout 100 wparctl relocate r hostB >"$1" 2>&1 &
+	move=$!
+}
+
+test_cancel_while_frozen() {
+	busy_redis
+	start_move "$lab_dir/relocate.out"
+	in_phase final hostA 'wparctl cancel r'
+	assert_undone 8 WPAR-M013 "$lab_dir/relocate.out"
+}
+
+test_criu_dies_at_the_destination() {
+	busy_redis
+	start_move "$lab_dir/relocate.out"
+	in_phase final hostB 'kill -9 $(pgrep -f "[c]riu.* swrk")'
+	assert_undone 1 WPAR-M011 "$lab_dir/relocate.out"
+}
+
+test_mover_dies_at_the_destination() {
+	busy_redis
+	start_move "$lab_dir/relocate.out"
+	in_phase final hostB 'kill -9 $(pgrep -x mover)'
+	assert_undone 6 WPAR-M004 "$lab_dir/relocate.out"
+}
+
+test_arrival_dies() {
+	busy_redis
+	start_move "$lab_dir/relocate.out"
+	in_phase final hostB 'kill -9 $(pgrep -x arrival)'
+	assert_undone 6 WPAR-M004 "$lab_dir/relocate.out"
+}
