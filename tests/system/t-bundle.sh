@@ -12,7 +12,8 @@ bundle() { # NAME CHANGE
 	jq -n '{ociVersion: "1.0.2",
 		process: {args: ["/bin/sleep", "100000"], cwd: "/", env: ["PATH=/bin", "COLOUR=green"],
 			user: {uid: 0, gid: 0}},
-		root: {path: "/srv/shared/toolbox"}, hostname: "bundled"}' | jq "$2" >"$b/config.json"
+		root: {path: "/srv/shared/toolbox"}, hostname: "bundled",
+		linux: {namespaces: [{type: "pid"}, {type: "mount"}, {type: "uts"}, {type: "ipc"}, {type: "network"}]}}' | jq "$2" >"$b/config.json"
 }
 
 create_bundle() { # NAME: the command
@@ -38,10 +39,10 @@ test_unsupported_fields() {
 		hooks .hooks={prestart:[{path:"/bin/true"}]}
 		linux.intelRdt .linux.intelRdt={closID:"x"}
 		linux.uidMappings .linux.uidMappings=[{containerID:0,hostID:1000,size:1}]
-		user .linux.namespaces=[{type:"user"}]
+		user .linux.namespaces+=[{type:"user"}]
 		process.selinuxLabel .process.selinuxLabel="system_u:x"
 		process.apparmorProfile .process.apparmorProfile="x"
-		solaris .solaris={}
+		solaris .solaris={anchor:"x"}
 		somethingNew .somethingNew=1
 	TXT
 }
