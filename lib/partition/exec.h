@@ -30,8 +30,9 @@ struct exec_session {
 	int control;                        // to enter: exec_resize
 };
 
-// `init` is a pidfd of the partition's init, init_pid its host pid. Close what the session holds
-// with exec_close; that does not kill (closing control does: enter hangs up its command).
+// init_pidfd is a pidfd of the partition's init, init_pid its host pid; both stay the caller's.
+// Close what the session holds with exec_close; that does not kill (closing control does: enter
+// hangs up its command).
 int exec_start(const struct partition_def *def, pid_t init_pid, int init_pidfd,
 	       const struct exec_request *request, struct exec_session *session, struct error *err);
 int exec_resize(struct exec_session *session, unsigned rows, unsigned cols, struct error *err);

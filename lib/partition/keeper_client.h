@@ -99,7 +99,7 @@ int keeper_quit(int conn, struct error *err);
 // Waits until the keeper of NAME is gone (its socket is closed): 0, or ERR_DEADLINE.
 int keeper_wait_gone(int conn, deadline_t deadline, struct error *err);
 
-// Not to be used by new code paths but by recovery: the last exit status kept on disk
+// The last exit status, kept on disk for when the keeper is gone
 // (STATE/partitions/NAME/exit.json): {"code":n|null,"signal":n|null,"time":RFC3339}; NULL: none.
 json_t *keeper_last_exit(const char *name);
 

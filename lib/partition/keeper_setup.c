@@ -65,7 +65,10 @@ static int create_port(struct keeper *k, size_t index, struct error *err)
 		spec.gateways = &gateway;
 		spec.gateway_count = 1;
 	}
-	if (mac_parse(network->mac, &spec.mac, err) < 0 || port_create(&spec, err) < 0)
+	// One left behind by a keeper that was killed: its partition is gone, or the groups would
+	// not have been empty.
+	if (mac_parse(network->mac, &spec.mac, err) < 0 ||
+	    port_remove(name, k->host_netns, err) < 0 || port_create(&spec, err) < 0)
 		return -1;
 	k->port_count = index + 1;
 	return 0;

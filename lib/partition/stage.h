@@ -43,7 +43,7 @@ struct stage {
 	struct stage_bind *binds;
 	size_t bind_count;
 	size_t null_mask, empty_mask; // which of them: a device for files, an empty folder
-	struct stage_tree trees[16];
+	struct stage_tree trees[15];  // as many as one message carries (KEEPER_TREES_MAX)
 	size_t tree_count;
 };
 
