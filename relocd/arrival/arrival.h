@@ -19,6 +19,8 @@
 #include "lib/transport/link.h"
 #include "relocd/move/report.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #define ARRIVAL_NETWORKS_MAX 8
@@ -57,6 +59,10 @@ struct arrival {
 	struct criu_program criu;
 	int keeper;
 	struct cgroup *cgroup;
+	struct cgroup_place *place; // where this process is
+	pthread_t warmer;
+	bool warming;
+	atomic_bool cooling;
 	struct port *ports[ARRIVAL_NETWORKS_MAX];
 	struct hold *holds[ARRIVAL_NETWORKS_MAX];
 	size_t network_count;
@@ -105,6 +111,10 @@ int arrival_on_object_end(struct arrival *a, const struct link_message *message,
 int arrival_on_pages(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_on_held(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_collect(struct arrival *a, struct error *err);
+
+// warm.c: from FROZEN until the restored root is in its control groups.
+int arrival_warm_begin(struct arrival *a, struct error *err);
+void arrival_warm_end(struct arrival *a); // also when it was not begun
 
 // restore.c: MANIFEST: verify, unpack, restore up to the gate, vote. COMMIT: let it run.
 int arrival_on_manifest(struct arrival *a, const struct link_message *message, struct error *err);

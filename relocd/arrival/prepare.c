@@ -50,7 +50,8 @@ static int start_keeper(struct arrival *a, struct error *err)
 		if (open_network(a, i, status.ports[i], err) < 0)
 			return -1;
 	a->cgroup = cgroup_open(a->def->name, err);
-	return a->cgroup ? 0 : -1;
+	a->place = a->cgroup ? cgroup_place_self(err) : NULL;
+	return a->place ? 0 : -1;
 }
 
 // Fresh memory is the slowest part of receiving, so it is touched now.
@@ -117,6 +118,9 @@ int arrival_prepare(struct arrival *a, struct error *err)
 
 static void drop_images(struct arrival *a)
 {
+	arrival_warm_end(a);
+	cgroup_place_free(a->place);
+	a->place = NULL;
 	pagestore_free(a->store);
 	a->store = NULL;
 	for (size_t i = 0; i < a->tree_count; i++)

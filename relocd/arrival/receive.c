@@ -28,7 +28,7 @@ int arrival_on_frozen(struct arrival *a, const struct link_message *message, str
 	for (size_t i = 0; i < a->network_count; i++)
 		if (hold_begin(a->holds[i], NULL, err) < 0 || hold_announce(a->holds[i], err) < 0)
 			return -1;
-	return 0;
+	return arrival_warm_begin(a, err);
 }
 
 int arrival_collect(struct arrival *a, struct error *err)

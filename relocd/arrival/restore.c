@@ -99,8 +99,10 @@ static int restore_failed(struct arrival *a, const char *message, struct error *
 // payload.
 static int on_root(struct arrival *a, pid_t root, struct error *err)
 {
+	int done = root > 0 ? cgroup_move_pid(a->cgroup, root, err) : 0;
 	a->root = root;
-	return root > 0 ? cgroup_move_pid(a->cgroup, root, err) : 0;
+	arrival_warm_end(a);
+	return done;
 }
 
 static int take_event(struct arrival *a, struct error *err)
