@@ -194,8 +194,9 @@ void arrival_clear(struct arrival *a)
 	stop_keeper(a);
 	drop_images(a);
 	// A voted arrival is only cleared on the peer's abort of this epoch: both sides know the
-	// end.
-	close_decision(a, true);
+	// end. One that had begun to resume keeps its record: the peer will ask, and must not think
+	// that it never ran.
+	close_decision(a, !a->decision || decision_last(a->decision) != DECISION_RESUMING);
 	if (a->reserved &&
 	    report_call(&a->report,
 			json_pack("{s:s, s:s}", "op", "unreserve", "move", a->offer->move), NULL,

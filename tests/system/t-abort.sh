@@ -68,3 +68,22 @@ test_arrival_dies() {
 	in_phase final hostB 'kill -9 $(pgrep -x arrival)'
 	assert_undone 6 WPAR-M004 "$lab_dir/relocate.out"
 }
+
+# The destination's cable is cut while the partition is frozen: the source notices, runs on, and the
+# destination clears up when it is reachable again.
+test_link_cut_before_the_vote() {
+	redis_partition r 10.77.0.61
+	client redis_data fill 10.77.0.61 6379 300
+	before=$(snapshot)
+	start_move "$lab_dir/relocate.out"
+	in_phase final hostB 'ip link set up0 down'
+	trap 'in_host hostB ip link set up0 up' EXIT
+	assert_exit 6 wait "$move"
+	assert_contains "$(cat "$lab_dir/relocate.out")" WPAR-M004
+	assert_eq Active "$(state_of hostA r)" "state at the source"
+	assert_eq PONG "$(redis ping)"
+	client redis_data verify 10.77.0.61 6379 300
+	in_host hostB ip link set up0 up
+	wait_until 60 at_rest "$before"
+}
+at_rest() { [ "$(snapshot)" = "$1" ]; }
