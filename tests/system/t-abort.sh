@@ -71,14 +71,16 @@ test_arrival_dies() {
 
 # The destination's cable is cut while the partition is frozen: the source notices, runs on, and the
 # destination clears up when it is reachable again.
-test_link_cut_before_the_vote() {
+link_cut_in() { # PHASE
 	redis_partition r 10.77.0.61
 	client redis_data fill 10.77.0.61 6379 300
 	before=$(snapshot)
 	start_move "$lab_dir/relocate.out"
-	in_phase final hostB 'ip link set up0 down'
+	in_phase "$1" hostB 'ip link set up0 down'
 	trap 'in_host hostB ip link set up0 up' EXIT
-	assert_exit 6 wait "$move"
+	local got=0
+	wait "$move" || got=$?
+	assert_eq 6 "$got" "status of relocate"
 	assert_contains "$(cat "$lab_dir/relocate.out")" WPAR-M004
 	assert_eq Active "$(state_of hostA r)" "state at the source"
 	assert_eq PONG "$(redis ping)"
@@ -86,4 +88,9 @@ test_link_cut_before_the_vote() {
 	in_host hostB ip link set up0 up
 	wait_until 60 at_rest "$before"
 }
+test_link_cut_before_the_vote() { link_cut_in final; }
+
+# The destination has restored and voted, or is about to: it is in doubt, holds what it has, and asks.
+test_link_cut_around_the_vote() { link_cut_in restore; }
+
 at_rest() { [ "$(snapshot)" = "$1" ]; }
