@@ -117,8 +117,9 @@ static int check_dst(uint64_t dst_id, struct error *err)
 	unsigned type = dst_id & 0xff;
 	uint64_t id = dst_id >> 8;
 
-	// Pids and segment ids are 32-bit numbers in CRIU's images and file names.
-	if ((type != PAGESTORE_TASK && type != PAGESTORE_SHMEM) || id == 0 || id > UINT32_MAX)
+	// Pids and segment ids are 32-bit numbers in CRIU's images and file names. No task has pid
+	// 0, but the first SysV segment of a namespace has id 0.
+	if (id > UINT32_MAX || (type != PAGESTORE_SHMEM && (type != PAGESTORE_TASK || id == 0)))
 		return error_set(err, ERR_PROTOCOL, "pages for a bad destination %#" PRIx64,
 				 dst_id);
 	return 0;

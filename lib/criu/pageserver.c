@@ -136,7 +136,8 @@ static int check_dst(uint64_t dst_id, struct error *err)
 {
 	unsigned type = page_dst_type(dst_id);
 
-	if ((type != PAGE_DST_TASK && type != PAGE_DST_SHMEM) || page_dst_number(dst_id) == 0)
+	// No task has pid 0, but the first SysV segment of a namespace has id 0.
+	if (type != PAGE_DST_SHMEM && (type != PAGE_DST_TASK || page_dst_number(dst_id) == 0))
 		return error_set(err, ERR_CRIU, "page server: bad destination %#llx",
 				 (unsigned long long)dst_id);
 	return 0;

@@ -293,6 +293,19 @@ REFUSED(refuses_huge_entries, ADD_PRESENT, UINT64_MAX, 0x1000, TASK(12))
 REFUSED(refuses_odd_addresses, ADD_PRESENT, 1, 0x1001, TASK(12))
 REFUSED(refuses_overflow, ADD_PRESENT, 1, -(uint64_t)PAGE_BYTES, TASK(12))
 
+// The first SysV segment of a namespace; no task has pid 0.
+static void takes_segment_zero(void **state)
+{
+	struct fixture *f = *state;
+
+	open_task(f);
+	say(f, 4, 0, 0, PAGE_DST_SHMEM);
+	assert_int_equal(step(f), PAGESERVER_AGAIN);
+	assert_int_equal(f->opened, PAGE_DST_SHMEM);
+}
+
+REFUSED(refuses_task_zero, 4, 0, 0, TASK(0))
+
 static void refuses_pages_before_open(void **state)
 {
 	struct fixture *f = *state;
@@ -325,6 +338,7 @@ int main(void)
 		TEST(speaks_the_new_form),      TEST(speaks_the_old_form),
 		TEST(takes_any_fragments),      TEST(waits_for_room),
 		TEST(notices_the_end),          TEST(close_can_refuse),
+		TEST(takes_segment_zero),       TEST(refuses_task_zero),
 		TEST(refuses_unknown_commands), TEST(refuses_a_foreign_destination),
 		TEST(refuses_a_bad_type),       TEST(refuses_unknown_flags),
 		TEST(refuses_empty_entries),    TEST(refuses_long_entries),

@@ -225,6 +225,16 @@ static void refuse_entry(struct fixture *f, uint64_t dst, uint64_t vaddr, uint64
 	assert_true(error_is_set(&f->err));
 }
 
+// The first SysV segment of a namespace; no task has pid 0.
+static void takes_segment_zero(void **state)
+{
+	struct fixture *f = *state;
+
+	add(f, SHMEM(0), 0, 1, 4);
+	assert_int_equal(pagestore_finish(f->s, &f->err), 0);
+	assert_int_equal(faccessat(f->dirfd, "pagemap-shmem-0.img", F_OK, 0), 0);
+}
+
 static void refuses_bad_entries(void **state)
 {
 	struct fixture *f = *state;
@@ -326,6 +336,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(keeps_destinations_apart, setup, teardown),
 		cmocka_unit_test_setup_teardown(cuts_what_was_reserved, setup, teardown),
 		cmocka_unit_test_setup_teardown(splits_long_entries, setup, teardown),
+		cmocka_unit_test_setup_teardown(takes_segment_zero, setup, teardown),
 		cmocka_unit_test_setup_teardown(refuses_bad_entries, setup, teardown),
 		cmocka_unit_test_setup_teardown(refuses_wrong_lengths, setup, teardown),
 		cmocka_unit_test_setup_teardown(refuses_too_many, setup, teardown),
