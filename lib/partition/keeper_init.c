@@ -3,6 +3,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
+#include "lib/base/proc.h"
 #include "lib/base/spawn.h"
 #include "lib/partition/keeper_inner.h"
 #include "lib/partition/launch.h"
@@ -66,24 +67,12 @@ void keeper_read_console(struct keeper *k, int stream)
 
 // ---- init --------------------------------------------------------------------------------------
 
-static uint64_t start_time_of(pid_t pid)
-{
-	char path[32];
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	_cleanup_free_ char *text = fdio_read_file(AT_FDCWD, path, 8192, NULL);
-	// The name in parentheses may hold anything; fields are counted from behind it (it is 2).
-	char *at = text ? strrchr(text, ')') : NULL;
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	return at ? strtoull(at, NULL, 10) : 0;
-}
-
 static void init_runs(struct keeper *k, pid_t pid, int pidfd)
 {
 	k->state = KEEPER_RUNNING;
 	k->pid = pid;
 	k->pidfd = pidfd;
-	k->start_time = start_time_of(pid);
+	k->start_time = proc_start_time(pid);
 	log_info("init of %s runs, pid %d", k->def->name, (int)pid);
 }
 

@@ -6,6 +6,7 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
+#include "lib/base/proc.h"
 
 #include <poll.h>
 #include <string.h>
@@ -37,7 +38,7 @@ static int find_process(const struct registry_move *row)
 	if (row->pid <= 0 || !row->pid_start)
 		return -1;
 	int fd = (int)syscall(SYS_pidfd_open, row->pid, 0);
-	if (fd >= 0 && worker_start_time(row->pid) == row->pid_start)
+	if (fd >= 0 && proc_start_time(row->pid) == row->pid_start)
 		return fd;
 	if (fd >= 0)
 		close(fd);

@@ -6,25 +6,14 @@
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "lib/base/paths.h"
+#include "lib/base/proc.h"
 #include "lib/base/spawn.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-
-uint64_t worker_start_time(pid_t pid)
-{
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	_cleanup_free_ char *text = fdio_read_file(AT_FDCWD, path, 4096, NULL);
-	char *at = text ? strrchr(text, ')') : NULL; // the name before it may hold anything
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	return at ? strtoull(at, NULL, 10) : 0;
-}
 
 char *worker_end_text(int status, char text[48])
 {
@@ -123,7 +112,7 @@ struct worker *worker_start(struct daemon *d, const char *program, int sock,
 		free_worker(w);
 		return NULL;
 	}
-	w->pid_start = worker_start_time(w->pid);
+	w->pid_start = proc_start_time(w->pid);
 	w->chan_watch = loop_add(d->loop, w->chan, POLLIN, DEADLINE_NEVER, on_channel, w);
 	w->pid_watch = loop_add(d->loop, w->pidfd, POLLIN, DEADLINE_NEVER, on_end, w);
 	if (w->chan_watch && w->pid_watch)

@@ -39,8 +39,4 @@ void worker_kill(struct worker *w);
 // "was killed by signal 9", "ended with status 1".
 char *worker_end_text(int status, char text[48]);
 
-// Start time of a process in clock ticks since boot, 0 when there is none: with the pid it tells
-// who it is (proc(5), field 22 of stat).
-uint64_t worker_start_time(pid_t pid);
-
 #endif
