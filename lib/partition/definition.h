@@ -13,8 +13,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define DEFINITION_UUID_LENGTH 36
-#define DEFINITION_MAC_LENGTH  17
+#define DEFINITION_UUID_LENGTH  36
+#define DEFINITION_MAC_LENGTH   17
+#define DEFINITION_NETWORKS_MAX 8
 
 enum partition_type { PARTITION_APPLICATION, PARTITION_SYSTEM };
 

@@ -385,8 +385,9 @@ static int read_networks(const struct jsonread *r, struct partition_def *def, st
 	if (there <= 0)
 		return there;
 	size_t count = json_array_size(array);
-	if (count > 8)
-		return jsonread_wrong(r, "networks", err, "has more than 8 items");
+	if (count > DEFINITION_NETWORKS_MAX)
+		return jsonread_wrong(r, "networks", err, "has more than %d items",
+				      DEFINITION_NETWORKS_MAX);
 	if (!(def->networks = calloc(count + 1, sizeof(*def->networks))))
 		return no_memory(err);
 	for (size_t i = 0; i < count; i++) {

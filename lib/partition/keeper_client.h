@@ -33,7 +33,7 @@ struct keeper_status {
 	int exit_signal;     // that killed it; 0: none
 	char exit_time[CLOCK_TEXT_MAX]; // RFC 3339; "" when it has not exited
 	uint64_t stdio[2];              // inodes of the pipes behind stdout and stderr: pipe:[N]
-	char ports[8][16];              // host interface of each network
+	char ports[DEFINITION_NETWORKS_MAX][16]; // host interface of each network
 	size_t port_count;
 	uint64_t netns_ino;
 };

@@ -33,7 +33,7 @@ struct keeper {
 	struct cgroup_place *place; // our own groups
 	struct console *console;
 	int host_netns, netns;
-	char ports[8][IFNAMSIZ];
+	char ports[DEFINITION_NETWORKS_MAX][IFNAMSIZ];
 	size_t port_count;
 	bool cgroup_made;
 

@@ -6,7 +6,7 @@
 #include "lib/base/log.h"
 #include "lib/net/port.h"
 #include "lib/partition/keeper_inner.h"
-#include "lib/partition/strv.h"
+#include "lib/partition/station.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,25 +40,22 @@ static int make_groups(struct keeper *k, struct error *err)
 static int create_port(struct keeper *k, size_t index, struct error *err)
 {
 	const struct partition_network *network = &k->def->networks[index];
-	size_t count = strv_length(network->addresses);
-	_cleanup_free_ struct address *addresses = calloc(count + 1, sizeof(*addresses));
+	_cleanup_station_ struct station station = {0};
 	struct address gateway;
 	char *name = k->ports[index], inner[IFNAMSIZ];
-	if (!addresses)
-		return error_set(err, ERR_NOMEM, "no memory for addresses");
+	if (station_of(network, &station, err) < 0)
+		return -1;
 	snprintf(inner, sizeof(inner), "eth%zu", index);
 	port_name(k->def->name, (unsigned)index, name);
 	struct port_spec spec = {.ifname = name,
 				 .inner = inner,
 				 .bridge = network->bridge,
-				 .addresses = addresses,
-				 .address_count = count,
+				 .mac = station.mac,
+				 .addresses = station.addresses,
+				 .address_count = station.address_count,
 				 .host_netns = k->host_netns,
 				 .netns = k->netns,
 				 .disabled = k->arriving};
-	for (size_t i = 0; i < count; i++)
-		if (address_parse_cidr(network->addresses[i], &addresses[i], err) < 0)
-			return -1;
 	if (network->gateway) {
 		if (address_parse_host(network->gateway, &gateway, err) < 0)
 			return -1;
@@ -67,8 +64,7 @@ static int create_port(struct keeper *k, size_t index, struct error *err)
 	}
 	// One left behind by a keeper that was killed: its partition is gone, or the groups would
 	// not have been empty.
-	if (mac_parse(network->mac, &spec.mac, err) < 0 ||
-	    port_remove(name, k->host_netns, err) < 0 || port_create(&spec, err) < 0)
+	if (port_remove(name, k->host_netns, err) < 0 || port_create(&spec, err) < 0)
 		return -1;
 	k->port_count = index + 1;
 	return 0;

@@ -6,16 +6,16 @@
 #include "lib/base/paths.h"
 #include "lib/criu/selftest.h"
 #include "lib/net/probe.h"
+#include "lib/partition/station.h"
 #include "relocd/arrival/arrival.h"
 #include "relocd/move/facts.h"
 
 #include <string.h>
 #include <sys/stat.h>
 
-#define SELFTEST_MS   30000
-#define PROBE_MS      200
-#define HEADROOM      (64u << 20)
-#define ADDRESSES_MAX 16
+#define SELFTEST_MS 30000
+#define PROBE_MS    200
+#define HEADROOM    (64u << 20)
 
 static int check_reservation(struct arrival *a, struct error *err)
 {
@@ -104,27 +104,16 @@ static int check_rootfs(struct arrival *a, struct error *err)
 
 static int check_network(const struct partition_network *net, struct error *err)
 {
-	struct address addresses[ADDRESSES_MAX];
-	struct mac mac;
-	size_t count = 0;
+	_cleanup_station_ struct station station = {0};
 	if (port_check_bridge(net->bridge, NETNS_CURRENT, err) < 0 ||
-	    mac_parse(net->mac, &mac, err) < 0)
+	    station_of(net, &station, err) < 0)
 		return -1;
-	for (char **text = net->addresses; *text; text++) {
-		if (count == ADDRESSES_MAX)
-			return error_set(err, ERR_DEFINITION,
-					 "more than %d addresses on one network", ADDRESSES_MAX);
-		if (address_parse_cidr(*text, &addresses[count++], err) < 0)
-			return -1;
-	}
-	return probe_addresses(net->bridge, addresses, count, &mac, deadline_in_ms(PROBE_MS), err);
+	return probe_addresses(net->bridge, station.addresses, station.address_count, &station.mac,
+			       deadline_in_ms(PROBE_MS), err);
 }
 
 static int check_networks(struct arrival *a, struct error *err)
 {
-	if (a->def->network_count > ARRIVAL_NETWORKS_MAX)
-		return error_set(err, ERR_DEFINITION, "more than %d networks",
-				 ARRIVAL_NETWORKS_MAX);
 	for (size_t i = 0; i < a->def->network_count; i++)
 		if (check_network(&a->def->networks[i], err) < 0)
 			return -1;
