@@ -30,6 +30,13 @@ const char *paths_etc(void)
 	return chosen("RELOCD_ETCDIR", WPAR_ETCDIR);
 }
 
+const char *paths_moves(void)
+{
+	static __thread char path[512];
+	snprintf(path, sizeof(path), "%s/moves", paths_state());
+	return path;
+}
+
 const char *paths_program(const char *name)
 {
 	static __thread char path[4][512];

@@ -10,6 +10,9 @@ const char *paths_state(void);   // /var/lib/relocd
 const char *paths_run(void);     // /run/relocd
 const char *paths_etc(void);     // /etc/relocd
 
+// The decision files: "state/moves", in a static buffer of this thread.
+const char *paths_moves(void);
+
 // "libexec/name" into one of a few rotating static buffers; not for keeping.
 const char *paths_program(const char *name);
 

@@ -16,6 +16,10 @@
 #define CRIU_PRIVATE_ROOT "/usr/local/lib/relocd/criu"
 #define CRIU_PATH_MAX     512
 
+// Numbers that descriptors have inside criu: away from those it uses by itself.
+#define CRIU_FD_RPC   80
+#define CRIU_FD_PAGES 81
+
 struct criu_program {
 	char program[CRIU_PATH_MAX];   // the criu executable
 	char loader[CRIU_PATH_MAX];    // "": started directly

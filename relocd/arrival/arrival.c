@@ -80,15 +80,13 @@ static int dispatch(struct arrival *a, const struct link_message *message, struc
 
 static int wait_for_something(struct arrival *a, deadline_t deadline, struct error *err)
 {
-	struct pollfd fds[2 + ARRIVAL_NETWORKS_MAX] = {{.fd = link_fd(a->link), .events = POLLIN},
-						       {.fd = a->report.fd, .events = POLLIN}};
-	size_t count = 2;
-	for (size_t i = 0; a->holding && i < a->network_count; i++)
-		fds[count++] = (struct pollfd){.fd = hold_fd(a->holds[i]), .events = POLLIN};
+	struct pollfd fds[2 + DEFINITION_NETWORKS_MAX] = {
+		{.fd = link_fd(a->link), .events = POLLIN}, {.fd = a->report.fd, .events = POLLIN}};
+	size_t count = 2 + cable_poll(&a->cable, fds + 2);
 	if (poll(fds, count, deadline_poll_ms(deadline)) < 0 && errno != EINTR)
 		return error_sys(err, ERR_SYSTEM, errno, "poll failed");
 	report_listen(&a->report);
-	return arrival_collect(a, err);
+	return cable_collect(&a->cable, err);
 }
 
 // Before the vote a cancel ends the move here; afterwards only the peer can decide.
@@ -244,17 +242,16 @@ static int on_query(struct arrival *a, const struct link_message *message)
 	struct error err;
 	Wpar__Query *query = wpar__query__unpack(NULL, message->length, message->payload);
 	Wpar__State state = WPAR__STATE__INIT;
-	char folder[512];
 	uint64_t epoch = 0;
 	if (!query || !manifest_name_ok(query->move) || strlen(query->move) >= DECISION_MOVE_MAX) {
 		if (query)
 			wpar__query__free_unpacked(query, NULL);
 		return 1;
 	}
-	snprintf(folder, sizeof(folder), "%s/moves", paths_state());
-	enum decision_type last = decision_read(folder, query->move, DECISION_DEPARTURE, &epoch);
+	enum decision_type last =
+		decision_read(paths_moves(), query->move, DECISION_DEPARTURE, &epoch);
 	if (last == DECISION_NONE)
-		last = decision_read(folder, query->move, DECISION_ARRIVAL, &epoch);
+		last = decision_read(paths_moves(), query->move, DECISION_ARRIVAL, &epoch);
 	state.move = query->move;
 	state.epoch = epoch;
 	state.last_record = (char *)decision_name(last);

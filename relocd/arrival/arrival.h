@@ -10,21 +10,19 @@
 #include "lib/base/error.h"
 #include "lib/criu/program.h"
 #include "lib/criu/rpc.h"
-#include "lib/net/hold.h"
-#include "lib/net/port.h"
 #include "lib/partition/cgroup.h"
 #include "lib/partition/definition.h"
 #include "lib/partition/keeper_client.h"
 #include "lib/registry/decision.h"
 #include "lib/transport/link.h"
+#include "relocd/move/cable.h"
 #include "relocd/move/report.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#define ARRIVAL_NETWORKS_MAX 8
-#define ARRIVAL_TREES_MAX    KEEPER_TREES_MAX
+#define ARRIVAL_TREES_MAX KEEPER_TREES_MAX
 
 // The object that is arriving: into a file of the image folder, or into memory.
 struct arriving_object {
@@ -63,10 +61,7 @@ struct arrival {
 	pthread_t warmer;
 	bool warming;
 	atomic_bool cooling;
-	struct port *ports[ARRIVAL_NETWORKS_MAX];
-	struct hold *holds[ARRIVAL_NETWORKS_MAX];
-	size_t network_count;
-	bool holding;
+	struct cable cable;
 	struct keeper_externals externals;
 	struct keeper_trees folders;
 	int images;
@@ -110,7 +105,6 @@ int arrival_on_chunk(struct arrival *a, const struct link_message *message, stru
 int arrival_on_object_end(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_on_pages(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_on_held(struct arrival *a, const struct link_message *message, struct error *err);
-int arrival_collect(struct arrival *a, struct error *err);
 
 // warm.c: from FROZEN until the restored root is in its control groups.
 int arrival_warm_begin(struct arrival *a, struct error *err);

@@ -10,30 +10,7 @@
 
 #include <unistd.h>
 
-#define RPC_IN_CRIU 80
-#define KILL_MS     20000
-
-static int open_network(struct arrival *a, size_t i, const char *port, struct error *err)
-{
-	const struct partition_network *net = &a->def->networks[i];
-	struct address addresses[16];
-	struct mac mac;
-	size_t count = 0;
-	char ifname[IFNAMSIZ];
-	for (char **text = net->addresses; *text && count < ARRAY_SIZE(addresses); text++)
-		if (address_parse_cidr(*text, &addresses[count++], err) < 0)
-			return -1;
-	if (mac_parse(net->mac, &mac, err) < 0)
-		return -1;
-	a->ports[i] = port_open(port, err);
-	hold_name(a->def->name, (unsigned)i, ifname);
-	a->holds[i] =
-		a->ports[i] ? hold_open(ifname, net->bridge, &mac, addresses, count, err) : NULL;
-	if (!a->holds[i])
-		return -1;
-	a->network_count = i + 1;
-	return 0;
-}
+#define KILL_MS 20000
 
 static int start_keeper(struct arrival *a, struct error *err)
 {
@@ -41,14 +18,9 @@ static int start_keeper(struct arrival *a, struct error *err)
 	if (keeper_start(a->def, true, NULL, err) < 0)
 		return -1;
 	a->keeper = keeper_connect(a->def->name, err);
-	if (a->keeper < 0 || keeper_status(a->keeper, &status, err) < 0)
+	if (a->keeper < 0 || keeper_status(a->keeper, &status, err) < 0 ||
+	    cable_open(&a->cable, a->def, &status, err) < 0)
 		return -1;
-	if (status.port_count != a->def->network_count)
-		return error_set(err, ERR_KEEPER, "the keeper made %zu ports for %zu networks",
-				 status.port_count, a->def->network_count);
-	for (size_t i = 0; i < status.port_count; i++)
-		if (open_network(a, i, status.ports[i], err) < 0)
-			return -1;
 	a->cgroup = cgroup_open(a->def->name, err);
 	a->place = a->cgroup ? cgroup_place_self(err) : NULL;
 	return a->place ? 0 : -1;
@@ -88,8 +60,8 @@ static int start_criu(struct arrival *a, struct error *err)
 	a->rpc = criu_rpc_new(ours, err);
 	if (!a->rpc)
 		return -1;
-	criu_program_argv(&a->criu, RPC_IN_CRIU, &argv);
-	int number = RPC_IN_CRIU;
+	criu_program_argv(&a->criu, CRIU_FD_RPC, &argv);
+	int number = CRIU_FD_RPC;
 	return keeper_spawn_criu(a->keeper, argv.argv, NULL, &end, &number, 1, &a->criu_pid, err);
 }
 
@@ -106,10 +78,8 @@ static int warm_up(struct arrival *a, struct error *err)
 
 int arrival_prepare(struct arrival *a, struct error *err)
 {
-	char folder[512];
-	snprintf(folder, sizeof(folder), "%s/moves", paths_state());
-	a->decision =
-		decision_create(folder, a->offer->move, DECISION_ARRIVAL, a->offer->epoch, err);
+	a->decision = decision_create(paths_moves(), a->offer->move, DECISION_ARRIVAL,
+				      a->offer->epoch, err);
 	a->manifest_bytes = BUF_INIT(16u << 20);
 	if (!a->decision || start_keeper(a, err) < 0 || open_store(a, err) < 0)
 		return -1;
@@ -138,18 +108,6 @@ static void drop_images(struct arrival *a)
 		close(take_fd(&a->images));
 	free(a->copy);
 	a->copy = NULL;
-}
-
-static void close_networks(struct arrival *a)
-{
-	for (size_t i = 0; i < ARRIVAL_NETWORKS_MAX; i++) {
-		hold_close(a->holds[i]);
-		port_close(a->ports[i]);
-		a->holds[i] = NULL;
-		a->ports[i] = NULL;
-	}
-	a->network_count = 0;
-	a->holding = false;
 }
 
 // Its client's end makes CRIU kill what it restored; the cgroup makes sure.
@@ -190,7 +148,7 @@ void arrival_clear(struct arrival *a)
 {
 	struct error err;
 	kill_restored(a);
-	close_networks(a);
+	cable_close(&a->cable);
 	stop_keeper(a);
 	drop_images(a);
 	// A voted arrival is only cleared on the peer's abort of this epoch: both sides know the
@@ -209,7 +167,7 @@ void arrival_finish(struct arrival *a)
 {
 	criu_rpc_free(a->rpc);
 	a->rpc = NULL;
-	close_networks(a);
+	cable_close(&a->cable);
 	drop_images(a);
 	close_decision(a, a->over); // RELEASED has come: nobody will ask
 	if (a->keeper >= 0)

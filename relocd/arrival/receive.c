@@ -24,19 +24,9 @@ int arrival_on_frozen(struct arrival *a, const struct link_message *message, str
 		return -1;
 	wpar__decision__free_unpacked(frozen, NULL);
 	report_phase(&a->report, PHASE_FINAL);
-	a->holding = true;
-	for (size_t i = 0; i < a->network_count; i++)
-		if (hold_begin(a->holds[i], NULL, err) < 0 || hold_announce(a->holds[i], err) < 0)
-			return -1;
+	if (cable_pull(&a->cable, false, err) < 0 || cable_announce(&a->cable, err) < 0)
+		return -1;
 	return arrival_warm_begin(a, err);
-}
-
-int arrival_collect(struct arrival *a, struct error *err)
-{
-	for (size_t i = 0; a->holding && i < a->network_count; i++)
-		if (hold_collect(a->holds[i], err) < 0)
-			return -1;
-	return 0;
 }
 
 static bool starts_with(const char *text, const char *start)
@@ -165,8 +155,8 @@ int arrival_on_held(struct arrival *a, const struct link_message *message, struc
 	if (message->length < 1)
 		return error_set(err, ERR_PROTOCOL, "HELD is too short");
 	memcpy(a->copy, message->payload, message->length);
-	if (a->copy[0] >= a->network_count)
+	if (a->copy[0] >= a->cable.count)
 		return error_set(err, ERR_PROTOCOL, "HELD is for network %u of %zu", a->copy[0],
-				 a->network_count);
-	return hold_add_frames(a->holds[a->copy[0]], a->copy + 1, message->length - 1, err);
+				 a->cable.count);
+	return hold_add_frames(a->cable.holds[a->copy[0]], a->copy + 1, message->length - 1, err);
 }

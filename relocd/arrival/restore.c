@@ -133,15 +133,12 @@ static int restore(struct arrival *a, struct error *err)
 	if (ask_restore(a, &gone) < 0)
 		return restore_failed(a, gone.message, err);
 	while (!a->held) {
-		struct pollfd fds[1 + ARRIVAL_NETWORKS_MAX] = {
+		struct pollfd fds[1 + DEFINITION_NETWORKS_MAX] = {
 			{.fd = criu_rpc_fd(a->rpc), .events = POLLIN}};
-		size_t count = 1;
-		for (size_t i = 0; i < a->network_count; i++)
-			fds[count++] =
-				(struct pollfd){.fd = hold_fd(a->holds[i]), .events = POLLIN};
+		size_t count = 1 + cable_poll(&a->cable, fds + 1);
 		if (poll(fds, count, deadline_poll_ms(deadline)) < 0 && errno != EINTR)
 			return error_sys(err, ERR_SYSTEM, errno, "poll failed");
-		if (arrival_collect(a, err) < 0 || (fds[0].revents && take_event(a, err) < 0))
+		if (cable_collect(&a->cable, err) < 0 || (fds[0].revents && take_event(a, err) < 0))
 			return -1;
 		if (deadline_passed(deadline)) {
 			kill(a->criu_pid, SIGKILL);
@@ -184,15 +181,6 @@ int arrival_on_manifest(struct arrival *a, const struct link_message *message, s
 	return talk_decision(a->link, WIRE_READY, &ready, err);
 }
 
-static int plug_in(struct arrival *a, struct error *err)
-{
-	a->holding = false;
-	for (size_t i = 0; i < a->network_count; i++)
-		if (hold_release(a->holds[i], a->ports[i], err) < 0)
-			return -1;
-	return 0;
-}
-
 // Answers CRIU until the tasks run. "pre-resume" cannot stop it any more.
 static int let_run(struct arrival *a, struct error *err)
 {
@@ -222,9 +210,7 @@ int arrival_resume(struct arrival *a, struct error *err)
 	a->commit_ns = clock_now_ns();
 	if (decision_append(a->decision, DECISION_RESUMING, err) < 0)
 		return -1;
-	if (plug_in(a, err) < 0)
-		log_error_of(err,
-			     "network"); // forward only: it runs, and says what is wrong with it
+	cable_plug_in(&a->cable); // forward only: it runs, and says what is wrong with it
 	if (let_run(a, err) < 0) {
 		error_wrap(err, "the partition was given up by its source and did not run here");
 		err->id = ERR_BROKEN;

@@ -477,10 +477,8 @@ void arrival_resolve(struct move *m, const struct error *why)
 {
 	struct daemon *d = m->daemon;
 	struct partition *p = partition_of(m);
-	char folder[512];
 	uint64_t epoch;
-	snprintf(folder, sizeof(folder), "%s/moves", paths_state());
-	enum decision_type last = decision_read(folder, m->row.id, DECISION_ARRIVAL, &epoch);
+	enum decision_type last = decision_read(paths_moves(), m->row.id, DECISION_ARRIVAL, &epoch);
 	const char *outcome = outcome_of(last, runs_in_keeper(m->row.partition));
 	log_warn("move %s: %s; last record: %s; so: %s", m->row.id, why->message,
 		 decision_name(last), outcome);

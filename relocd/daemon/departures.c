@@ -75,10 +75,9 @@ static void settle(struct move *m, const char *outcome, const char *reason)
 
 static void note_record(struct move *m)
 {
-	char folder[512];
 	uint64_t epoch = m->row.epoch;
-	snprintf(folder, sizeof(folder), "%s/moves", paths_state());
-	enum decision_type last = decision_read(folder, m->row.id, DECISION_DEPARTURE, &epoch);
+	enum decision_type last =
+		decision_read(paths_moves(), m->row.id, DECISION_DEPARTURE, &epoch);
 	if (last != DECISION_NONE)
 		registry_record_add(m->daemon->registry, m->row.id, "departure",
 				    decision_name(last), epoch, NULL);
@@ -88,7 +87,7 @@ static void note_record(struct move *m)
 static void drop_record(const struct move *m)
 {
 	char path[512];
-	snprintf(path, sizeof(path), "%s/moves/%s.departure", paths_state(), m->row.id);
+	snprintf(path, sizeof(path), "%s/%s.departure", paths_moves(), m->row.id);
 	if (unlink(path) < 0 && errno != ENOENT)
 		log_warn("cannot remove %s: %s", path, strerror(errno));
 }
@@ -471,14 +470,13 @@ static bool keeper_lives(const char *name)
 void departure_resolve(struct move *m, const struct error *why)
 {
 	struct daemon *d = m->daemon;
-	char folder[512];
 	uint64_t epoch;
 	if (m->dry_run) {
 		move_finish(m, "aborted", NULL, error_to_json(why));
 		return;
 	}
-	snprintf(folder, sizeof(folder), "%s/moves", paths_state());
-	enum decision_type last = decision_read(folder, m->row.id, DECISION_DEPARTURE, &epoch);
+	enum decision_type last =
+		decision_read(paths_moves(), m->row.id, DECISION_DEPARTURE, &epoch);
 	const char *outcome = outcome_of(last, keeper_lives(m->row.partition));
 	log_warn("move %s: %s; last record: %s; so: %s", m->row.id, why->message,
 		 decision_name(last), outcome);

@@ -85,7 +85,7 @@ static void release(struct departure *d)
 	struct error err;
 	report_phase(&d->report, PHASE_RELEASE);
 	kill_original(d);
-	d->unplugged = false; // what the holds still have is the other host's business now
+	d->cable.pulled = false; // what the holds still have is the other host's business now
 	if (decision_append(d->decision, DECISION_RELEASED, &err) < 0)
 		log_error_of(&err, "release record");
 	if (talk_decision(d->link, WIRE_RELEASED, &released, &err) < 0)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The source's side of one move: the state that its phases share. The order is commit.md section 1.
+// The source's side of one move: the state that its phases share. The order: wpar-protocol(7).
 #ifndef RELOCD_DEPARTURE_DEPARTURE_H
 #define RELOCD_DEPARTURE_DEPARTURE_H
 
@@ -7,19 +7,16 @@
 #include "lib/criu/program.h"
 #include "lib/criu/rpc.h"
 #include "lib/memory/engine.h"
-#include "lib/net/hold.h"
-#include "lib/net/port.h"
 #include "lib/partition/cgroup.h"
 #include "lib/partition/definition.h"
 #include "lib/partition/keeper_client.h"
 #include "lib/registry/decision.h"
 #include "lib/transport/link.h"
+#include "relocd/move/cable.h"
 #include "relocd/move/report.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-#define DEPARTURE_NETWORKS_MAX 8
 
 struct departure {
 	// what relocd asked for; the JSON owns the strings
@@ -42,13 +39,11 @@ struct departure {
 	// the move
 	struct link *link;
 	struct decision *decision;
-	struct port *ports[DEPARTURE_NETWORKS_MAX];
-	struct hold *holds[DEPARTURE_NETWORKS_MAX];
-	size_t network_count;
+	struct cable cable;
 	int backlog; // socket to ask for connections that nobody accepted yet
 	struct keeper_externals externals;
 	struct keeper_trees trees;
-	bool frozen, unplugged;
+	bool frozen;
 	struct memory_run *memory;
 	int images; // folder that CRIU dumps into, on a tmpfs of this process alone
 	struct criu_rpc *rpc;
@@ -96,7 +91,5 @@ enum departure_end departure_decide(struct departure *d, struct error *err);
 // message back.
 int departure_wait(struct departure *d, uint16_t type, deadline_t deadline,
 		   struct link_message *message, struct error *err);
-// Collects what waits in the holds.
-int departure_collect(struct departure *d, struct error *err);
 
 #endif

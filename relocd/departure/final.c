@@ -23,9 +23,7 @@
 #define PAGE_BUDGET  (4u << 20)
 #define TREE_MAX     (1u << 30)
 #define MANIFEST_MAX (16u << 20)
-#define PS_IN_CRIU   81
 #define ROLLBACK_MS  30000
-#define SLOT_MS      30000
 #define LOG_NAME     "dump.log"
 
 static int dump_failed(struct departure *d, const char *message, struct error *err)
@@ -58,7 +56,7 @@ static int ask_dump(struct departure *d, struct error *err)
 	struct criu_options o = CRIU_OPTIONS_INIT;
 	o.images_fd = d->images;
 	o.pid = d->status.pid;
-	o.page_server_fd = PS_IN_CRIU;
+	o.page_server_fd = CRIU_FD_PAGES;
 	o.tcp_established = o.skip_network_lock = o.ignore_cgroups = o.link_remap =
 		o.notify_scripts = true;
 	o.freeze_cgroup = cgroup_freezer_path(d->cgroup);
@@ -93,13 +91,10 @@ static int dump(struct departure *d, struct error *err)
 	deadline_t deadline = deadline_in_ms(DUMP_MS);
 	bool all_pages = false;
 	while (!d->dumped || !all_pages) {
-		struct pollfd fds[2 + DEPARTURE_NETWORKS_MAX] = {
+		struct pollfd fds[2 + DEFINITION_NETWORKS_MAX] = {
 			{.fd = d->dumped ? -1 : criu_rpc_fd(d->rpc), .events = POLLIN},
 			{.fd = all_pages ? -1 : d->engine->final_fd(d->memory), .events = POLLIN}};
-		size_t count = 2;
-		for (size_t i = 0; i < d->network_count; i++)
-			fds[count++] =
-				(struct pollfd){.fd = hold_fd(d->holds[i]), .events = POLLIN};
+		size_t count = 2 + cable_poll(&d->cable, fds + 2);
 		if (poll(fds, count, deadline_poll_ms(report_deadline(&d->report, deadline))) < 0 &&
 		    errno != EINTR)
 			return error_sys(err, ERR_SYSTEM, errno, "poll failed");
@@ -109,7 +104,7 @@ static int dump(struct departure *d, struct error *err)
 		    d->engine->final_step(d->memory, PAGE_BUDGET, &all_pages, err) < 0)
 			return -1;
 		report_listen(&d->report);
-		if (departure_collect(d, err) < 0)
+		if (cable_collect(&d->cable, err) < 0)
 			return -1;
 		if (report_may_go_on(&d->report, err) < 0)
 			return -1;
@@ -201,16 +196,17 @@ static int send_manifest(struct departure *d, struct error *err)
 // What came to this host for the partition goes along, to be injected there first.
 static int send_held(struct departure *d, struct error *err)
 {
-	if (departure_collect(d, err) < 0)
+	if (cable_collect(&d->cable, err) < 0)
 		return -1;
-	for (size_t i = 0; i < d->network_count; i++) {
+	for (size_t i = 0; i < d->cable.count; i++) {
 		size_t cursor = 0, length = 0;
 		do {
-			uint8_t *slot = link_slot(d->link, deadline_in_ms(SLOT_MS), err);
+			uint8_t *slot = link_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);
 			if (!slot)
 				return -1;
 			slot[0] = (uint8_t)i; // of which network
-			length = hold_serialise(d->holds[i], &cursor, slot + 1, WIRE_DATA_MAX - 1);
+			length = hold_serialise(d->cable.holds[i], &cursor, slot + 1,
+						WIRE_DATA_MAX - 1);
 			if (link_send_slot(d->link, WIRE_HELD, slot, length + 1, err) < 0)
 				return -1;
 		} while (length);

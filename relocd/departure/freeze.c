@@ -39,30 +39,19 @@ int departure_freeze(struct departure *d, struct error *err)
 	d->frozen_ns = clock_now_ns();
 	if (freeze_with_empty_backlog(d, err) < 0)
 		return -1;
-	d->unplugged = true;
-	for (size_t i = 0; i < d->network_count; i++)
-		if (hold_begin(d->holds[i], d->ports[i], err) < 0)
-			return -1;
+	if (cable_pull(&d->cable, true, err) < 0)
+		return -1;
 	return talk_decision(d->link, WIRE_FROZEN, &frozen, err);
-}
-
-static void plug_in(struct departure *d)
-{
-	struct error err;
-	for (size_t i = 0; i < d->network_count; i++) {
-		if (hold_announce(d->holds[i], &err) < 0)
-			log_error_of(&err, "announcement after an abort");
-		if (hold_release(d->holds[i], d->ports[i], &err) < 0)
-			log_error_of(&err, "cable after an abort");
-	}
-	d->unplugged = false;
 }
 
 void departure_thaw(struct departure *d)
 {
 	struct error err;
-	if (d->unplugged)
-		plug_in(d);
+	if (d->cable.pulled) {
+		if (cable_announce(&d->cable, &err) < 0)
+			log_error_of(&err, "announcement after an abort");
+		cable_plug_in(&d->cable);
+	}
 	if (!d->frozen)
 		return;
 	if (cgroup_thaw(d->cgroup, &err) < 0)

@@ -17,51 +17,14 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#define ARRANGE_MS  60000
-#define SLOT_MS     30000
-#define RPC_IN_CRIU 80 // numbers of the descriptors inside criu
-#define PS_IN_CRIU  81
-
-static int open_network(struct departure *d, size_t i, struct error *err)
-{
-	const struct partition_network *net = &d->def->networks[i];
-	struct address addresses[16];
-	struct mac mac;
-	size_t count = 0;
-	char ifname[IFNAMSIZ];
-	for (char **a = net->addresses; *a && count < ARRAY_SIZE(addresses); a++)
-		if (address_parse_cidr(*a, &addresses[count++], err) < 0)
-			return -1;
-	if (mac_parse(net->mac, &mac, err) < 0)
-		return -1;
-	d->ports[i] = port_open(d->status.ports[i], err);
-	hold_name(d->def->name, (unsigned)i, ifname);
-	d->holds[i] =
-		d->ports[i] ? hold_open(ifname, net->bridge, &mac, addresses, count, err) : NULL;
-	if (!d->holds[i])
-		return -1;
-	d->network_count = i + 1;
-	return 0;
-}
-
-static int open_networks(struct departure *d, struct error *err)
-{
-	if (d->def->network_count > DEPARTURE_NETWORKS_MAX ||
-	    d->def->network_count != d->status.port_count)
-		return error_set(err, ERR_INTERNAL, "the partition has %zu networks and %zu ports",
-				 d->def->network_count, d->status.port_count);
-	for (size_t i = 0; i < d->def->network_count; i++)
-		if (open_network(d, i, err) < 0)
-			return -1;
-	return 0;
-}
+#define ARRANGE_MS 60000
 
 // Frames of pages go straight into slots of the ring that the mover sends from.
 static void *sink_place(void *arg, size_t *room, struct error *err)
 {
 	struct departure *d = arg;
 	*room = WIRE_DATA_MAX;
-	return link_slot(d->link, deadline_in_ms(SLOT_MS), err);
+	return link_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);
 }
 
 static int sink_send(void *arg, void *place, size_t length, struct error *err)
@@ -94,8 +57,8 @@ static int start_criu(struct departure *d, struct error *err)
 	_cleanup_close_ int netns = keeper_netns(d->keeper, err);
 	if (netns < 0 || (d->backlog = backlog_open(netns, err)) < 0)
 		return -1;
-	criu_program_argv(&d->criu, RPC_IN_CRIU, &argv);
-	struct spawn_fd fds[] = {{rpc_end, RPC_IN_CRIU}, {pages_end, PS_IN_CRIU}};
+	criu_program_argv(&d->criu, CRIU_FD_RPC, &argv);
+	struct spawn_fd fds[] = {{rpc_end, CRIU_FD_RPC}, {pages_end, CRIU_FD_PAGES}};
 	struct spawn spawn = SPAWN_INIT;
 	spawn.argv = argv.argv;
 	spawn.fds = fds;
@@ -127,15 +90,13 @@ static int wait_for_peer(struct departure *d, struct error *err)
 
 int departure_prepare(struct departure *d, struct error *err)
 {
-	char folder[512];
 	report_phase(&d->report, PHASE_PREPARE);
-	snprintf(folder, sizeof(folder), "%s/moves", paths_state());
-	d->decision = decision_create(folder, d->move, DECISION_DEPARTURE, d->epoch, err);
+	d->decision = decision_create(paths_moves(), d->move, DECISION_DEPARTURE, d->epoch, err);
 	if (!d->decision)
 		return -1;
 	d->images = scratch_open(err);
-	if (d->images < 0 || open_networks(d, err) < 0 || open_memory(d, err) < 0 ||
-	    start_criu(d, err) < 0 || warm_up(d, err) < 0)
+	if (d->images < 0 || cable_open(&d->cable, d->def, &d->status, err) < 0 ||
+	    open_memory(d, err) < 0 || start_criu(d, err) < 0 || warm_up(d, err) < 0)
 		return -1;
 	return wait_for_peer(d, err);
 }
@@ -166,13 +127,7 @@ static void stop_criu(struct departure *d)
 void departure_unprepare(struct departure *d)
 {
 	stop_criu(d);
-	for (size_t i = 0; i < DEPARTURE_NETWORKS_MAX; i++) {
-		hold_close(d->holds[i]);
-		port_close(d->ports[i]);
-		d->holds[i] = NULL;
-		d->ports[i] = NULL;
-	}
-	d->network_count = 0;
+	cable_close(&d->cable);
 	if (d->memory)
 		d->engine->end(d->memory);
 	d->memory = NULL;

@@ -17,25 +17,15 @@ static const struct talk_rule rules[] = {
 	{WIRE_PING, ~0u},
 };
 
-int departure_collect(struct departure *d, struct error *err)
-{
-	for (size_t i = 0; d->unplugged && i < d->network_count; i++)
-		if (hold_collect(d->holds[i], err) < 0)
-			return -1;
-	return 0;
-}
-
 static int poll_once(struct departure *d, deadline_t deadline, struct error *err)
 {
-	struct pollfd fds[2 + DEPARTURE_NETWORKS_MAX] = {{.fd = link_fd(d->link), .events = POLLIN},
-							 {.fd = d->report.fd, .events = POLLIN}};
-	size_t count = 2;
-	for (size_t i = 0; d->unplugged && i < d->network_count; i++)
-		fds[count++] = (struct pollfd){.fd = hold_fd(d->holds[i]), .events = POLLIN};
+	struct pollfd fds[2 + DEFINITION_NETWORKS_MAX] = {
+		{.fd = link_fd(d->link), .events = POLLIN}, {.fd = d->report.fd, .events = POLLIN}};
+	size_t count = 2 + cable_poll(&d->cable, fds + 2);
 	if (poll(fds, count, deadline_poll_ms(deadline)) < 0 && errno != EINTR)
 		return error_sys(err, ERR_SYSTEM, errno, "poll failed");
 	report_listen(&d->report);
-	return departure_collect(d, err);
+	return cable_collect(&d->cable, err);
 }
 
 static int take_refusal(struct departure *d, const struct link_message *message, struct error *err)

@@ -35,7 +35,7 @@ int scratch_open(struct error *err)
 void scratch_keep_log(int folder, const char *name, const char *move, char path[512])
 {
 	_cleanup_free_ char *text = fdio_read_file(folder, name, LOG_MAX, NULL);
-	snprintf(path, 512, "%s/moves/%s.%s", paths_state(), move, name);
+	snprintf(path, 512, "%s/%s.%s", paths_moves(), move, name);
 	if (!text || fdio_replace_file(path, text, strlen(text), 0600, NULL) < 0)
 		path[0] = 0;
 }

@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-#define SLOT_MS 30000 // how long the peer may take nothing before the move is given up
-
 int talk_check(const struct talk_rule *rules, size_t count, uint16_t type, enum move_phase phase,
 	       struct error *err)
 {
@@ -132,7 +130,7 @@ static int send_chunks(struct link *link, const uint8_t *bytes, uint64_t length,
 	for (uint64_t done = 0; done < length;) {
 		size_t part =
 			length - done < WIRE_DATA_MAX ? (size_t)(length - done) : WIRE_DATA_MAX;
-		void *slot = link_slot(link, deadline_in_ms(SLOT_MS), err);
+		void *slot = link_slot(link, deadline_in_ms(TALK_SLOT_MS), err);
 		if (!slot)
 			return -1;
 		memcpy(slot, bytes + done, part);

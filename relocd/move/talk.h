@@ -14,6 +14,7 @@
 #include <stdbool.h>
 
 #define TALK_PROTOCOL 1
+#define TALK_SLOT_MS  30000 // how long the peer may take nothing before the move is given up
 
 struct talk_rule {
 	uint16_t type;
