@@ -82,27 +82,6 @@ int digest_of(const void *bytes, size_t length, struct digest *out, struct error
 	return digest_end(c, out, err);
 }
 
-int digest_of_fd(int fd, struct digest *out, struct error *err)
-{
-	_cleanup_digest_ struct digest_ctx *c = digest_begin(err);
-	char block[65536];
-
-	if (!c)
-		return -1;
-	for (;;) {
-		ssize_t n = read(fd, block, sizeof(block));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return error_sys(err, ERR_STORAGE, errno, "cannot read an image file");
-		if (n == 0)
-			return digest_end(take_ptr(c), out, err);
-		if (digest_update(c, block, (size_t)n, err) < 0)
-			return -1;
-	}
-}
-
 bool digest_equal(const struct digest *a, const struct digest *b)
 {
 	return CRYPTO_memcmp(a->b, b->b, DIGEST_BYTES) == 0;

@@ -33,8 +33,6 @@ int digest_page_entry(struct digest_ctx *c, uint64_t dst_id, uint64_t vaddr, uin
 		      uint32_t flags, struct error *err);
 
 int digest_of(const void *bytes, size_t length, struct digest *out, struct error *err);
-// Of an open file from its current position to its end.
-int digest_of_fd(int fd, struct digest *out, struct error *err);
 
 bool digest_equal(const struct digest *a, const struct digest *b);
 // 64 lower-case hexadecimal digits; returns text.

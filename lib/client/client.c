@@ -50,11 +50,6 @@ void wpar_close(struct wpar *wpar)
 	free(wpar);
 }
 
-const char *wpar_socket(const struct wpar *wpar)
-{
-	return wpar->socket;
-}
-
 static size_t collect(char *bytes, size_t size, size_t count, void *to)
 {
 	return buf_append(to, bytes, size * count, NULL) < 0 ? 0 : size * count;

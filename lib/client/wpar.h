@@ -21,8 +21,6 @@ struct wpar;
 // `socket` is relocd's control socket, NULL: the one of this machine. Connects at the first call.
 struct wpar *wpar_open(const char *socket, struct error *err);
 void wpar_close(struct wpar *wpar);
-// The path of the socket.
-const char *wpar_socket(const struct wpar *wpar);
 
 // ---- any call -----------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -87,11 +86,6 @@ void pageserver_free(struct pageserver *s)
 int pageserver_fd(const struct pageserver *s)
 {
 	return s->fd;
-}
-
-short pageserver_events(const struct pageserver *s)
-{
-	return s->reply_used ? POLLOUT : POLLIN;
 }
 
 uint64_t pageserver_bytes(const struct pageserver *s)

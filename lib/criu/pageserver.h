@@ -66,7 +66,7 @@ struct pageserver_limits {
 	}
 
 enum pageserver_state {
-	PAGESERVER_AGAIN,  // wait for pageserver_events() on the fd, then call step again
+	PAGESERVER_AGAIN,  // wait until the fd is readable, then call step again
 	PAGESERVER_FULL,   // `space` had no room: call step again when there is some
 	PAGESERVER_CLOSED, // CRIU said close and got its answer
 	PAGESERVER_EOF,    // CRIU went away without a close: the dump has failed
@@ -87,8 +87,6 @@ static inline void pageserver_freep(struct pageserver **s)
 #define _cleanup_pageserver_ __attribute__((cleanup(pageserver_freep)))
 
 int pageserver_fd(const struct pageserver *s);
-// What to poll() the fd for.
-short pageserver_events(const struct pageserver *s);
 // Bytes of page data received so far.
 uint64_t pageserver_bytes(const struct pageserver *s);
 

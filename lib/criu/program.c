@@ -188,17 +188,3 @@ int criu_program_version(const struct criu_program *p, deadline_t deadline, stru
 	end_child(c, pid);
 	return r < 0 ? unable(p, err) : 0;
 }
-
-int criu_program_features(const struct criu_program *p, deadline_t deadline,
-			  struct criu_features *f, struct error *err)
-{
-	struct criu_rpc *c;
-	pid_t pid;
-	int r;
-
-	if (criu_program_start(p, &c, &pid, err) < 0)
-		return unable(p, err);
-	r = criu_rpc_features(c, deadline, f, err);
-	end_child(c, pid);
-	return r < 0 ? unable(p, err) : 0;
-}

@@ -53,7 +53,5 @@ int criu_program_start(const struct criu_program *p, struct criu_rpc **c, pid_t 
 // Asks a child made for it. ERR_CRIU_UNABLE when it cannot tell, with the reason.
 int criu_program_version(const struct criu_program *p, deadline_t deadline, struct criu_version *v,
 			 struct error *err);
-int criu_program_features(const struct criu_program *p, deadline_t deadline,
-			  struct criu_features *f, struct error *err);
 
 #endif

@@ -54,16 +54,6 @@ void definition_free(struct partition_def *def)
 	free(def);
 }
 
-struct partition_def *definition_copy(const struct partition_def *def, struct error *err)
-{
-	_cleanup_json_ json_t *json = definition_to_json(def);
-	if (!json) {
-		error_set(err, ERR_NOMEM, "no memory for a definition");
-		return NULL;
-	}
-	return definition_from_json(json, err);
-}
-
 struct partition_def *definition_from_text(const char *text, size_t length, struct error *err)
 {
 	json_error_t why;

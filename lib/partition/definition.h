@@ -95,7 +95,6 @@ struct partition_def *definition_from_json(const json_t *json, struct error *err
 struct partition_def *definition_from_text(const char *text, size_t length, struct error *err);
 // The complete JSON form; the caller owns it. NULL: no memory.
 json_t *definition_to_json(const struct partition_def *def);
-struct partition_def *definition_copy(const struct partition_def *def, struct error *err);
 void definition_free(struct partition_def *def); // NULL is fine
 
 // A random (version 4) UUID as text.

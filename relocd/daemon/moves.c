@@ -85,14 +85,6 @@ struct move *move_find(struct daemon *d, const char *id)
 	return NULL;
 }
 
-struct move *move_of_partition(struct daemon *d, const char *partition)
-{
-	for (struct move *m = d->moves; m; m = m->next)
-		if (!m->finished && !m->dry_run && !strcmp(m->row.partition, partition))
-			return m;
-	return NULL;
-}
-
 // ---- events -------------------------------------------------------------------------------------
 
 static bool is_progress(const json_t *event)

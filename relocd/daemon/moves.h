@@ -35,8 +35,6 @@ int move_new_id(struct daemon *d, char id[40], struct error *err);
 // Adds an empty move to the table; those that ended long ago are dropped. NULL: no memory.
 struct move *move_add(struct daemon *d, const struct registry_move *row);
 struct move *move_find(struct daemon *d, const char *id);
-// The move that runs for a partition, or NULL.
-struct move *move_of_partition(struct daemon *d, const char *partition);
 void move_drop(struct move *m);
 void moves_free(struct daemon *d);
 
