@@ -163,15 +163,12 @@ static int pack_folder(struct packer *p, int dirfd, const char *path, unsigned d
 {
 	if (depth > DEPTH_MAX)
 		return error_set(err, ERR_STORAGE, "folders are nested too deeply at %s", path);
-	int again = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *dir = again < 0 ? NULL : fdopendir(again);
+	_cleanup_closedir_ DIR *dir = fdio_opendir(dirfd, err);
 	if (!dir)
-		return error_sys(err, ERR_STORAGE, errno, "cannot list folder %s", path);
+		return error_wrap(err, "folder %s", path);
 	struct dirent *entry;
-	while ((entry = readdir(dir))) {
+	while ((entry = fdio_readdir(dir))) {
 		char child[PATH_LIMIT];
-		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-			continue;
 		int n = snprintf(child, sizeof(child), "%s%s%s", path, *path ? "/" : "",
 				 entry->d_name);
 		if (n < 0 || (size_t)n >= sizeof(child))

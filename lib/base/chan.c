@@ -18,23 +18,22 @@ int chan_pair(int ends[2], struct error *err)
 	return 0;
 }
 
-static int address_of(const char *path, struct sockaddr_un *address, struct error *err)
+static int open_socket(const char *path, struct sockaddr_un *address, struct error *err)
 {
 	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (strlen(path) >= sizeof(address->sun_path))
 		return error_set(err, ERR_SYSTEM, "socket path %s is too long", path);
 	memcpy(address->sun_path, path, strlen(path));
-	return 0;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	return fd < 0 ? error_sys(err, ERR_SYSTEM, errno, "cannot make a socket") : fd;
 }
 
 int chan_listen(const char *path, struct error *err)
 {
 	struct sockaddr_un address;
-	if (address_of(path, &address, err) < 0)
-		return -1;
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = open_socket(path, &address, err);
 	if (fd < 0)
-		return error_sys(err, ERR_SYSTEM, errno, "cannot make a socket");
+		return -1;
 	unlink(path);
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || chmod(path, 0600) < 0 ||
 	    listen(fd, 16) < 0)
@@ -45,11 +44,9 @@ int chan_listen(const char *path, struct error *err)
 int chan_connect(const char *path, struct error *err)
 {
 	struct sockaddr_un address;
-	if (address_of(path, &address, err) < 0)
-		return -1;
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = open_socket(path, &address, err);
 	if (fd < 0)
-		return error_sys(err, ERR_SYSTEM, errno, "cannot make a socket");
+		return -1;
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return error_sys(err, ERR_UNREACHABLE, errno, "cannot connect to %s", path);
 	return take_fd(&fd);

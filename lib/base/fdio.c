@@ -151,6 +151,26 @@ int fdio_mkdir_p(const char *path, mode_t mode, struct error *err)
 	}
 }
 
+DIR *fdio_opendir(int folder, struct error *err)
+{
+	_cleanup_close_ int again = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = again < 0 ? NULL : fdopendir(again);
+	if (dir)
+		take_fd(&again);
+	else
+		error_sys(err, ERR_STORAGE, errno, "cannot list a folder");
+	return dir;
+}
+
+struct dirent *fdio_readdir(DIR *dir)
+{
+	struct dirent *entry;
+	while ((entry = readdir(dir)))
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+			break;
+	return entry;
+}
+
 static int remove_contents(int fd, dev_t device, struct error *err);
 
 static int remove_entry(int dirfd, const char *name, dev_t device, struct error *err)
@@ -175,17 +195,12 @@ static int remove_entry(int dirfd, const char *name, dev_t device, struct error 
 
 static int remove_contents(int fd, dev_t device, struct error *err)
 {
-	_cleanup_closedir_ DIR *dir = fdopendir(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-	if (!dir)
-		return error_sys(err, ERR_STORAGE, errno, "cannot list a folder");
+	_cleanup_closedir_ DIR *dir = fdio_opendir(fd, err);
 	struct dirent *entry;
-	while ((entry = readdir(dir))) {
-		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-			continue;
+	while (dir && (entry = fdio_readdir(dir)))
 		if (remove_entry(fd, entry->d_name, device, err) < 0)
 			return -1;
-	}
-	return 0;
+	return dir ? 0 : -1;
 }
 
 int fdio_remove_tree(int dirfd, const char *path, struct error *err)

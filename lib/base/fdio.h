@@ -6,6 +6,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 
+#include <dirent.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -25,6 +26,10 @@ int fdio_replace_file(const char *path, const void *bytes, size_t length, mode_t
 		      struct error *err);
 
 int fdio_mkdir_p(const char *path, mode_t mode, struct error *err);
+// Lists an open folder from its beginning, whatever was listed before; closedir() it.
+DIR *fdio_opendir(int folder, struct error *err);
+// The next entry but "." and ".."; NULL at the end.
+struct dirent *fdio_readdir(DIR *dir);
 // Removes a tree beneath dirfd without following links or crossing mounts. Absent: 0.
 int fdio_remove_tree(int dirfd, const char *path, struct error *err);
 

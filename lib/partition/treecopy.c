@@ -2,6 +2,7 @@
 #include "lib/partition/treecopy.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -94,17 +95,12 @@ static int copy_folder(int from, int to, int depth, struct error *err)
 {
 	if (depth > DEPTH_MAX)
 		return error_set(err, ERR_STORAGE, "folders are nested too deeply");
-	_cleanup_closedir_ DIR *dir = fdopendir(fcntl(from, F_DUPFD_CLOEXEC, 0));
-	if (!dir)
-		return error_sys(err, ERR_STORAGE, errno, "cannot list a folder");
+	_cleanup_closedir_ DIR *dir = fdio_opendir(from, err);
 	struct dirent *entry;
-	while ((entry = readdir(dir))) {
-		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-			continue;
+	while (dir && (entry = fdio_readdir(dir)))
 		if (copy_entry(from, to, entry->d_name, depth, err) < 0)
 			return -1;
-	}
-	return 0;
+	return dir ? 0 : -1;
 }
 
 int treecopy_from_root(const char *root, const char *folder, const char *to, struct error *err)

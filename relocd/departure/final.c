@@ -161,14 +161,12 @@ static bool is_image(const char *name)
 
 static int send_images(struct departure *d, struct error *err)
 {
-	_cleanup_closedir_ DIR *dir = fdopendir(fcntl(d->images, F_DUPFD_CLOEXEC, 0));
-	if (!dir)
-		return error_sys(err, ERR_SYSTEM, errno, "cannot list the images");
+	_cleanup_closedir_ DIR *dir = fdio_opendir(d->images, err);
 	struct dirent *entry;
-	while ((entry = readdir(dir)))
+	while (dir && (entry = fdio_readdir(dir)))
 		if (is_image(entry->d_name) && send_file(d, entry->d_name, err) < 0)
 			return -1;
-	return 0;
+	return dir ? 0 : -1;
 }
 
 // Written back and read: nothing may count the peer's vote before this has held.
