@@ -357,7 +357,7 @@ int pagestore_write(struct pagestore *s, const void *bytes, size_t length, struc
 	return 0;
 }
 
-// ------------------------------------------------------------------------- pagemap images
+// ---- pagemap images -----------------------------------------------------------------------------
 
 // Appends {u32 length, message}.
 static int append_message(struct buf *b, const ProtobufCMessage *m, struct error *err)

@@ -188,7 +188,7 @@ int criu_rpc_answer(struct criu_rpc *c, bool ok, struct error *err)
 	return send_request(c, &req, err);
 }
 
-// ------------------------------------------------------------------------- requests
+// ---- requests -----------------------------------------------------------------------------------
 
 #define SET(opts, field, value)             \
 	do {                                \

@@ -18,7 +18,7 @@
 
 enum { CACHE_MAX = 16 * 1024 };
 
-// ------------------------------------------------------------------------- the kept result
+// ---- the kept result ----------------------------------------------------------------------------
 
 static json_t *describe(const struct criu_program *p, const struct criu_version *v)
 {
@@ -67,7 +67,7 @@ int criu_selftest_cached(const struct criu_program *p, const char *statedir, dea
 	return 0;
 }
 
-// ------------------------------------------------------------------------- the program
+// ---- the program --------------------------------------------------------------------------------
 
 // criu-selftest takes a private prefix as its folder.
 static void criu_argument(const struct criu_program *p, char out[CRIU_PATH_MAX])

@@ -46,7 +46,7 @@ static const char *const names[] = {
 	[DECISION_REFUSED] = "refused",   [DECISION_UNKNOWN] = "unknown",
 };
 
-// What may follow what (commit.md section 1): a bit for each permitted successor.
+// What may follow what (wpar-protocol(7)): a bit for each permitted successor.
 #define MAY(type) (1u << DECISION_##type)
 static const unsigned successors[] = {
 	[DECISION_NONE] = MAY(OPENED),

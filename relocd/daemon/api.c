@@ -33,8 +33,7 @@ struct exchange {
 	bool counted;
 };
 
-// ---- callers
-// --------------------------------------------------------------------------------------
+// ---- callers ------------------------------------------------------------------------------------
 
 static int socket_of(struct MHD_Connection *connection)
 {
@@ -77,8 +76,7 @@ bool api_client_gone(struct MHD_Connection *connection)
 	return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
 }
 
-// ---- requests
-// -------------------------------------------------------------------------------------
+// ---- requests -----------------------------------------------------------------------------------
 
 const char *api_argument(struct request *q, const char *name, char *value, size_t size)
 {
@@ -273,8 +271,7 @@ static size_t leave_encoded(void *arg, struct MHD_Connection *connection, char *
 	return strlen(text);
 }
 
-// ---- the socket
-// -----------------------------------------------------------------------------------
+// ---- the socket ---------------------------------------------------------------------------------
 
 static void find_group(struct api *api, const char *name)
 {

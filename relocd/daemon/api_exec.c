@@ -39,8 +39,7 @@ struct session {
 	struct exec_session exec;
 };
 
-// ---- the client
-// -----------------------------------------------------------------------------------
+// ---- the client ---------------------------------------------------------------------------------
 
 static int send_control(struct session *s, json_t *message, struct error *err)
 {
@@ -125,8 +124,7 @@ static int take_frames(struct session *s, struct error *err)
 	return 0;
 }
 
-// ---- the command
-// ----------------------------------------------------------------------------------
+// ---- the command --------------------------------------------------------------------------------
 
 static void close_input(struct session *s)
 {
@@ -252,8 +250,7 @@ static void relay(struct session *s, struct error *err)
 	exec_close(&s->exec);
 }
 
-// ---- begin
-// ----------------------------------------------------------------------------------------
+// ---- begin --------------------------------------------------------------------------------------
 
 static int receive_request(struct session *s, json_t **request, struct error *err)
 {

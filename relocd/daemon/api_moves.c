@@ -71,8 +71,7 @@ int api_move_cancel(struct request *q, struct error *err)
 	return failed;
 }
 
-// ---- events
-// ---------------------------------------------------------------------------------------
+// ---- events -------------------------------------------------------------------------------------
 
 struct follower {
 	struct daemon *d;

@@ -29,8 +29,7 @@ static struct partition *partition_of(const struct move *m)
 	return p && !strcmp(p->row.move, m->row.id) ? p : NULL;
 }
 
-// ---- reserve
-// --------------------------------------------------------------------------------------
+// ---- reserve ------------------------------------------------------------------------------------
 
 // A partition of that name may be here only as the trace of this very one, from an earlier epoch.
 static int check_name(struct daemon *d, const struct partition_def *def, uint64_t epoch,
@@ -188,8 +187,7 @@ static int op_unreserve(struct arrival *a, const json_t *q, json_t *answer, stru
 	return 0; // the move itself ends with its last event
 }
 
-// ---- arrived
-// --------------------------------------------------------------------------------------
+// ---- arrived ------------------------------------------------------------------------------------
 
 static void attach_arrived(struct daemon *d, const char *name)
 {
@@ -238,8 +236,7 @@ static int op_arrived(struct arrival *a, const json_t *q, json_t *answer, struct
 	return 0;
 }
 
-// ---- peers
-// ----------------------------------------------------------------------------------------
+// ---- peers --------------------------------------------------------------------------------------
 
 static int op_peer(struct arrival *a, const json_t *q, json_t *answer, struct error *err)
 {
@@ -274,8 +271,7 @@ static int op_query(struct arrival *a, const json_t *q, json_t *answer, struct e
 	return 0;
 }
 
-// ---- the process
-// ----------------------------------------------------------------------------------
+// ---- the process --------------------------------------------------------------------------------
 
 static const struct {
 	const char *op;
@@ -412,8 +408,7 @@ int arrival_begin(struct daemon *d, int sock, const char *from, bool join, struc
 	return -1;
 }
 
-// ---- after an arrival that said nothing
-// -----------------------------------------------------------
+// ---- after an arrival that said nothing ---------------------------------------------------------
 
 static void kill_unvoted(struct daemon *d, const char *name)
 {

@@ -48,8 +48,7 @@ static int pki_folder(const struct config *c, char folder[512], struct error *er
 			 "of one folder: put your own certificates there");
 }
 
-// ---- addresses
-// ------------------------------------------------------------------------------------
+// ---- addresses ----------------------------------------------------------------------------------
 
 static struct addrinfo *resolve(const char *address, struct error *err)
 {
@@ -119,8 +118,7 @@ static int own_address(const struct config *c, const char *peer, char address[RE
 	return 0;
 }
 
-// ---- init
-// -----------------------------------------------------------------------------------------
+// ---- init ---------------------------------------------------------------------------------------
 
 static int make_certificates(const struct daemon *d, struct error *err)
 {
@@ -184,8 +182,7 @@ int cluster_init(struct daemon *d, struct error *err)
 	return failed;
 }
 
-// ---- invite and admit
-// -----------------------------------------------------------------------------
+// ---- invite and admit ---------------------------------------------------------------------------
 
 // Our own address is learnt with the first host that is invited.
 static int note_own_address(struct daemon *d, const char *address, struct error *err)
@@ -336,8 +333,7 @@ int cluster_note_peer(struct daemon *d, const char *name, const char *address, c
 	return registry_host_put(d->registry, name, learnt, err);
 }
 
-// ---- join
-// -----------------------------------------------------------------------------------------
+// ---- join ---------------------------------------------------------------------------------------
 
 static struct link *open_join(const struct token *t, struct error *err)
 {
@@ -483,8 +479,7 @@ int cluster_join(struct daemon *d, const char *token, json_t **notes, struct err
 	return 0;
 }
 
-// ---- hosts
-// ----------------------------------------------------------------------------------------
+// ---- hosts --------------------------------------------------------------------------------------
 
 // A connection in progress, or -1.
 static int start_connect(const char *address)

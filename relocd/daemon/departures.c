@@ -17,8 +17,7 @@
 #define VALIDATE_MS 30000 // for one host
 #define DEADLINE_MS 600000
 
-// ---- its end, for the partition
-// -------------------------------------------------------------------
+// ---- its end, for the partition -----------------------------------------------------------------
 
 static void reattach(struct daemon *d, const char *name)
 {
@@ -118,8 +117,7 @@ static void on_last_event(struct move *m, const json_t *event, bool done)
 		drop_record(m);
 }
 
-// ---- the process
-// ----------------------------------------------------------------------------------
+// ---- the process --------------------------------------------------------------------------------
 
 static void on_message(struct worker *w, const json_t *message)
 {
@@ -177,8 +175,7 @@ static json_t *start_message(struct daemon *d, const struct move *m, json_t *def
 		options_json(&d->config, options, m->dry_run));
 }
 
-// ---- begin
-// ----------------------------------------------------------------------------------------
+// ---- begin --------------------------------------------------------------------------------------
 
 static int check_peer(struct daemon *d, const char *host, struct registry_host *peer,
 		      struct error *err)
@@ -290,8 +287,7 @@ int departure_begin(struct daemon *d, const char *partition, const char *host,
 	return 0;
 }
 
-// ---- validate
-// -------------------------------------------------------------------------------------
+// ---- validate -----------------------------------------------------------------------------------
 
 static struct move *begin_dry_run(struct daemon *d, const char *partition, const char *host,
 				  struct error *err)
@@ -413,8 +409,7 @@ json_t *departure_validate(struct daemon *d, const char *partition, const json_t
 	return rows ? json_pack("{s:o}", "rows", rows) : NULL;
 }
 
-// ---- after a departure that said nothing
-// ----------------------------------------------------------
+// ---- after a departure that said nothing --------------------------------------------------------
 
 static void plug_in(const char *name)
 {

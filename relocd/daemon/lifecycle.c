@@ -18,8 +18,7 @@
 #define KILL_MS  10000 // from SIGKILL to the last process gone
 #define CLEAR_MS 20000
 
-// ---- the end of a partition
-// -----------------------------------------------------------------------
+// ---- the end of a partition ---------------------------------------------------------------------
 
 static void forget_watch(struct partition *p)
 {
@@ -140,8 +139,7 @@ static void on_watch(void *arg, short revents)
 		on_exit_event(p, event);
 }
 
-// ---- start
-// ----------------------------------------------------------------------------------------
+// ---- start --------------------------------------------------------------------------------------
 
 int lifecycle_check_host(const struct partition_def *def, struct error *err)
 {
@@ -305,8 +303,7 @@ int lifecycle_start(struct daemon *d, const char *name, struct error *err)
 	return failed;
 }
 
-// ---- stop
-// -----------------------------------------------------------------------------------------
+// ---- stop ---------------------------------------------------------------------------------------
 
 static void send_signal(const char *name, int signal)
 {
@@ -388,8 +385,7 @@ int lifecycle_stop(struct daemon *d, const char *name, int64_t grace_ms, bool ki
 	return failed;
 }
 
-// ---- at relocd's start
-// ------------------------------------------------------------------------------
+// ---- at relocd's start --------------------------------------------------------------------------
 
 // No keeper: it ended while relocd was not there, or the host was restarted.
 static void note_absent(struct partition *p)

@@ -101,8 +101,7 @@ static int check_config(const struct options *o)
 	return 0;
 }
 
-// ---- signals
-// --------------------------------------------------------------------------------------
+// ---- signals ------------------------------------------------------------------------------------
 
 // What a changed file would do is not guessed at: it is checked now and read at the next start.
 static void check_again(const struct signals *s)
@@ -148,8 +147,7 @@ static int open_signals(struct signals *s, struct error *err)
 	return s->fd < 0 ? error_sys(err, ERR_SYSTEM, errno, "cannot open a signalfd") : 0;
 }
 
-// ---- start
-// ----------------------------------------------------------------------------------------
+// ---- start --------------------------------------------------------------------------------------
 
 static int load(struct daemon *d, const struct options *o, struct error *err)
 {

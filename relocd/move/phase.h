@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The phases of a move, in order (commit.md section 1); the same words in reports, records and
+// The phases of a move, in order (wpar-protocol(7)); the same words in reports, records and
 // errors.
 #ifndef RELOCD_MOVE_PHASE_H
 #define RELOCD_MOVE_PHASE_H

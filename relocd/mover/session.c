@@ -69,7 +69,8 @@ struct session {
 	uint8_t control_out[WIRE_CONTROL_MAX]; // from the parent
 };
 
-// ---- to the parent
+// ---- to the parent ------------------------------------------------------------------------------
+
 static int tell(struct session *s, const struct ring_note *note, const void *payload,
 		struct error *err)
 {
@@ -109,7 +110,8 @@ static int tell_up(struct session *s, struct error *err)
 	return tell(s, &up, peer, err) < 0 ? -1 : 0;
 }
 
-// ---- from the parent
+// ---- from the parent ----------------------------------------------------------------------------
+
 static struct request *add_request(struct session *s, const struct ring_note *note)
 {
 	if (s->request_count == REQUESTS)
@@ -151,7 +153,8 @@ static int hear(struct session *s, struct error *err)
 	return got == RING_ERROR ? -1 : 0;
 }
 
-// ---- to the peer
+// ---- to the peer --------------------------------------------------------------------------------
+
 static int begin_write(struct session *s, struct error *err)
 {
 	if (s->uring.busy[URING_WRITE] || s->out.end == 0)
@@ -244,7 +247,10 @@ static int send_requests(struct session *s, struct error *err)
 	return 0;
 }
 
-// ---- from the peer. Steps return 1: go on, 0: blocked, -1: error.
+// ---- from the peer ------------------------------------------------------------------------------
+
+// Steps return 1: go on, 0: blocked, -1: error.
+
 static int read_part(struct session *s, uint8_t *bytes, size_t length, struct error *err)
 {
 	while (s->have < length) {
@@ -349,7 +355,8 @@ static int have_read(struct session *s, int result, struct error *err)
 	return 0;
 }
 
-// ---- the loop
+// ---- the loop -----------------------------------------------------------------------------------
+
 static int handshake(struct session *s, struct error *err)
 {
 	int done = tls_handshake(s->tls, err);

@@ -25,7 +25,7 @@ struct answer {
 	uint32_t count, intact;
 };
 
-// ------------------------------------------------------------------------- the tasks
+// ---- the tasks ----------------------------------------------------------------------------------
 
 static volatile uint32_t *make_pattern(void)
 {
@@ -104,7 +104,7 @@ static _Noreturn void root_task(int listener)
 	serve(CONNECTION_FD);
 }
 
-// ------------------------------------------------------------------------- our side
+// ---- our side -----------------------------------------------------------------------------------
 
 static int make_listener(struct sockaddr_in *address, struct error *err)
 {

@@ -22,8 +22,7 @@
 
 #define WAIT_MS 10000
 
-// ---- the processes that relocd starts
-// -------------------------------------------------------------
+// ---- the processes that relocd starts -----------------------------------------------------------
 
 static void say(json_t *message)
 {
@@ -131,8 +130,7 @@ static int be_arrival(void)
 		       : 8;
 }
 
-// ---- relocd
-// ---------------------------------------------------------------------------------------
+// ---- relocd -------------------------------------------------------------------------------------
 
 struct fixture {
 	char folder[64];
@@ -418,8 +416,7 @@ static void validation_changes_nothing(void **state)
 	daemon_unlock(&f->d);
 }
 
-// ---- arrivals
-// -------------------------------------------------------------------------------------
+// ---- arrivals -----------------------------------------------------------------------------------
 
 static struct move *arrive(struct fixture *f, const char *mode)
 {
