@@ -69,7 +69,29 @@ test_identity_travels() {
 		[ "$(cat $file)" = $((128 << 20)) ]'
 }
 
-# commit.md section 9: a move must not turn the partition's monotonic clock.
+# Mounts keep their flags, and the host's devices stay out, wherever it is.
+test_mounts_and_devices() {
+	local before from=hostA to=hostB
+	look() { in_host "$1" wparctl exec p -- /bin/sh -c '
+		while read -r _ _ _ _ point flags _; do echo "$point $flags"; done </proc/1/mountinfo' | sort; }
+	mkdir -p "$lab_dir/shared/volume"
+	toolbox_partition p 10.77.0.61 --cap-add MKNOD --volume /srv/shared/volume:/data:ro
+	before=$(look hostA)
+	grep -qE '^/ (.*,)?nodev(,|$)' <<<"$before" || die "the root has devices: $before"
+	grep -qE '^/data ro,(.*,)?nodev(,|$)' <<<"$before" || die "the volume has devices: $before"
+	while :; do
+		assert_exit 1 in_host $from wparctl exec p -- /bin/mknod /dev/disk b 7 0
+		assert_contains "$err" "not permitted"
+		assert_exit 0 in_host $from wparctl exec p -- /bin/sh -c "
+			mknod /dev/zero$to c 1 5 && head -c 1 /dev/zero$to >/dev/null"
+		relocate "$lab_dir/moves" p $from $to
+		assert_eq "$before" "$(look $to)" "mounts on $to"
+		[ $to = hostB ] || break
+		from=hostB to=hostA
+	done
+}
+
+# A move must not turn the partition's monotonic clock.
 test_monotonic_clock() {
 	local before after
 	toolbox_partition p 10.77.0.61
@@ -106,6 +128,25 @@ test_report() {
 		and .data.transferred_bytes > 0 and (.data.phases | length > 3)' <<<"$json" >/dev/null || die "$json"
 	assert_exit 0 in_host hostB wparctl relocate r hostA
 	assert_contains "$out$err" downtime
+}
+
+# Memory of every kind that two processes share, checked page by page while it moves there and back.
+test_memory_of_every_kind() {
+	local round
+	held() { in_host "$1" wparctl exec m -- /bin/cat /tmp/held; }
+	grows() { [ "$(held "$1" | cut -d " " -f 2)" -gt "$2" ]; }
+	toolbox
+	cp "$BUILD/tests/tools/memory_holder" "$lab_dir/shared/toolbox/bin/"
+	toolbox_partition m 10.77.0.61 --memory 256M --user 999:999 -- /bin/memory_holder /tmp/held 8
+	wait_until 10 held hostA
+	for hosts in "hostA hostB" "hostB hostA"; do
+		# shellcheck disable=SC2086 # two words
+		relocate "$lab_dir/moves" m $hosts
+		round=$(held "${hosts#* }")
+		assert_contains "$round" "ok "
+		wait_until 10 grows "${hosts#* }" "$((${round#ok } + 3))"
+		assert_contains "$(held "${hosts#* }")" "ok "
+	done
 }
 
 test_two_at_once() {
