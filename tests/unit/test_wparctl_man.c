@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The manual pages against what is built: verbs, options and exit codes of wparctl(1); states and
-// error codes of wpar(7). Run from the top of the tree, as make does.
+// The manual pages against what is built: verbs, options and exit codes of wparctl(1); states, exit
+// codes and error codes of wpar(7); messages of wpar-protocol(7). Run from the top of the tree, as
+// make does.
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/registry/state.h"
+#include "lib/transport/wire.h"
 #include "wparctl/help.c"
 #include "wparctl/verbs.c"
 
@@ -69,6 +71,43 @@ static void wparctl_page_has_the_exit_codes(void **state)
 		if (!strstr(page, item))
 			fail_msg("wparctl(1) lacks exit code %d: %s", e->code, e->meaning);
 	}
+}
+
+static void wpar_page_has_the_exit_codes(void **state)
+{
+	(void)state;
+	_cleanup_free_ char *page = page_of("man/wpar.7");
+	char *from = strstr(page, "\n.Sh EXIT CODES\n"), *until = strstr(page, "\n.Sh ERROR CODES");
+	assert_non_null(from);
+	assert_non_null(until);
+	*until = 0;
+	for (char *at = from; *at; at++)
+		*at = *at == '\n' ? ' ' : *at;
+	for (const struct exit_code *e = exit_codes; e->meaning; e++) {
+		char item[16];
+		snprintf(item, sizeof(item), " %d ", e->code);
+		if (!strstr(from, item))
+			fail_msg("wpar(7) lacks exit code %d", e->code);
+	}
+}
+
+static void protocol_page_has_the_messages(void **state)
+{
+	(void)state;
+	_cleanup_free_ char *page = page_of("man/wpar-protocol.7");
+	unsigned known = 0, described = 0;
+	for (uint16_t type = WIRE_HELLO; strcmp(wire_name(type), "?"); type++) {
+		char row[64];
+		if (type == WIRE_ROUND || type == WIRE_ROUND_ACK)
+			continue; // of no use yet
+		snprintf(row, sizeof(row), "\n.It %u Ta %s Ta ", type, wire_name(type));
+		if (!strstr(page, row))
+			fail_msg("wpar-protocol(7) lacks %s, %u", wire_name(type), type);
+		known++;
+	}
+	for (const char *at = page; (at = strstr(at, "\n.It ")); at++)
+		described += isdigit((unsigned char)at[5]) != 0;
+	assert_int_equal(described, known);
 }
 
 static void every_verb_has_help_with_an_example(void **state)
@@ -184,6 +223,8 @@ int main(void)
 		cmocka_unit_test(every_class_has_an_exit_code),
 		cmocka_unit_test(wpar_page_has_all_error_codes),
 		cmocka_unit_test(wpar_page_has_the_states),
+		cmocka_unit_test(wpar_page_has_the_exit_codes),
+		cmocka_unit_test(protocol_page_has_the_messages),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
