@@ -4,7 +4,9 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
+#include "lib/base/log.h"
 #include "lib/partition/cgroup_group.h"
+#include "lib/partition/devices.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -80,6 +82,11 @@ static int make_group(struct group *group, const char *name, struct error *err)
 		if (group->outer < 0 && (errno != ENOENT || attempt > 100))
 			return -1;
 	}
+	// A payload that was left behind and is busy was told when it was made.
+	if (hierarchy_has(h, "devices") &&
+	    (unlinkat(group->outer, "payload", AT_REMOVEDIR) == 0 || errno == ENOENT) &&
+	    devices_confine_v1(group->outer, err) < 0)
+		return -1;
 	group->payload = make_folder(h, group->outer, "payload", err);
 	return group->payload < 0 ? -1 : 0;
 }
@@ -106,6 +113,28 @@ void cgroup_close(struct cgroup *cg)
 				close(fds[k]);
 	}
 	free(cg);
+}
+
+// By the v1 controller, which make_group has told, or else by v2.
+static void confine_devices(struct cgroup *cg)
+{
+	struct error why = {0};
+	int v1 = -1, v2 = -1;
+	for (size_t i = 0; i < cg->count; i++) {
+		const struct group *group = &cg->groups[i];
+		v1 = hierarchy_has(&group->hierarchy, "devices") ? group->payload : v1;
+		v2 = group->hierarchy.v2 ? group->outer : v2;
+	}
+	int done = v1 >= 0 ? devices_check_v1(v1, &why) : devices_confine_v2(v2, &why);
+	cg->devices_confined = done == 0;
+	if (done < 0)
+		log_warn("%s: no device policy, only mounts without devices: %s", cg->name,
+			 why.message);
+}
+
+bool cgroup_confines_devices(const struct cgroup *cg)
+{
+	return cg->devices_confined;
 }
 
 // Opens or makes the groups in all hierarchies.
@@ -178,6 +207,7 @@ struct cgroup *cgroup_create(const char *name, struct error *err)
 			  (int)pids[0]);
 		return NULL;
 	}
+	confine_devices(cg);
 	// A freeze left behind by a crash would stop whatever starts here.
 	if (cgroup_thaw(cg, err) < 0)
 		return NULL;

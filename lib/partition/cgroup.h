@@ -25,8 +25,12 @@ struct cgroup_limits { // 0: no limit
 	uint64_t pids;
 };
 
-// Makes the groups (existing ones are taken over when they hold no process, else ERR_CGROUP).
+// Makes the groups (existing ones are taken over when they hold no process, else ERR_CGROUP), with
+// a policy that keeps them from the devices of the host (devices.h).
 struct cgroup *cgroup_create(const char *name, struct error *err);
+// Whether that policy holds, of one that cgroup_create made. It cannot be had on a host without the
+// v1 devices controller that does not let us load BPF programs either.
+bool cgroup_confines_devices(const struct cgroup *cg);
 // Those that exist; ERR_CGROUP when there are none.
 struct cgroup *cgroup_open(const char *name, struct error *err);
 void cgroup_close(struct cgroup *cg); // forgets, removes nothing; NULL is fine

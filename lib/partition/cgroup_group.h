@@ -21,6 +21,7 @@ struct cgroup {
 	int procs[HIERARCHY_MAX];    // cgroup.procs of each payload
 	const struct group *freezer; // one of groups: v2, else the v1 freezer
 	char freezer_path[512];      // its folder wpar/NAME
+	bool devices_confined;       // known to the one that made it
 };
 
 // Reads a small control file into text (NUL-terminated, cut off at size).

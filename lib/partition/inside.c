@@ -186,7 +186,8 @@ int inside_mount(const struct stage *stage, const struct partition_def *def, str
 	    mount_system(err) < 0 || attach_all(&sources, stage, err) < 0 ||
 	    mask_paths(&sources, def, err) < 0 || make_readonly(def->readonly_paths, err) < 0)
 		return -1;
-	if (def->readonly && mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0)
+	struct mount_attr readonly = {.attr_set = MOUNT_ATTR_RDONLY};
+	if (def->readonly && mount_setattr(AT_FDCWD, "/", 0, &readonly, sizeof(readonly)) < 0)
 		return error_sys(err, ERR_LAUNCH, errno, "cannot make the root read-only");
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -32,6 +33,13 @@ static int make_groups(struct keeper *k, struct error *err)
 	if (!(k->place = cgroup_place_self(err)) || !(k->cg = cgroup_create(k->def->name, err)))
 		return -1;
 	k->cgroup_made = true;
+	// Its /dev has to allow devices: where nothing else keeps the partition from making one of
+	// the host's there, it must not have the capability to.
+	if (!cgroup_confines_devices(k->cg) && k->def->process.capabilities & 1ull << CAP_MKNOD)
+		return error_set(
+			err, ERR_CGROUP,
+			"this host cannot limit devices (neither the v1 devices controller nor "
+			"BPF), so no partition may have CAP_MKNOD here");
 	return cgroup_set_limits(k->cg, &limits, err);
 }
 

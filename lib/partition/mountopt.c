@@ -24,7 +24,6 @@ static const struct word words[] = {
 	{"strictatime", MS_STRICTATIME, MS_NOATIME | MS_RELATIME},
 	{"rw", 0, MS_RDONLY},
 	{"suid", 0, MS_NOSUID},
-	{"dev", 0, MS_NODEV},
 	{"exec", 0, MS_NOEXEC},
 	{"atime", 0, MS_NOATIME},
 	{"diratime", 0, MS_NODIRATIME},

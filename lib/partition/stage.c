@@ -81,9 +81,9 @@ static int add_definition_mounts(struct stage *stage, const struct partition_def
 		snprintf(key, sizeof(key), "%s%zu", mount->type == MOUNT_BIND ? "vol" : "tmp", i);
 		int failed = mount->type == MOUNT_BIND
 				     ? add_bind(stage, key, mount->source, mount->destination,
-						mount->flags, err)
+						mount->flags | MS_NODEV, err)
 				     : add_tree(stage, key, mount->destination, mount->mode,
-						mount->flags, err);
+						mount->flags | MS_NODEV, err);
 		if (failed)
 			return -1;
 	}
@@ -262,7 +262,10 @@ static int mount_both(struct stage *stage, const struct partition_def *def, stru
 	// Slave: what the host unmounts goes away here too and is not kept busy.
 	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		return error_sys(err, ERR_LAUNCH, errno, "cannot separate the mounts");
-	if (mount(def->rootfs, stage->root, NULL, MS_BIND, NULL) < 0)
+	// Device nodes are in /dev and nowhere else. What the host forbids there stays forbidden.
+	struct mount_attr nodev = {.attr_set = MOUNT_ATTR_NODEV};
+	if (mount(def->rootfs, stage->root, NULL, MS_BIND, NULL) < 0 ||
+	    mount_setattr(AT_FDCWD, stage->root, 0, &nodev, sizeof(nodev)) < 0)
 		return error_sys(err, ERR_LAUNCH, errno, "cannot bind %s", def->rootfs);
 	if (mount("wpar", stage->volatile_dir, "tmpfs", 0, "mode=711") < 0)
 		return error_sys(err, ERR_LAUNCH, errno, "cannot mount a tmpfs on %s",

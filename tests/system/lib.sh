@@ -85,7 +85,7 @@ snapshot() {
 # A root file system with a shell and small programs, once per lab.
 toolbox() {
 	[ -e "$lab_dir/shared/toolbox" ] || make_rootfs toolbox sh cat ls id sleep kill ps hostname mount \
-		touch head sort tty readlink ip grep setpriv \
+		touch head sort tty readlink ip grep setpriv mknod \
 		"$BUILD/tests/tools/iouring_holder" "$BUILD/tests/tools/redis_data"
 }
 

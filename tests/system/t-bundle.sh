@@ -28,6 +28,16 @@ test_good_bundle() {
 	assert_eq green "$(inside good /bin/sh -c 'echo $COLOUR')"
 }
 
+# What it protects stays protected.
+test_read_only_root() {
+	bundle ro '.root.readonly=true'
+	in_host hostA wparctl create ro --bundle /srv/shared/ro --address 10.77.0.61/24 --bridge br0 --start
+	assert_exit 1 inside ro /bin/touch /data/file
+	relocate "$lab_dir/moves" ro hostA hostB
+	assert_exit 1 in_host hostB wparctl exec ro -- /bin/touch /data/file
+	assert_contains "$err" "Read-only"
+}
+
 test_unsupported_fields() {
 	local filter name
 	while read -r name filter; do

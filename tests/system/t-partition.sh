@@ -132,6 +132,30 @@ test_privileges() {
 	assert_eq 0 $((0x$(awk '/^CapBnd:/ { print $2 }' <<<"$status") & (1 << 21 | 1 << 12 | 1 << 16))) "bounding set"
 }
 
+# Even root with CAP_MKNOD, and also what the root filesystem has brought along.
+test_devices() {
+	local data=$lab_dir/shared/toolbox/data
+	toolbox
+	mknod -m 0666 "$data/disk" b 7 0
+	# shellcheck disable=SC2064 # now
+	trap "rm -f '$data/disk' '$data/zero'" EXIT
+	toolbox_partition p 10.77.0.61 --cap-add MKNOD
+	assert_exit 1 inside p /bin/head -c 1 /data/disk
+	assert_contains "$err" denied
+	for node in "/dev/disk b 7 0" "/dev/memory c 1 1" "/tmp/kmsg c 1 11" "/dev/tun c 10 200"; do
+		# shellcheck disable=SC2086 # words
+		assert_exit 1 inside p /bin/mknod $node
+		assert_contains "$err" "not permitted"
+	done
+	assert_exit 0 inside p /bin/sh -c 'mknod /dev/zero2 c 1 5 && head -c 1 /dev/zero2 >/dev/null'
+	# elsewhere none works, not even a harmless one
+	for node in /tmp/zero /run/zero /dev/shm/zero /data/zero; do
+		assert_exit 0 inside p /bin/mknod "$node" c 1 5
+		assert_exit 1 inside p /bin/head -c 1 "$node"
+		assert_contains "$err" denied
+	done
+}
+
 test_limits() {
 	toolbox_partition p 10.77.0.61 --memory 64M --pids 20 --cpus 0.5
 	in_host hostA bash -c '
