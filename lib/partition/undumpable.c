@@ -202,19 +202,24 @@ static int check_pid(pid_t pid, pid_t init, int init_folder, const pid_t *pids, 
 	return done;
 }
 
-int undumpable_check(struct cgroup *cg, pid_t init, struct error *err)
+int undumpable_check_pids(const pid_t *pids, size_t count, pid_t init, struct error *err)
 {
-	_cleanup_free_ pid_t *pids = NULL;
-	size_t count;
 	char path[32];
 	snprintf(path, sizeof(path), "/proc/%d", (int)init);
 	_cleanup_close_ int init_folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (init_folder < 0)
 		return error_sys(err, ERR_SYSTEM, errno, "cannot look at init (%s)", path);
-	if (cgroup_pids(cg, &pids, &count, err) < 0)
-		return -1;
 	for (size_t i = 0; i < count; i++)
 		if (check_pid(pids[i], init, init_folder, pids, count, err) < 0)
 			return -1;
 	return 0;
+}
+
+int undumpable_check(struct cgroup *cg, pid_t init, struct error *err)
+{
+	_cleanup_free_ pid_t *pids = NULL;
+	size_t count;
+	if (cgroup_pids(cg, &pids, &count, err) < 0)
+		return -1;
+	return undumpable_check_pids(pids, count, init, err);
 }

@@ -14,5 +14,7 @@
 // namespaces ...) or ERR_EXEC_SESSION (a process that does not descend from init); or ERR_CGROUP,
 // ERR_SYSTEM when it could not look. The pid that is named is the one inside the partition.
 int undumpable_check(struct cgroup *cg, pid_t init, struct error *err);
+// The same for these processes (host pids), init among them. One that has ended is fine.
+int undumpable_check_pids(const pid_t *pids, size_t count, pid_t init, struct error *err);
 
 #endif
