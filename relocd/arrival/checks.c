@@ -3,8 +3,6 @@
 #include "relocd/move/checks.h"
 
 #include "lib/base/cleanup.h"
-#include "lib/base/paths.h"
-#include "lib/criu/selftest.h"
 #include "lib/net/probe.h"
 #include "lib/partition/station.h"
 #include "relocd/arrival/arrival.h"
@@ -13,9 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define SELFTEST_MS 30000
-#define PROBE_MS    200
-#define HEADROOM    (64u << 20)
+#define PROBE_MS 200
+#define HEADROOM (64u << 20)
 
 static int check_reservation(struct arrival *a, struct error *err)
 {
@@ -42,9 +39,7 @@ static int compare_criu(const struct criu_version *mine, const char *theirs, str
 static int check_criu(struct arrival *a, struct error *err)
 {
 	struct criu_version v;
-	if (criu_program_find(json_string_value(json_object_get(a->start, "criu")), NULL, &a->criu,
-			      err) < 0 ||
-	    criu_selftest_cached(&a->criu, paths_state(), deadline_in_ms(SELFTEST_MS), &v, err) < 0)
+	if (facts_criu(a->start, &a->criu, &v, err) < 0)
 		return -1;
 	return compare_criu(&v, a->offer->criu, err);
 }

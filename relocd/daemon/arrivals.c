@@ -375,15 +375,11 @@ static json_t *start_message(struct daemon *d, bool join)
 {
 	const struct config *c = &d->config;
 	char address[REGISTRY_ADDRESS_MAX];
-	json_t *shared = json_array();
-	for (size_t i = 0; i < c->shared_count; i++)
-		json_array_append_new(shared, json_string(c->shared[i]));
 	daemon_address(d, address);
-	return json_pack("{s:s, s:i, s:s, s:s*, s:o, s:b, s:s, s:s, s:s, s:o, s:i}", "op", "start",
-			 "v", 1, "host", c->host, "address", address[0] ? address : NULL, "tls",
+	return json_pack("{s:s, s:i, s:s, s:s*, s:o, s:b, s:s, s:s, s:i}", "op", "start", "v", 1,
+			 "host", c->host, "address", address[0] ? address : NULL, "tls",
 			 daemon_tls(d), "join", join, "criu", c->criu, "criu_preload", c->preload,
-			 "bridge", c->bridge, "shared", shared, "memory_for_arrivals_percent",
-			 (int)c->memory_for_arrivals_percent);
+			 "memory_for_arrivals_percent", (int)c->memory_for_arrivals_percent);
 }
 
 int arrival_begin(struct daemon *d, int sock, const char *from, bool join, struct error *err)

@@ -98,11 +98,11 @@ static void complete(const struct config *c, json_t *definition, json_t *notes)
 	if (!json_object_get(definition, "storage"))
 		json_object_set_new(definition, "storage",
 				    json_string(shared ? "shared" : "copied"));
-	if (rootfs && !shared)
-		note(notes,
-		     "%s is not below a shared folder (storage: shared in relocd.yaml): "
-		     "this partition cannot be moved",
-		     rootfs);
+	const char *storage = json_string_value(json_object_get(definition, "storage"));
+	if (rootfs && storage && !strcmp(storage, "copied"))
+		note(notes, "%s is on this host only (%s): this partition cannot be moved", rootfs,
+		     shared ? "--storage copied"
+			    : "not below a folder of storage: shared in relocd.yaml");
 }
 
 static int refuse_later(const struct partition_def *def, struct error *err)

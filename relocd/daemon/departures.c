@@ -163,16 +163,15 @@ static json_t *options_json(const struct config *c, const json_t *given, bool dr
 static json_t *start_message(struct daemon *d, const struct move *m, json_t *definition,
 			     const struct registry_host *peer, const json_t *options)
 {
-	char keeper[KEEPER_PATH_MAX], address[REGISTRY_ADDRESS_MAX];
+	char address[REGISTRY_ADDRESS_MAX];
 	daemon_address(d, address);
-	return json_pack(
-		"{s:s, s:i, s:s, s:I, s:s, s:s*, s:O, s:s, s:{s:s, s:s}, s:o, s:s, s:s, s:o}", "op",
-		"start", "v", 1, "move", m->row.id, "epoch", (json_int_t)m->row.epoch, "host",
-		d->config.host, "address", address[0] ? address : NULL, "definition", definition,
-		"keeper", keeper_socket_path(m->row.partition, keeper), "peer", "name", peer->name,
-		"address", peer->address, "tls", daemon_tls(d), "criu", d->config.criu,
-		"criu_preload", d->config.preload, "options",
-		options_json(&d->config, options, m->dry_run));
+	return json_pack("{s:s, s:i, s:s, s:I, s:s, s:s*, s:O, s:{s:s, s:s}, s:o, s:s, s:s, s:o}",
+			 "op", "start", "v", 1, "move", m->row.id, "epoch",
+			 (json_int_t)m->row.epoch, "host", d->config.host, "address",
+			 address[0] ? address : NULL, "definition", definition, "peer", "name",
+			 peer->name, "address", peer->address, "tls", daemon_tls(d), "criu",
+			 d->config.criu, "criu_preload", d->config.preload, "options",
+			 options_json(&d->config, options, m->dry_run));
 }
 
 // ---- begin --------------------------------------------------------------------------------------

@@ -4,8 +4,6 @@
 #include "relocd/departure/departure.h"
 
 #include "lib/base/cleanup.h"
-#include "lib/base/paths.h"
-#include "lib/criu/selftest.h"
 #include "lib/partition/undumpable.h"
 #include "relocd/move/checks.h"
 #include "relocd/move/facts.h"
@@ -13,10 +11,9 @@
 
 #include <string.h>
 
-#define CONNECT_MS  10000
-#define ANSWER_MS   60000 // the peer may have to run its self-test of CRIU first
-#define SELFTEST_MS 30000
-#define EXPECT_MAX  500
+#define CONNECT_MS 10000
+#define ANSWER_MS  60000 // the peer may have to run its self-test of CRIU first
+#define EXPECT_MAX 500
 
 static int check_running(struct departure *d, struct error *err)
 {
@@ -32,9 +29,7 @@ static int check_running(struct departure *d, struct error *err)
 static int check_criu(struct departure *d, char text[32], struct error *err)
 {
 	struct criu_version v;
-	if (criu_program_find(json_string_value(json_object_get(d->start, "criu")), NULL, &d->criu,
-			      err) < 0 ||
-	    criu_selftest_cached(&d->criu, paths_state(), deadline_in_ms(SELFTEST_MS), &v, err) < 0)
+	if (facts_criu(d->start, &d->criu, &v, err) < 0)
 		return -1;
 	snprintf(text, 32, "%d.%d.%d", v.major, v.minor, v.sublevel);
 	return 0;
@@ -42,6 +37,9 @@ static int check_criu(struct departure *d, char text[32], struct error *err)
 
 static int check_storage(struct departure *d, struct facts_folder *rootfs, struct error *err)
 {
+	if (strcmp(d->def->storage, "shared"))
+		return error_set(err, ERR_NOT_SHARED, "its root filesystem %s is on this host only",
+				 d->def->rootfs);
 	return facts_folder(d->def->rootfs, rootfs, err);
 }
 

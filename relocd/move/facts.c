@@ -3,6 +3,8 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
+#include "lib/base/paths.h"
+#include "lib/criu/selftest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +12,8 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 
-#define PROC_MAX (4u << 20)
+#define PROC_MAX    (4u << 20)
+#define SELFTEST_MS 30000
 
 void facts_kernel(char release[FACTS_KERNEL_MAX])
 {
@@ -59,6 +62,17 @@ int facts_cpu_compare(const json_t *wanted, const json_t *have, struct error *er
 				 "the processor lacks what the partition started with: %s",
 				 missing);
 	return 0;
+}
+
+int facts_criu(const json_t *start, struct criu_program *program, struct criu_version *version,
+	       struct error *err)
+{
+	const char *path = json_string_value(json_object_get(start, "criu"));
+	const char *preload = json_string_value(json_object_get(start, "criu_preload"));
+	if (criu_program_find(path, preload, program, err) < 0)
+		return -1;
+	return criu_selftest_cached(program, paths_state(), deadline_in_ms(SELFTEST_MS), version,
+				    err);
 }
 
 // The number behind "Name:" in a file of /proc, in KiB.

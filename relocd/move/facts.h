@@ -4,6 +4,7 @@
 #define RELOCD_MOVE_FACTS_H
 
 #include "lib/base/error.h"
+#include "lib/criu/program.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +18,11 @@ void facts_kernel(char release[FACTS_KERNEL_MAX]);
 json_t *facts_cpu_features(struct error *err);
 // ERR_CPU names the first features of `wanted` that `have` lacks.
 int facts_cpu_compare(const json_t *wanted, const json_t *have, struct error *err);
+
+// Finds the CRIU that relocd's configuration names ("criu" and "criu_preload" of its start message)
+// and has it pass its self-test, or remembers that it has.
+int facts_criu(const json_t *start, struct criu_program *program, struct criu_version *version,
+	       struct error *err);
 
 int facts_memory(uint64_t *available, uint64_t *total, struct error *err);
 

@@ -150,6 +150,13 @@ test_rootfs_not_there() {
 	assert_runs p
 }
 
+test_storage_not_shared() {
+	toolbox_partition p 10.77.0.61 --storage copied
+	assert_refused 4 WPAR-S003 hostA wparctl relocate p hostB
+	assert_contains "$err" "/srv/shared/toolbox"
+	assert_runs p
+}
+
 # validate names the same reasons without trying.
 test_validate_says_so() {
 	toolbox_partition p 10.77.0.61 --seccomp unconfined -- /bin/iouring_holder
