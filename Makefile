@@ -29,25 +29,22 @@ INSTALL ?= install
 # ---- what we need ------------------------------------------------------------------------------
 PACKAGES := libseccomp libcap libprotobuf-c liburing openssl sqlite3 libmicrohttpd libcurl jansson \
             libcyaml libnl-3.0 libnl-route-3.0 libsystemd libxxhash
-no_build_goals := clean help deps format $(BUILD)/.none
-ifneq ($(filter-out $(no_build_goals),$(or $(MAKECMDGOALS),all)),)
-ifeq ($(shell command -v pkg-config),)
-MISSING := pkg-config
-else
-MISSING := $(shell for p in $(PACKAGES); do pkg-config --exists $$p || echo $$p; done)
+# These goals build nothing by themselves: the next make does, once the packages are there.
+deps_goals := deps deps-check demo check bench bench-gap
+no_build_goals := clean help format lint-format lint-shell uninstall
+goals := $(or $(MAKECMDGOALS),all)
+ifneq ($(filter unit check-unit check-system,$(goals)),)
+PACKAGES += cmocka
 endif
-ifneq ($(filter demo check check-system bench bench-gap lab,$(MAKECMDGOALS)),)
-WANTS_DEPS := 1
-endif
+ifneq ($(filter-out $(no_build_goals) $(deps_goals),$(goals)),)
+MISSING := $(shell for t in $(firstword $(CC)) pkg-config protoc-c; do command -v $$t >/dev/null || echo $$t; done; \
+	pkg-config --exists $(PACKAGES) 2>/dev/null || for p in $(PACKAGES); do pkg-config --exists $$p 2>/dev/null || echo $$p; done)
 ifneq ($(MISSING),)
-ifndef WANTS_DEPS
-$(info missing packages: $(MISSING) (run `make deps` as root))
-$(shell exit 2)
-$(error missing packages)
+# On Debian by the names that apt-get knows.
+$(error missing: $(or $(strip $(patsubst missing:%,%,$(shell scripts/install-deps --check --build-only 2>/dev/null))),$(MISSING)) (run `make deps` as root))
 endif
-endif
-PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
-PKG_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+PKG_CFLAGS := $(shell pkg-config --cflags $(filter-out cmocka,$(PACKAGES)))
+PKG_LIBS   := $(shell pkg-config --libs $(filter-out cmocka,$(PACKAGES)))
 endif
 
 # ---- flags -------------------------------------------------------------------------------------
@@ -160,22 +157,25 @@ check-system: all tools ## system tests in the lab (root)
 	BUILD=$(BUILD) tests/system/run
 
 # The packages may be installed by this very run: the rest goes on in a new make, which then sees them.
-check: $(if $(filter no,$(DEPS)),,deps) ## all tests: check-unit and check-system
+check: $(if $(filter no,$(DEPS)),deps-check,deps) ## all tests: check-unit and check-system
 	$(MAKE) check-unit
 	$(MAKE) check-system
 
-demo: $(if $(filter no,$(DEPS)),,deps) ## move a live Redis between two lab hosts and back
+demo: $(if $(filter no,$(DEPS)),deps-check,deps) ## move a live Redis between two lab hosts and back
 	$(MAKE) all tools
 	BUILD=$(BUILD) scripts/demo
 
 bench: bench-gap ## all benchmarks
 
-bench-gap: $(if $(filter no,$(DEPS)),,deps) ## 20 moves of a small Redis: the gap that its client sees
+bench-gap: $(if $(filter no,$(DEPS)),deps-check,deps) ## 20 moves of a small Redis: the gap that its client sees
 	$(MAKE) all tools
 	BUILD=$(BUILD) tests/bench/gap
 
 deps: ## install packages and a CRIU that works on this kernel (root)
 	BUILD=$(BUILD) scripts/install-deps
+
+deps-check:
+	@BUILD=$(BUILD) scripts/install-deps --check --no-lint
 
 fuzz: ## run each fuzz target for a minute (clang)
 	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang CFLAGS="-O1 -g" SANITIZE="-fsanitize=fuzzer-no-link,address,undefined" fuzz-run
@@ -230,7 +230,7 @@ clean: ## remove everything built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all tools unit check-unit check-system check demo bench bench-gap deps fuzz fuzz-run format lint \
+.PHONY: all tools unit check-unit check-system check demo bench bench-gap deps deps-check fuzz fuzz-run format lint \
 	lint-format lint-c lint-shell install uninstall clean help
 .SECONDARY:
 
