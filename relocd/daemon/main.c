@@ -51,7 +51,6 @@ static int parse(int argc, char **argv, struct options *o)
 		{"config", required_argument, NULL, 'c'},
 		{"check-config", no_argument, NULL, 'k'},
 		{"list-codes", no_argument, NULL, 'l'},
-		{"foreground", no_argument, NULL, 'f'}, // the only way there is
 		{"debug", no_argument, NULL, 'd'},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},
