@@ -134,6 +134,7 @@ test_report() {
 test_memory_of_every_kind() {
 	local round
 	held() { in_host "$1" wparctl exec m -- /bin/cat /tmp/held; }
+	# shellcheck disable=SC2317 # wait_until calls it
 	grows() { [ "$(held "$1" | cut -d " " -f 2)" -gt "$2" ]; }
 	toolbox
 	cp "$BUILD/tests/tools/memory_holder" "$lab_dir/shared/toolbox/bin/"
