@@ -7,6 +7,7 @@
 #include "lib/partition/station.h"
 #include "relocd/arrival/arrival.h"
 #include "relocd/move/facts.h"
+#include "relocd/move/kernelpaths.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -126,6 +127,11 @@ static void check_kernel(struct arrival *a, json_t *checks)
 			    "moves between kernel versions work as far as CRIU supports both");
 }
 
+static int check_kernel_paths(struct arrival *a, struct error *err)
+{
+	return kernelpaths_check(a->offer->kernel_paths, a->offer->n_kernel_paths, err);
+}
+
 json_t *arrival_checks(struct arrival *a)
 {
 	static const struct {
@@ -133,6 +139,8 @@ json_t *arrival_checks(struct arrival *a)
 		int (*run)(struct arrival *a, struct error *err);
 	} list[] = {
 		{"criu", "CRIU has passed its self-test", check_criu},
+		{"masks", "the kernel has all paths that are masked or protected",
+		 check_kernel_paths},
 		{"cpu", "the processor has all features", check_cpu},
 		{"memory", "there is enough memory", check_memory},
 		{"storage", "the root filesystem is the same folder", check_rootfs},

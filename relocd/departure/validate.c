@@ -7,6 +7,7 @@
 #include "lib/partition/undumpable.h"
 #include "relocd/move/checks.h"
 #include "relocd/move/facts.h"
+#include "relocd/move/kernelpaths.h"
 #include "relocd/move/talk.h"
 
 #include <string.h>
@@ -53,8 +54,8 @@ struct offer {
 	Wpar__Offer message;
 	char kernel[FACTS_KERNEL_MAX], criu[32];
 	char *definition;
-	json_t *features;
-	char **feature_texts;
+	json_t *features, *kernel_paths; // these own the strings of the lists below them
+	char **feature_texts, **kernel_path_texts;
 	Wpar__Expect *expects, **expect_list;
 };
 
@@ -62,7 +63,9 @@ static void offer_free(struct offer *o)
 {
 	free(o->definition);
 	json_decref(o->features);
+	json_decref(o->kernel_paths);
 	free(o->feature_texts);
+	free(o->kernel_path_texts);
 	free(o->expects);
 	free(o->expect_list);
 }
@@ -93,6 +96,16 @@ static int fill_expects(struct departure *d, struct offer *o, struct error *err)
 	return 0;
 }
 
+// The strings of a JSON array as a list that protobuf-c takes; NULL without memory.
+static char **texts_of(const json_t *array)
+{
+	size_t count = json_array_size(array);
+	char **texts = calloc(count + 1, sizeof(*texts));
+	for (size_t i = 0; texts && i < count; i++)
+		texts[i] = (char *)json_string_value(json_array_get(array, i));
+	return texts;
+}
+
 // The processor's features at the partition's start travel with it; those of this host stand in.
 static int fill_features(struct departure *d, struct offer *o, struct error *err)
 {
@@ -103,14 +116,22 @@ static int fill_features(struct departure *d, struct offer *o, struct error *err
 		json_decref(o->features);
 		o->features = facts_cpu_features(err);
 	}
-	size_t count = json_array_size(o->features);
-	o->feature_texts = calloc(count + 1, sizeof(char *));
+	o->feature_texts = texts_of(o->features);
 	if (!o->features || !o->feature_texts)
 		return error_set(err, ERR_NOMEM, "no memory for an offer");
-	for (size_t i = 0; i < count; i++)
-		o->feature_texts[i] = (char *)json_string_value(json_array_get(o->features, i));
-	o->message.n_cpu_features = count;
+	o->message.n_cpu_features = json_array_size(o->features);
 	o->message.cpu_features = o->feature_texts;
+	return 0;
+}
+
+static int fill_kernel_paths(struct departure *d, struct offer *o, struct error *err)
+{
+	if (!(o->kernel_paths = kernelpaths_of(d->status.pid, err)))
+		return -1;
+	if (!(o->kernel_path_texts = texts_of(o->kernel_paths)))
+		return error_set(err, ERR_NOMEM, "no memory for an offer");
+	o->message.n_kernel_paths = json_array_size(o->kernel_paths);
+	o->message.kernel_paths = o->kernel_path_texts;
 	return 0;
 }
 
@@ -135,7 +156,7 @@ static int fill_offer(struct departure *d, struct offer *o, const struct facts_f
 	o->message.rootfs_ctime_ns = rootfs->ctime_ns;
 	o->message.n_stdio = 2;
 	o->message.stdio = d->status.stdio;
-	if (fill_features(d, o, err) < 0)
+	if (fill_features(d, o, err) < 0 || fill_kernel_paths(d, o, err) < 0)
 		return -1;
 	return fill_expects(d, o, err);
 }

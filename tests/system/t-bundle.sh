@@ -38,6 +38,19 @@ test_read_only_root() {
 	assert_contains "$err" "Read-only"
 }
 
+# A kernel with less in /proc cannot take what masks it; the file is named before anything stops.
+test_masked_path_missing_there() {
+	bundle masked '.linux.maskedPaths=["/proc/tty/driver"]'
+	in_host hostA wparctl create masked --bundle /srv/shared/masked --address 10.77.0.61/24 --bridge br0 --start
+	assert_eq "" "$(inside masked /bin/ls /proc/tty/driver)"
+	in_host hostB mount -t tmpfs none /proc/tty
+	assert_refused 4 WPAR-V005 hostA wparctl relocate masked hostB
+	assert_contains "$err" /proc/tty/driver
+	in_host hostB umount /proc/tty
+	relocate "$lab_dir/moves" masked hostA hostB
+	assert_eq "" "$(in_host hostB wparctl exec masked -- /bin/ls /proc/tty/driver)"
+}
+
 test_unsupported_fields() {
 	local filter name
 	while read -r name filter; do

@@ -2,6 +2,7 @@
 // What both sides of a move share: lists of checks, facts about hosts and tasks.
 #include "relocd/move/checks.h"
 #include "relocd/move/facts.h"
+#include "relocd/move/kernelpaths.h"
 #include "relocd/move/talk.h"
 
 #include <setjmp.h>
@@ -9,6 +10,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -86,6 +88,52 @@ static void tells_folders_apart(void **state)
 	assert_int_equal(err.id, ERR_ROOTFS_MISSING);
 }
 
+static void lists_mounts_on_files_of_the_kernel(void **state)
+{
+	(void)state;
+	static const char mountinfo[] = "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+					"21 20 0:5 / /proc rw,nosuid - proc proc rw\n"
+					"22 21 0:5 /sys /proc/sys ro,nosuid - proc proc rw\n"
+					"23 21 0:40 /null /proc/meminfo rw - tmpfs wpar rw\n"
+					"24 20 0:40 /trees/tmp /tmp rw - tmpfs wpar rw\n"
+					"25 21 0:40 /empty /proc/no-such-thing ro - tmpfs wpar rw\n"
+					"broken";
+	int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	json_t *list = kernelpaths_read(mountinfo, root);
+	assert_int_equal(json_array_size(list), 2);
+	assert_string_equal(json_string_value(json_array_get(list, 0)), "/proc/sys/");
+	assert_string_equal(json_string_value(json_array_get(list, 1)), "/proc/meminfo");
+	json_decref(list);
+	close(root);
+	list = kernelpaths_of(getpid(), NULL);
+	assert_true(json_is_array(list));
+	json_decref(list);
+}
+
+static void names_what_this_kernel_lacks(void **state)
+{
+	(void)state;
+	static const struct {
+		char *path;
+		enum error_id id;
+	} bad[] = {{"/proc/no-such-thing", ERR_VERSION},
+		   {"/sys/no-such-thing/", ERR_VERSION},
+		   {"/proc/meminfo/", ERR_VERSION},
+		   {"/proc/sys", ERR_VERSION},
+		   {"/etc/passwd", ERR_PROTOCOL},
+		   {"/proc/../etc/passwd", ERR_PROTOCOL},
+		   {"", ERR_PROTOCOL}};
+	char *paths[] = {"/proc/sys/", "/proc/meminfo", NULL};
+	struct error err = {0};
+	assert_int_equal(kernelpaths_check(paths, 2, &err), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		paths[2] = bad[i].path;
+		assert_int_equal(kernelpaths_check(paths, 3, &err), -1);
+		assert_int_equal(err.id, bad[i].id);
+		assert_non_null(strstr(err.message, bad[i].path));
+	}
+}
+
 static void messages_are_legal_in_their_phases_only(void **state)
 {
 	(void)state;
@@ -108,6 +156,8 @@ int main(void)
 		cmocka_unit_test(names_missing_processor_features),
 		cmocka_unit_test(knows_this_task),
 		cmocka_unit_test(tells_folders_apart),
+		cmocka_unit_test(lists_mounts_on_files_of_the_kernel),
+		cmocka_unit_test(names_what_this_kernel_lacks),
 		cmocka_unit_test(messages_are_legal_in_their_phases_only),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
