@@ -48,9 +48,7 @@ PKG_LIBS   := $(shell pkg-config --libs $(filter-out cmocka,$(PACKAGES)))
 endif
 
 # ---- flags -------------------------------------------------------------------------------------
-WPAR_CPPFLAGS := -D_GNU_SOURCE -I. -I$(BUILD) $(PKG_CFLAGS) -DWPAR_VERSION='"$(VERSION)"' \
-	-DWPAR_LIBEXECDIR='"$(libexecdir)/relocd"' -DWPAR_STATEDIR='"$(localstatedir)/lib/relocd"' \
-	-DWPAR_RUNDIR='"$(runstatedir)/relocd"' -DWPAR_ETCDIR='"$(sysconfdir)/relocd"'
+WPAR_CPPFLAGS := -D_GNU_SOURCE -I. -I$(BUILD) $(PKG_CFLAGS) -DWPAR_VERSION='"$(VERSION)"'
 # Fixed-size texts are cut off on purpose; gcc warns of that, clang does not know the warning.
 QUIET := $(shell $(CC) --version 2>/dev/null | grep -q clang || echo -Wno-format-truncation)
 WPAR_CFLAGS := -std=gnu17 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -79,6 +77,17 @@ $(ENGINE): $(ENGINE_OBJ)
 $(BUILD)/%.o: %.c | $(PROTO_C)
 	@mkdir -p $(@D)
 	$(COMPILE) -MMD -MP -c -o $@ $<
+
+# The only place that knows where things get installed: `make install prefix=...` may follow a plain make.
+$(BUILD)/lib/base/paths.o: WPAR_CPPFLAGS += -DWPAR_LIBEXECDIR='"$(libexecdir)/relocd"' \
+	-DWPAR_STATEDIR='"$(localstatedir)/lib/relocd"' -DWPAR_RUNDIR='"$(runstatedir)/relocd"' \
+	-DWPAR_ETCDIR='"$(sysconfdir)/relocd"'
+$(BUILD)/lib/base/paths.o: $(BUILD)/directories
+
+directories := $(libexecdir) $(localstatedir) $(runstatedir) $(sysconfdir)
+$(BUILD)/directories: FORCE
+	@mkdir -p $(@D)
+	@echo '$(directories)' | cmp -s - $@ || echo '$(directories)' > $@
 
 # Generated code is not ours to warn about.
 $(BUILD)/images/%.pb-c.o: $(BUILD)/images/%.pb-c.c
@@ -231,7 +240,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: all tools unit check-unit check-system check demo bench bench-gap deps deps-check fuzz fuzz-run format lint \
-	lint-format lint-c lint-shell install uninstall clean help
+	lint-format lint-c lint-shell install uninstall clean help FORCE
 .SECONDARY:
 
 -include $(ENGINE_OBJ:.o=.d) $(wildcard $(BUILD)/relocd/*/*.d $(BUILD)/wparctl/*.d $(BUILD)/tests/*/*.d)
