@@ -133,7 +133,7 @@ int arrival_on_pages(struct arrival *a, const struct link_message *message, stru
 	struct pageframe head;
 	if (message->length < PAGEFRAME_HEADER)
 		return error_set(err, ERR_PROTOCOL, "PAGES is too short");
-	memcpy(a->copy, message->payload, message->length);
+	memcpy(a->copy, message->payload, PAGEFRAME_HEADER);
 	pageframe_get(a->copy, &head);
 	size_t bytes = message->length - PAGEFRAME_HEADER;
 	if (head.pages == 0 && bytes == 0)
@@ -147,7 +147,8 @@ int arrival_on_pages(struct arrival *a, const struct link_message *message, stru
 	if (pagestore_add(a->store, head.destination, head.vaddr, head.pages, (uint32_t)head.flags,
 			  err) < 0)
 		return -1;
-	return pagestore_write(a->store, a->copy + PAGEFRAME_HEADER, bytes, err);
+	// The store copies the pages out of the ring itself.
+	return pagestore_write(a->store, message->payload + PAGEFRAME_HEADER, bytes, err);
 }
 
 int arrival_on_held(struct arrival *a, const struct link_message *message, struct error *err)
