@@ -146,7 +146,7 @@ static int check_options(struct bundle *b, const struct mount *m, bool bind, str
 	if (all.size_given)
 		note_size(b, m);
 	if (all.recursive)
-		bundle_note(b, "%s.options: what is mounted below the source of %.200s stays out",
+		bundle_note(b, "%s.options: nothing may be mounted below the source of %.200s",
 			    m->r.path, m->destination);
 	return 0;
 }

@@ -46,7 +46,7 @@ struct partition_mount {
 	char *source; // bind: absolute path on the host; tmpfs: NULL
 	unsigned long
 		flags;  // MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME ... of mount(2)
-	bool recursive; // rbind
+	bool recursive; // rbind: then nothing may be mounted below the source
 	mode_t mode;    // tmpfs: of its top folder
 };
 

@@ -5,6 +5,7 @@
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "lib/base/paths.h"
+#include "lib/partition/submount.h"
 #include "lib/partition/treecopy.h"
 
 #include <errno.h>
@@ -244,16 +245,41 @@ static int fill_trees(struct stage *stage, const struct partition_def *def, stru
 
 // ---- the whole ---------------------------------------------------------------------------------
 
+// One mount is one external mount of CRIU and has to be there on every host, so a recursive bind
+// gets what it asks for only where nothing is mounted below its source.
+static int refuse_mounts_below(const struct partition_mount *volume, struct error *err)
+{
+	char below[STAGE_PATH_MAX];
+	if (!volume->recursive)
+		return 0;
+	_cleanup_free_ char *source = realpath(volume->source, NULL);
+	_cleanup_free_ char *mountinfo =
+		fdio_read_file(AT_FDCWD, "/proc/self/mountinfo", 4 << 20, err);
+	if (!mountinfo)
+		return -1;
+	if (!source || !submount_find(mountinfo, source, below, sizeof(below)))
+		return 0;
+	error_set(err, ERR_STORAGE,
+		  "%s is mounted below the volume %s, and what is mounted below a volume does not "
+		  "come along",
+		  below, volume->source);
+	return error_hint(err, "give it a volume of its own, or bind instead of rbind");
+}
+
 static int check_sources(const struct partition_def *def, struct error *err)
 {
 	struct stat st;
 	if (stat(def->rootfs, &st) < 0 || !S_ISDIR(st.st_mode))
 		return error_set(err, ERR_ROOTFS_MISSING, "the root filesystem %s %s", def->rootfs,
 				 errno == ENOENT ? "does not exist" : "is not a usable folder");
-	for (size_t i = 0; i < def->mount_count; i++)
-		if (def->mounts[i].source && stat(def->mounts[i].source, &st) < 0)
+	for (size_t i = 0; i < def->mount_count; i++) {
+		const struct partition_mount *mount = &def->mounts[i];
+		if (mount->source && stat(mount->source, &st) < 0)
 			return error_sys(err, ERR_ROOTFS_MISSING, errno, "the volume %s",
-					 def->mounts[i].source);
+					 mount->source);
+		if (mount->source && refuse_mounts_below(mount, err) < 0)
+			return -1;
+	}
 	return 0;
 }
 

@@ -50,7 +50,7 @@ struct stage {
 // Leaves the host's mount namespace (for good: the calling process becomes its keeper) and mounts
 // and fills everything below run_dir. With `fresh` the trees get what the root filesystem has in
 // /run, and libexec/init where it is needed; without, they stay empty (an arriving partition brings
-// them). ERR_ROOTFS_MISSING, ERR_LAUNCH.
+// them). ERR_ROOTFS_MISSING, ERR_STORAGE (a mount below the source of an rbind), ERR_LAUNCH.
 int stage_prepare(struct stage *stage, const struct partition_def *def, const char *run_dir,
 		  bool fresh, struct error *err);
 // Unmounts and removes the folders; never fails aloud.

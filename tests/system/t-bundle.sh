@@ -51,6 +51,20 @@ test_masked_path_missing_there() {
 	assert_eq "" "$(in_host hostB wparctl exec masked -- /bin/ls /proc/tty/driver)"
 }
 
+test_recursive_bind() {
+	local volume=$lab_dir/shared/volume
+	mkdir -p "$volume/below"
+	bundle bound '.mounts=[{destination:"/data", type:"bind", source:"/srv/shared/volume", options:["rbind"]}]'
+	in_host hostA wparctl create bound --bundle /srv/shared/bound --address 10.77.0.61/24 --bridge br0 --start
+	assert_eq below "$(inside bound /bin/ls /data)"
+	in_host hostA wparctl stop bound
+	in_host hostA mount -t tmpfs none /srv/shared/volume/below
+	assert_exit 1 in_host hostA wparctl start bound
+	in_host hostA umount /srv/shared/volume/below
+	assert_contains "$err" WPAR-S002
+	assert_contains "$err" /srv/shared/volume/below
+}
+
 test_unsupported_fields() {
 	local filter name
 	while read -r name filter; do
