@@ -31,9 +31,8 @@ static int verify(struct arrival *a, struct error *err)
 	for (size_t i = 0; i < pagestore_count(a->store); i++) {
 		struct digest digest;
 		uint64_t destination, pages;
-		if (pagestore_digest(a->store, i, &destination, &pages, &digest, err) < 0)
-			return -1;
-		if (pages && manifest_add_pages(&a->received, destination, pages, &digest, err) < 0)
+		if (pagestore_digest(a->store, i, &destination, &pages, &digest, err) < 0 ||
+		    manifest_add_pages(&a->received, destination, pages, &digest, err) < 0)
 			return -1;
 	}
 	return manifest_compare(&announced, &a->received, err);
