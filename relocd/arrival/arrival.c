@@ -39,6 +39,31 @@ static int on_released(struct arrival *a, const struct link_message *message, st
 	return 0;
 }
 
+static void tell_arrived(struct arrival *a)
+{
+	struct error err;
+	json_t *message =
+		json_pack("{s:s, s:s, s:I, s:o}", "op", "arrived", "move", a->offer->move, "epoch",
+			  (json_int_t)a->offer->epoch, "definition", definition_to_json(a->def));
+	if (report_call(&a->report, message, NULL, &err) < 0)
+		log_error_of(&err, "relocd does not know of the arrival");
+}
+
+// All that the move needed here is given back before relocd may begin another one.
+static void settle(struct arrival *a)
+{
+	arrival_finish(a);
+	tell_arrived(a);
+}
+
+static int on_commit(struct arrival *a, const struct link_message *message, struct error *err)
+{
+	int done = arrival_on_commit(a, message, err);
+	if (a->resumed)
+		settle(a);
+	return done;
+}
+
 static int on_ping(struct arrival *a, const struct link_message *message, struct error *err)
 {
 	(void)a;
@@ -60,7 +85,7 @@ static const struct {
 	{WIRE_PAGES, TALK_IN(PHASE_FINAL), arrival_on_pages},
 	{WIRE_HELD, TALK_IN(PHASE_FINAL), arrival_on_held},
 	{WIRE_MANIFEST, TALK_IN(PHASE_FINAL), arrival_on_manifest},
-	{WIRE_COMMIT, TALK_IN(PHASE_COMMIT), arrival_on_commit},
+	{WIRE_COMMIT, TALK_IN(PHASE_COMMIT), on_commit},
 	{WIRE_RELEASED, TALK_IN(PHASE_RELEASE), on_released},
 	{WIRE_ABORT,
 	 TALK_IN(PHASE_PREPARE) | TALK_IN(PHASE_PRECOPY) | TALK_IN(PHASE_FINAL) |
@@ -122,16 +147,6 @@ static int serve(struct arrival *a, struct error *err)
 	return 0;
 }
 
-static void tell_arrived(struct arrival *a)
-{
-	struct error err;
-	json_t *message =
-		json_pack("{s:s, s:s, s:I, s:o}", "op", "arrived", "move", a->offer->move, "epoch",
-			  (json_int_t)a->offer->epoch, "definition", definition_to_json(a->def));
-	if (report_call(&a->report, message, NULL, &err) < 0)
-		log_error_of(&err, "relocd does not know of the arrival");
-}
-
 static void tell_failed(struct arrival *a, const char *outcome, const struct error *why)
 {
 	report_event(&a->report,
@@ -154,7 +169,7 @@ static int end_running(struct arrival *a, const struct error *why)
 {
 	if (why)
 		log_warn("%s did not confirm the release: %s", link_peer(a->link), why->message);
-	arrival_finish(a);
+	arrival_forget(a, a->over); // RELEASED has come: nobody will ask
 	return 0;
 }
 
@@ -167,14 +182,19 @@ static int end_failed(struct arrival *a, struct error *why)
 	if (voted && !a->over) {
 		tell_failed(a, "in-doubt", why);
 		if (arrival_ask_peer(a)) {
-			if (arrival_resume(a, why) == 0)
+			if (arrival_resume(a, why) == 0) {
+				settle(a);
 				return end_running(a, NULL);
+			}
 			broken = true;
 		}
 	}
 	if (!broken && !voted)
 		refuse(a, why);
 	arrival_clear(a);
+	// A voted arrival ends only with the peer's abort of this epoch: both sides know. One that
+	// was committed and did not come to run keeps its record: the peer will ask.
+	arrival_forget(a, !broken);
 	tell_failed(a, broken ? "broken" : "aborted", why);
 	return 1;
 }
@@ -211,6 +231,8 @@ static int on_offer(struct arrival *a, const struct link_message *message)
 	report_phase(&a->report, PHASE_VALIDATE);
 	if (take_offer(a, message, &err) < 0) {
 		log_error_of(&err, "offer");
+		if (a->offer)
+			refuse(a, &err);
 		return 1;
 	}
 	char who[64];
@@ -229,10 +251,8 @@ static int on_offer(struct arrival *a, const struct link_message *message)
 		return end_failed(a, &err);
 	report_phase(&a->report, PHASE_PRECOPY);
 	int served = serve(a, &err);
-	if (a->resumed) {
-		tell_arrived(a);
+	if (a->resumed)
 		return end_running(a, served < 0 ? &err : NULL);
-	}
 	return served < 0 ? end_failed(a, &err) : 0;
 }
 

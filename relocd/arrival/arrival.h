@@ -95,8 +95,9 @@ json_t *arrival_checks(struct arrival *a);
 int arrival_prepare(struct arrival *a, struct error *err);
 // After an abort: nothing of it is left on this host. Logs what fails and goes on.
 void arrival_clear(struct arrival *a);
-// After a success: what only the move needed.
+// After a success: what only the move needed. Both leave the decision file.
 void arrival_finish(struct arrival *a);
+void arrival_forget(struct arrival *a, bool remove);
 
 // receive.c: handlers of the messages that bring the images.
 int arrival_on_frozen(struct arrival *a, const struct link_message *message, struct error *err);

@@ -138,7 +138,7 @@ static void stop_keeper(struct arrival *a)
 		log_error_of(&err, "removing the control groups");
 }
 
-static void close_decision(struct arrival *a, bool remove)
+void arrival_forget(struct arrival *a, bool remove)
 {
 	decision_close(a->decision, remove);
 	a->decision = NULL;
@@ -151,10 +151,6 @@ void arrival_clear(struct arrival *a)
 	cable_close(&a->cable);
 	stop_keeper(a);
 	drop_images(a);
-	// A voted arrival is only cleared on the peer's abort of this epoch: both sides know the
-	// end. One that had begun to resume keeps its record: the peer will ask, and must not think
-	// that it never ran.
-	close_decision(a, !a->decision || decision_last(a->decision) != DECISION_RESUMING);
 	if (a->reserved &&
 	    report_call(&a->report,
 			json_pack("{s:s, s:s}", "op", "unreserve", "move", a->offer->move), NULL,
@@ -169,7 +165,6 @@ void arrival_finish(struct arrival *a)
 	a->rpc = NULL;
 	cable_close(&a->cable);
 	drop_images(a);
-	close_decision(a, a->over); // RELEASED has come: nobody will ask
 	if (a->keeper >= 0)
 		close(take_fd(&a->keeper));
 	cgroup_close(a->cgroup);
