@@ -76,20 +76,27 @@ static void tell_done(struct departure *d)
 	report_event(&d->report, json_pack("{s:s, s:o}", "event", "done", "result", result_of(d)));
 }
 
-// The peer clears what it has made. Before the last object nothing needs to be recorded for that.
+// From the last object on an abort is on disk before anything runs again; if it cannot be, the
+// original stays frozen: the peer may have been told to run, for all that the file says.
+static int record_abort(struct departure *d, struct error *err)
+{
+	if (!d->decision || decision_last(d->decision) != DECISION_FINAL)
+		return 0;
+	return decision_append(d->decision, DECISION_ABORT, err);
+}
+
+// First the partition runs again, then the peer is told: it can do nothing without a COMMIT, and
+// telling it may take long on a link that is cut.
 static void abort_move(struct departure *d, const struct error *why)
 {
 	struct error err;
-	if (d->decision && decision_last(d->decision) == DECISION_FINAL &&
-	    decision_append(d->decision, DECISION_ABORT, &err) < 0)
-		log_error_of(&err, "abort record");
+	departure_undump(d);
+	departure_thaw(d);
 	if (d->link &&
 	    talk_decision(d->link, WIRE_ABORT,
 			  &(struct talk_decision){.move = d->move, .epoch = d->epoch, .why = why},
 			  &err) < 0)
 		log_warn("could not tell %s of the abort: %s", d->peer, err.message);
-	departure_undump(d);
-	departure_thaw(d);
 	departure_unprepare(d);
 }
 
@@ -132,6 +139,11 @@ static int run(struct departure *d)
 	case DEPARTURE_STAYS:
 		break;
 	}
+	struct error unrecorded;
+	if (record_abort(d, &unrecorded) < 0) {
+		tell_failure(d, "in-doubt", &unrecorded);
+		return 1;
+	}
 	abort_move(d, &err);
 	tell_failure(d, "aborted", &err);
 	return 1;
@@ -150,11 +162,7 @@ static void release(struct departure *d)
 
 int main(void)
 {
-	struct departure d = {.keeper = -1,
-			      .images = -1,
-			      .criu_fds = {-1, -1},
-			      .status.pidfd = -1,
-			      .report.fd = -1};
+	struct departure d = {.keeper = -1, .images = -1, .status.pidfd = -1, .report.fd = -1};
 	log_open("departure");
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGTERM, SIG_IGN); // relocd's end is not ours; `cancel` ends a move

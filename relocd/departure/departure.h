@@ -48,9 +48,8 @@ struct departure {
 	int images; // folder that CRIU dumps into, on a tmpfs of this process alone
 	struct criu_rpc *rpc;
 	pid_t criu_pid;
-	int criu_fds[2]; // for the child: RPC and page server
-	bool asked;      // CRIU was asked to dump
-	bool dumped;     // CRIU is held at post-dump
+	bool asked;  // CRIU was asked to dump
+	bool dumped; // CRIU is held at post-dump
 	struct manifest manifest;
 	uint64_t sent_bytes;
 

@@ -197,17 +197,18 @@ static int send_held(struct departure *d, struct error *err)
 	if (cable_collect(&d->cable, err) < 0)
 		return -1;
 	for (size_t i = 0; i < d->cable.count; i++) {
-		size_t cursor = 0, length = 0;
-		do {
+		for (size_t cursor = 0;;) {
 			uint8_t *slot = link_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);
 			if (!slot)
 				return -1;
 			slot[0] = (uint8_t)i; // of which network
-			length = hold_serialise(d->cable.holds[i], &cursor, slot + 1,
-						WIRE_DATA_MAX - 1);
+			size_t length = hold_serialise(d->cable.holds[i], &cursor, slot + 1,
+						       WIRE_DATA_MAX - 1);
+			if (!length)
+				break; // an unsent slot is handed out again
 			if (link_send_slot(d->link, WIRE_HELD, slot, length + 1, err) < 0)
 				return -1;
-		} while (length);
+		}
 	}
 	return 0;
 }
@@ -215,7 +216,9 @@ static int send_held(struct departure *d, struct error *err)
 int departure_final(struct departure *d, struct error *err)
 {
 	report_phase(&d->report, PHASE_FINAL);
-	if (ask_dump(d, err) < 0 || dump(d, err) < 0 || keeper_drain(d->keeper, err) < 0 ||
+	// The console is drained while CRIU starts: it waits for our answer before it looks at
+	// pipes.
+	if (ask_dump(d, err) < 0 || keeper_drain(d->keeper, err) < 0 || dump(d, err) < 0 ||
 	    send_trees(d, err) < 0 || send_images(d, err) < 0 || fence(d, err) < 0 ||
 	    decision_append(d->decision, DECISION_FINAL, err) < 0)
 		return -1;

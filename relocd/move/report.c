@@ -3,6 +3,7 @@
 
 #include "lib/base/chan.h"
 #include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
 #include "lib/base/log.h"
 
 #include <poll.h>
@@ -10,6 +11,7 @@
 
 #define START_MS    5000
 #define CALL_MS     10000
+#define LAST_MS     5000
 #define PROGRESS_NS 100000000
 
 int report_open(struct report *r, json_t **start, struct error *err)
@@ -28,6 +30,11 @@ void report_event(struct report *r, json_t *event)
 	_cleanup_json_ json_t *owned = event;
 	struct error err;
 	if (r->fd < 0 || !owned)
+		return;
+	// A relocd that hangs may miss how a move goes, never how it ended; and nobody stays frozen
+	// for it.
+	bool last = json_object_get(owned, "error") || json_object_get(owned, "result");
+	if (fdio_wait(r->fd, POLLOUT, deadline_in_ms(last ? LAST_MS : 0), NULL) != 1)
 		return;
 	if (chan_send(r->fd, owned, NULL, 0, &err) < 0) {
 		log_warn("relocd no longer listens to this move: %s", err.message);
