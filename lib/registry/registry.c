@@ -13,6 +13,7 @@ enum query {
 	HOST_PUT,
 	HOST_GET,
 	HOST_LIST,
+	HOST_CORDON,
 	PARTITION_PUT,
 	PARTITION_DELETE,
 	PARTITION_LIST,
@@ -21,19 +22,21 @@ enum query {
 	MOVE_GET,
 	MOVE_LIST,
 	MOVE_LIST_RUNNING,
-	EVENT_ADD,
-	EVENT_LIST,
+	MOVE_EVENT_ADD,
+	MOVE_EVENT_LIST,
 	RECORD_ADD,
 	TOKEN_FORGET,
 	TOKEN_ADD,
 	TOKEN_GET,
 	TOKEN_USE,
+	META_GET,
+	META_PUT,
 	QUERY_COUNT,
 };
 
 #define PARTITION_COLUMNS                                                                       \
 	"name, uuid, definition, state, reason, epoch, departed_to, move, started, exit_code, " \
-	"exit_signal"
+	"exit_signal, revision, pending, came_from, restarts"
 #define MOVE_COLUMNS                                                                            \
 	"id, partition, source, target, epoch, state, pid, pid_start, started, ended, result, " \
 	"error"
@@ -41,10 +44,11 @@ enum query {
 static const char *const queries[QUERY_COUNT] = {
 	[HOST_PUT] = "INSERT INTO hosts (name, address, added, seen) VALUES (?1, ?2, ?3, ?3) "
 		     "ON CONFLICT (name) DO UPDATE SET address = ?2, seen = ?3",
-	[HOST_GET] = "SELECT name, address, revoked FROM hosts WHERE name = ?",
-	[HOST_LIST] = "SELECT name, address, revoked FROM hosts ORDER BY name",
+	[HOST_GET] = "SELECT name, address, revoked, cordoned FROM hosts WHERE name = ?",
+	[HOST_LIST] = "SELECT name, address, revoked, cordoned FROM hosts ORDER BY name",
+	[HOST_CORDON] = "UPDATE hosts SET cordoned = ?2 WHERE name = ?1",
 	[PARTITION_PUT] = "INSERT OR REPLACE INTO partitions (" PARTITION_COLUMNS
-			  ", changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			  ", changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[PARTITION_DELETE] = "DELETE FROM partitions WHERE name = ?",
 	[PARTITION_LIST] = "SELECT " PARTITION_COLUMNS " FROM partitions ORDER BY name",
 	[MOVE_ADD] = "INSERT INTO moves (" MOVE_COLUMNS
@@ -55,13 +59,15 @@ static const char *const queries[QUERY_COUNT] = {
 	[MOVE_LIST] = "SELECT " MOVE_COLUMNS " FROM moves ORDER BY started DESC LIMIT ?",
 	[MOVE_LIST_RUNNING] = "SELECT " MOVE_COLUMNS
 			      " FROM moves WHERE state = 'running' ORDER BY started DESC LIMIT ?",
-	[EVENT_ADD] = "INSERT INTO events (time, move, event) VALUES (?, ?, ?)",
-	[EVENT_LIST] = "SELECT event FROM events WHERE move = ? ORDER BY seq",
+	[MOVE_EVENT_ADD] = "INSERT INTO move_events (time, move, event) VALUES (?, ?, ?)",
+	[MOVE_EVENT_LIST] = "SELECT event FROM move_events WHERE move = ? ORDER BY seq",
 	[RECORD_ADD] = "INSERT INTO records (move, side, type, epoch, time) VALUES (?, ?, ?, ?, ?)",
 	[TOKEN_FORGET] = "DELETE FROM tokens WHERE name = ?",
 	[TOKEN_ADD] = "INSERT INTO tokens (digest, name, address, expires) VALUES (?, ?, ?, ?)",
 	[TOKEN_GET] = "SELECT address FROM tokens WHERE digest = ? AND name = ? AND expires > ?",
 	[TOKEN_USE] = "DELETE FROM tokens WHERE digest = ?",
+	[META_GET] = "SELECT value FROM meta WHERE key = ?",
+	[META_PUT] = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
 };
 
 struct registry {
@@ -232,6 +238,8 @@ static void read_host(sqlite3_stmt *s, struct registry_host *host)
 	text_of(s, 0, host->name, sizeof(host->name));
 	text_of(s, 1, host->address, sizeof(host->address));
 	host->revoked = sqlite3_column_int(s, 2);
+	host->cordoned = sqlite3_column_type(s, 3) != SQLITE_NULL;
+	text_of(s, 3, host->cordon_reason, sizeof(host->cordon_reason));
 }
 
 int registry_host_get(struct registry *r, const char *name, struct registry_host *host,
@@ -268,22 +276,37 @@ int registry_hosts(struct registry *r, struct registry_host **hosts, size_t *cou
 	return 0;
 }
 
+int registry_host_cordon(struct registry *r, const char *name, const char *reason,
+			 struct error *err)
+{
+	return finish(r, prepare(r, HOST_CORDON, "ss", name, reason), "write a host", err);
+}
+
 // ---- partitions ---------------------------------------------------------------------------------
 
 int registry_partition_put(struct registry *r, const struct registry_partition *p,
 			   struct error *err)
 {
 	char time[CLOCK_TEXT_MAX];
-	sqlite3_stmt *s =
-		prepare(r, PARTITION_PUT, "ssjssisssiis", p->name, p->uuid, p->definition,
-			state_name(p->state), p->reason, (int64_t)p->epoch, p->departed_to, p->move,
-			p->started, (int64_t)p->exit_code, (int64_t)p->exit_signal, now(time));
+	_cleanup_json_ json_t *pending = p->pending ? json_incref(p->pending) : json_array();
+	sqlite3_stmt *s = prepare(r, PARTITION_PUT, "ssjssisssiiijsis", p->name, p->uuid,
+				  p->definition, state_name(p->state), p->reason, (int64_t)p->epoch,
+				  p->departed_to, p->move, p->started, (int64_t)p->exit_code,
+				  (int64_t)p->exit_signal, (int64_t)p->revision, pending,
+				  p->came_from, (int64_t)p->restarts, now(time));
 	return finish(r, s, "write a partition", err);
 }
 
 int registry_partition_delete(struct registry *r, const char *name, struct error *err)
 {
 	return finish(r, prepare(r, PARTITION_DELETE, "s", name), "delete a partition", err);
+}
+
+void registry_partition_clear(struct registry_partition *p)
+{
+	json_decref(p->definition);
+	json_decref(p->pending);
+	p->definition = p->pending = NULL;
 }
 
 static int read_partition(struct registry *r, sqlite3_stmt *s, struct registry_partition *p,
@@ -302,9 +325,13 @@ static int read_partition(struct registry *r, sqlite3_stmt *s, struct registry_p
 	text_of(s, 8, p->started, sizeof(p->started));
 	p->exit_code = sqlite3_column_int(s, 9);
 	p->exit_signal = sqlite3_column_int(s, 10);
+	p->revision = (uint64_t)sqlite3_column_int64(s, 11);
+	p->pending = json_of(s, 12);
+	text_of(s, 13, p->came_from, sizeof(p->came_from));
+	p->restarts = (unsigned)sqlite3_column_int64(s, 14);
 	if (p->definition && state_of_name(state, &p->state) == 0)
 		return 0;
-	json_decref(p->definition);
+	registry_partition_clear(p);
 	return error_set(err, ERR_REGISTRY, "%s: the record of partition %s is damaged", r->path,
 			 p->name);
 }
@@ -319,7 +346,7 @@ int registry_partitions(struct registry *r, int (*each)(struct registry_partitio
 		int failed = read_partition(r, s, &p, err);
 		if (!failed) {
 			failed = each(&p, arg);
-			json_decref(p.definition);
+			registry_partition_clear(&p);
 		}
 		if (failed) {
 			sqlite3_reset(s);
@@ -347,7 +374,7 @@ static int add_events(struct registry *r, const char *move, const json_t *events
 		char time[CLOCK_TEXT_MAX];
 		const char *when = json_string_value(json_object_get(event, "time"));
 		sqlite3_stmt *s =
-			prepare(r, EVENT_ADD, "ssj", when ? when : now(time), move, event);
+			prepare(r, MOVE_EVENT_ADD, "ssj", when ? when : now(time), move, event);
 		if (finish(r, s, "write an event", err) < 0)
 			return -1;
 	}
@@ -438,7 +465,7 @@ int registry_moves(struct registry *r, bool running, unsigned limit, struct regi
 json_t *registry_move_events(struct registry *r, const char *id, struct error *err)
 {
 	_cleanup_json_ json_t *events = json_array();
-	sqlite3_stmt *s = prepare(r, EVENT_LIST, "s", id);
+	sqlite3_stmt *s = prepare(r, MOVE_EVENT_LIST, "s", id);
 	int more;
 	while ((more = next(r, s, "read the events", err)) > 0) {
 		json_t *event = json_of(s, 0);
@@ -486,4 +513,22 @@ int registry_token_take(struct registry *r, const char *digest, const char *name
 	if (finish(r, prepare(r, TOKEN_USE, "s", digest), "use a token", err) < 0)
 		return -1;
 	return 1;
+}
+
+// ---- meta ---------------------------------------------------------------------------------------
+
+int registry_meta_get(struct registry *r, const char *key, char *value, size_t size,
+		      struct error *err)
+{
+	sqlite3_stmt *s = prepare(r, META_GET, "s", key);
+	int found = next(r, s, "read a value", err);
+	if (found > 0)
+		text_of(s, 0, value, size);
+	sqlite3_reset(s);
+	return found;
+}
+
+int registry_meta_put(struct registry *r, const char *key, const char *value, struct error *err)
+{
+	return finish(r, prepare(r, META_PUT, "ss", key, value), "write a value", err);
 }

@@ -30,6 +30,8 @@ struct registry_host {
 	char name[REGISTRY_NAME_MAX];
 	char address[REGISTRY_ADDRESS_MAX]; // "10.77.0.1:7470"; "": not known (ourselves)
 	bool revoked;
+	bool cordoned;
+	char cordon_reason[256];
 };
 
 // Adds it, or changes its address; `revoked` is left as it is.
@@ -40,6 +42,10 @@ int registry_host_get(struct registry *r, const char *name, struct registry_host
 // By name; the array is the caller's to free.
 int registry_hosts(struct registry *r, struct registry_host **hosts, size_t *count,
 		   struct error *err);
+
+// `reason` NULL: no longer cordoned.
+int registry_host_cordon(struct registry *r, const char *name, const char *reason,
+			 struct error *err);
 
 // ---- partitions ---------------------------------------------------------------------------------
 struct registry_partition {
@@ -54,14 +60,20 @@ struct registry_partition {
 	char started[CLOCK_TEXT_MAX]; // RFC 3339; "": does not run
 	int exit_code;                // -1: none
 	int exit_signal;              // 0: none
+	uint64_t revision;            // rises with each change of the definition
+	json_t *pending;              // array: keys that take effect at the next start; NULL: none
+	char came_from[REGISTRY_NAME_MAX]; // the host it moved here from; "": none
+	unsigned restarts; // by its restart policy, since it was last asked to start
 };
 
 // Writes the whole row. Takes nothing over.
 int registry_partition_put(struct registry *r, const struct registry_partition *p,
 			   struct error *err);
 int registry_partition_delete(struct registry *r, const char *name, struct error *err);
-// Calls `each` for every row; the row's definition is freed afterwards unless `each` takes it (sets
-// it to NULL).
+// Frees what is inside.
+void registry_partition_clear(struct registry_partition *p);
+// Calls `each` for every row; the row is cleared afterwards, but for what `each` takes (sets to
+// NULL).
 int registry_partitions(struct registry *r, int (*each)(struct registry_partition *p, void *arg),
 			void *arg, struct error *err);
 
@@ -106,5 +118,11 @@ int registry_token_add(struct registry *r, const char *digest, const char *name,
 // is valid at `now` (seconds since 1970), -1 error.
 int registry_token_take(struct registry *r, const char *digest, const char *name, int64_t now,
 			char address[REGISTRY_ADDRESS_MAX], struct error *err);
+
+// ---- meta: values of the registry itself --------------------------------------------------------
+// 1 found, 0 not, -1 error.
+int registry_meta_get(struct registry *r, const char *key, char *value, size_t size,
+		      struct error *err);
+int registry_meta_put(struct registry *r, const char *key, const char *value, struct error *err);
 
 #endif

@@ -63,7 +63,43 @@ static const char first[] =
 	"	expires INTEGER NOT NULL" // seconds since 1970
 	") STRICT;";
 
-const char *const schema_steps[] = {first};
+static const char second[] =
+	// What changed of a definition, and what of that waits for the next start (JSON array of
+	// keys).
+	"ALTER TABLE partitions ADD COLUMN revision INTEGER NOT NULL DEFAULT 1;"
+	"ALTER TABLE partitions ADD COLUMN pending TEXT NOT NULL DEFAULT '[]';"
+	"ALTER TABLE partitions ADD COLUMN came_from TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE partitions ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE hosts ADD COLUMN cordoned TEXT;" // why, or null
+	// The events of one move are its own; `events` is what happened on this host.
+	"DROP INDEX events_by_move;"
+	"ALTER TABLE events RENAME TO move_events;"
+	"CREATE INDEX move_events_by_move ON move_events (move, seq);"
+	"CREATE TABLE events ("
+	"	seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"	time TEXT NOT NULL,"
+	"	kind TEXT NOT NULL," // partition, move, host, cluster, audit
+	"	event TEXT NOT NULL,"
+	"	partition TEXT,"
+	"	move TEXT,"
+	"	data TEXT" // JSON
+	") STRICT;"
+	"CREATE INDEX events_by_time ON events (time);"
+	"CREATE TABLE idempotency ("
+	"	caller TEXT NOT NULL,"
+	"	key TEXT NOT NULL,"
+	"	digest TEXT NOT NULL," // SHA-256 of the request
+	"	status INTEGER NOT NULL,"
+	"	answer TEXT NOT NULL,"  // JSON
+	"	time INTEGER NOT NULL," // seconds since 1970
+	"	PRIMARY KEY (caller, key)"
+	") STRICT;"
+	"CREATE TABLE meta ("
+	"	key TEXT PRIMARY KEY,"
+	"	value TEXT NOT NULL"
+	") STRICT;";
+
+const char *const schema_steps[] = {first, second};
 const unsigned schema_version = ARRAY_SIZE(schema_steps);
 
 static int fail(sqlite3 *db, const char *path, const char *what, struct error *err)

@@ -85,8 +85,10 @@ static int mark_arriving(struct daemon *d, const struct move *m, const struct pa
 {
 	struct partition *p = partition_find(d, def->name);
 	if (!p) {
-		struct registry_partition row = {
-			.definition = definition, .state = STATE_ARRIVING, .exit_code = -1};
+		struct registry_partition row = {.definition = definition,
+						 .state = STATE_ARRIVING,
+						 .exit_code = -1,
+						 .revision = 1};
 		snprintf(row.name, sizeof(row.name), "%s", def->name);
 		snprintf(row.uuid, sizeof(row.uuid), "%s", def->uuid);
 		snprintf(row.move, sizeof(row.move), "%s", m->row.id);

@@ -134,8 +134,11 @@ static int check_new(struct daemon *d, const struct partition_def *def, const js
 static int add_new(struct daemon *d, const struct partition_def *def, json_t *definition,
 		   struct error *err)
 {
-	struct registry_partition row = {
-		.definition = definition, .state = STATE_DEFINED, .epoch = 1, .exit_code = -1};
+	struct registry_partition row = {.definition = definition,
+					 .state = STATE_DEFINED,
+					 .epoch = 1,
+					 .exit_code = -1,
+					 .revision = 1};
 	snprintf(row.name, sizeof(row.name), "%s", def->name);
 	snprintf(row.uuid, sizeof(row.uuid), "%s", def->uuid);
 	daemon_lock(d);

@@ -25,7 +25,7 @@ static struct partition *link_row(struct daemon *d, struct registry_partition *r
 	p->daemon = d;
 	p->row = *row;
 	p->watch = -1;
-	row->definition = NULL;
+	row->definition = row->pending = NULL;
 	while (*at && strcmp((*at)->row.name, p->row.name) < 0)
 		at = &(*at)->next;
 	p->next = *at;
@@ -42,7 +42,7 @@ static void unlink_row(struct partition *p)
 	loop_remove(p->daemon->loop, p->watch_id);
 	if (p->watch >= 0)
 		close(p->watch);
-	json_decref(p->row.definition);
+	registry_partition_clear(&p->row);
 	free(p);
 }
 
@@ -111,9 +111,10 @@ struct partition *partition_add(struct daemon *d, const struct registry_partitio
 		return NULL;
 	struct registry_partition copy = *row;
 	copy.definition = json_incref(row->definition);
+	copy.pending = json_incref(row->pending);
 	struct partition *p = link_row(d, &copy);
 	if (!p) {
-		json_decref(copy.definition);
+		registry_partition_clear(&copy);
 		error_set(err, ERR_NOMEM, "no memory for partition %s", row->name);
 	}
 	daemon_changed(d);

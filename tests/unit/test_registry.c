@@ -71,6 +71,15 @@ static void hosts(void **state)
 	assert_int_equal(registry_host_get(p->r, "hostB", &host, NULL), 1);
 	assert_string_equal(host.address, "10.0.0.3:7470");
 	assert_false(host.revoked);
+	assert_false(host.cordoned);
+	assert_int_equal(registry_host_cordon(p->r, "hostB", "new disks", NULL), 0);
+	assert_int_equal(registry_host_put(p->r, "hostB", "10.0.0.3:7470", NULL), 0);
+	assert_int_equal(registry_host_get(p->r, "hostB", &host, NULL), 1);
+	assert_true(host.cordoned);
+	assert_string_equal(host.cordon_reason, "new disks");
+	assert_int_equal(registry_host_cordon(p->r, "hostB", NULL, NULL), 0);
+	assert_int_equal(registry_host_get(p->r, "hostB", &host, NULL), 1);
+	assert_false(host.cordoned);
 	assert_int_equal(registry_hosts(p->r, &list, &count, NULL), 0);
 	assert_int_equal(count, 2);
 	assert_string_equal(list[0].name, "hostA");
@@ -81,9 +90,9 @@ static void hosts(void **state)
 static int keep(struct registry_partition *p, void *arg)
 {
 	struct registry_partition *to = arg;
-	json_decref(to->definition);
+	registry_partition_clear(to);
 	*to = *p;
-	p->definition = NULL;
+	p->definition = p->pending = NULL;
 	return 0;
 }
 
@@ -98,7 +107,11 @@ static void partitions(void **state)
 					 .epoch = 7,
 					 .move = "m-1",
 					 .exit_code = -1,
-					 .exit_signal = 9};
+					 .exit_signal = 9,
+					 .revision = 3,
+					 .pending = json_pack("[s]", "hostname"),
+					 .came_from = "hostB",
+					 .restarts = 2};
 	struct registry_partition found = {0};
 	assert_int_equal(registry_partition_put(p->r, &row, NULL), 0);
 	row.epoch = 8;
@@ -112,8 +125,12 @@ static void partitions(void **state)
 	assert_int_equal(found.exit_code, -1);
 	assert_int_equal(found.exit_signal, 9);
 	assert_true(json_equal(found.definition, row.definition));
-	json_decref(found.definition);
-	json_decref(row.definition);
+	assert_int_equal(found.revision, 3);
+	assert_true(json_equal(found.pending, row.pending));
+	assert_string_equal(found.came_from, "hostB");
+	assert_int_equal(found.restarts, 2);
+	registry_partition_clear(&found);
+	registry_partition_clear(&row);
 	assert_int_equal(registry_partition_delete(p->r, "redis1", NULL), 0);
 	found = (struct registry_partition){0};
 	assert_int_equal(registry_partitions(p->r, keep, &found, NULL), 0);
@@ -184,16 +201,17 @@ static void tokens_are_used_once(void **state)
 static void migration_copies_aside(void **state)
 {
 	struct place *p = *state;
-	const char *const steps[] = {schema_steps[0], "CREATE TABLE more (x INTEGER)"};
+	const char *const steps[] = {schema_steps[0], schema_steps[1],
+				     "CREATE TABLE more (x INTEGER)"};
 	char copy[128];
 	struct stat st;
 	sqlite3 *db;
-	snprintf(copy, sizeof(copy), "%s.v1", p->path);
+	snprintf(copy, sizeof(copy), "%s.v2", p->path);
 	assert_int_equal(registry_host_put(p->r, "hostA", "x", NULL), 0);
 	registry_close(p->r);
 	p->r = NULL;
 	assert_int_equal(sqlite3_open(p->path, &db), SQLITE_OK);
-	assert_int_equal(schema_migrate(db, p->path, steps, 2, &p->err), 0);
+	assert_int_equal(schema_migrate(db, p->path, steps, 3, &p->err), 0);
 	assert_int_equal(sqlite3_exec(db, "INSERT INTO more VALUES (1)", NULL, NULL, NULL), 0);
 	sqlite3_close(db);
 	assert_int_equal(stat(copy, &st), 0);
@@ -209,15 +227,64 @@ static void migration_copies_aside(void **state)
 	assert_int_equal(registry_host_get(p->r, "hostA", &host, NULL), 1);
 }
 
+static int count_rows(struct registry_partition *p, void *arg)
+{
+	assert_int_equal(p->revision, 1);
+	assert_int_equal(json_array_size(p->pending), 0);
+	++*(int *)arg;
+	return 0;
+}
+
+// A registry of the first version, with its partition and the events of its move.
+static void first_version_is_migrated(void **state)
+{
+	struct place *p = *state;
+	int rows = 0;
+	sqlite3 *db;
+	registry_close(p->r);
+	p->r = NULL;
+	unlink(p->path);
+	assert_int_equal(sqlite3_open(p->path, &db), SQLITE_OK);
+	assert_int_equal(schema_migrate(db, p->path, schema_steps, 1, &p->err), 0);
+	assert_int_equal(
+		sqlite3_exec(
+			db,
+			"INSERT INTO partitions VALUES ('db1', 'u', '{}', 'Active', '', 4, '', "
+			"'', '', -1, 0, '');"
+			"INSERT INTO events (time, move, event) VALUES ('t', 'm-1', '{\"a\":1}')",
+			NULL, NULL, NULL),
+		SQLITE_OK);
+	sqlite3_close(db);
+	p->r = registry_open(p->path, &p->err);
+	assert_non_null(p->r);
+	assert_int_equal(registry_partitions(p->r, count_rows, &rows, NULL), 0);
+	assert_int_equal(rows, 1);
+	_cleanup_json_ json_t *events = registry_move_events(p->r, "m-1", &p->err);
+	assert_int_equal(json_array_size(events), 1);
+}
+
+static void meta(void **state)
+{
+	struct place *p = *state;
+	char value[16];
+	assert_int_equal(registry_meta_get(p->r, "id", value, sizeof(value), NULL), 0);
+	assert_int_equal(registry_meta_put(p->r, "id", "one", NULL), 0);
+	assert_int_equal(registry_meta_put(p->r, "id", "two", NULL), 0);
+	reopen(p);
+	assert_int_equal(registry_meta_get(p->r, "id", value, sizeof(value), NULL), 1);
+	assert_string_equal(value, "two");
+}
+
 static void failed_migration_changes_nothing(void **state)
 {
 	struct place *p = *state;
-	const char *const steps[] = {schema_steps[0], "CREATE TABLE more (x INTEGER); NONSENSE"};
+	const char *const steps[] = {schema_steps[0], schema_steps[1],
+				     "CREATE TABLE more (x INTEGER); NONSENSE"};
 	sqlite3 *db;
 	registry_close(p->r);
 	p->r = NULL;
 	assert_int_equal(sqlite3_open(p->path, &db), SQLITE_OK);
-	assert_int_equal(schema_migrate(db, p->path, steps, 2, &p->err), -1);
+	assert_int_equal(schema_migrate(db, p->path, steps, 3, &p->err), -1);
 	sqlite3_close(db);
 	p->r = registry_open(p->path, &p->err);
 	assert_non_null(p->r);
@@ -269,7 +336,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(partitions, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(moves, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(tokens_are_used_once, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(meta, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(migration_copies_aside, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(first_version_is_migrated, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failed_migration_changes_nothing, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(damage_is_refused, set_up, tear_down),
