@@ -47,7 +47,24 @@ void wpar_close(struct wpar *wpar)
 		return;
 	if (wpar->easy)
 		curl_easy_cleanup(wpar->easy);
+	json_decref(wpar->warnings);
+	free(wpar->host);
 	free(wpar);
+}
+
+int wpar_set_host(struct wpar *wpar, const char *host, struct error *err)
+{
+	char *copy = host ? strdup(host) : NULL;
+	if (host && !copy)
+		return error_set(err, ERR_NOMEM, "no memory for the name of a host");
+	free(wpar->host);
+	wpar->host = copy;
+	return 0;
+}
+
+const json_t *wpar_warnings(const struct wpar *wpar)
+{
+	return wpar->warnings;
 }
 
 static size_t collect(char *bytes, size_t size, size_t count, void *to)
@@ -89,7 +106,7 @@ int wpar_call(struct wpar *wpar, const char *method, const char *path, json_t *b
 		return error_set(err, ERR_NOMEM, "no memory for a request");
 	if (!wpar->easy && !(wpar->easy = client_easy_new(wpar, err)))
 		return -1;
-	if (client_set_path(wpar->easy, path, err) < 0)
+	if (client_set_path(wpar, wpar->easy, path, err) < 0)
 		return -1;
 	struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
 	headers = curl_slist_append(headers, "Expect:"); // no 100-continue: it costs a second
@@ -100,7 +117,9 @@ int wpar_call(struct wpar *wpar, const char *method, const char *path, json_t *b
 	curl_slist_free_all(headers);
 	if (rc < 0)
 		return -1;
-	return client_read_envelope(answer.data, answer.length, status, data, err);
+	json_decref(wpar->warnings);
+	wpar->warnings = NULL;
+	return client_read_envelope(answer.data, answer.length, status, data, &wpar->warnings, err);
 }
 
 static bool is_unreserved(char c)

@@ -27,7 +27,7 @@ struct wpar_exec {
 static int open_socket(struct wpar_exec *session, struct error *err)
 {
 	session->easy = client_easy_new(session->wpar, err);
-	if (!session->easy || client_set_path(session->easy, "/", err) < 0)
+	if (!session->easy || client_set_path(session->wpar, session->easy, "/", err) < 0)
 		return -1;
 	curl_easy_setopt(session->easy, CURLOPT_CONNECT_ONLY, 1L);
 	CURLcode code = curl_easy_perform(session->easy);
@@ -105,7 +105,7 @@ static int refused(struct wpar_exec *session, size_t head, long status, deadline
 	while (session->in.length - head < length)
 		if (fill_until(session, deadline, err) < 0)
 			return -1;
-	if (client_read_envelope(session->in.data + head, length, status, NULL, err) < 0)
+	if (client_read_envelope(session->in.data + head, length, status, NULL, NULL, err) < 0)
 		return -1;
 	return error_set(err, ERR_PROTOCOL, "relocd answered with status %ld instead of a session",
 			 status);
@@ -115,6 +115,7 @@ static int upgrade(struct wpar_exec *session, const char *name, struct error *er
 {
 	deadline_t deadline = deadline_in_ms(UPGRADE_TIMEOUT_MS);
 	_cleanup_free_ char *path = wpar_path("/v1/partitions/%s/exec", name);
+	client_add_query(&path, "host", session->wpar->host);
 	_cleanup_free_ char *request = NULL;
 	size_t head = 0;
 	long status = 0;

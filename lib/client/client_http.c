@@ -24,10 +24,12 @@ CURL *client_easy_new(const struct wpar *wpar, struct error *err)
 	return easy;
 }
 
-int client_set_path(CURL *easy, const char *path, struct error *err)
+int client_set_path(const struct wpar *wpar, CURL *easy, const char *path, struct error *err)
 {
+	_cleanup_free_ char *whole = path ? strdup(path) : NULL;
 	_cleanup_free_ char *url = NULL;
-	if (!path || asprintf(&url, "http://relocd%s", path) < 0)
+	client_add_query(&whole, "host", wpar->host);
+	if (!whole || asprintf(&url, "http://relocd%s", whole) < 0)
 		return error_set(err, ERR_NOMEM, "no memory for a request");
 	// The path goes out as it is: curl would resolve "..", which no path of ours means.
 	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
@@ -63,7 +65,7 @@ int client_error_curl(const struct wpar *wpar, CURL *easy, CURLcode why, struct 
 }
 
 int client_read_envelope(const void *bytes, size_t length, long status, json_t **data,
-			 struct error *err)
+			 json_t **warnings, struct error *err)
 {
 	_cleanup_json_ json_t *answer = json_loadb(bytes, length, 0, NULL);
 	if (!json_is_object(answer))
@@ -76,6 +78,8 @@ int client_read_envelope(const void *bytes, size_t length, long status, json_t *
 	if (status >= 400)
 		return error_set(err, ERR_PROTOCOL, "relocd answered with status %ld and no reason",
 				 status);
+	if (warnings)
+		*warnings = json_incref(json_object_get(answer, "warnings"));
 	if (data)
 		*data = json_incref(json_object_get(answer, "data") ?: json_null());
 	return 0;

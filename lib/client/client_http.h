@@ -11,7 +11,9 @@
 
 struct wpar {
 	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	CURL *easy; // reused, so that calls share a connection
+	CURL *easy;       // reused, so that calls share a connection
+	char *host;       // that requests are for; NULL: relocd decides
+	json_t *warnings; // of the last answer
 };
 
 // Answers are read whole up to this many bytes.
@@ -19,7 +21,8 @@ struct wpar {
 
 // A transfer to the control socket for `path`, without method and time limit.
 CURL *client_easy_new(const struct wpar *wpar, struct error *err);
-int client_set_path(CURL *easy, const char *path, struct error *err);
+// Adds the host that requests are for.
+int client_set_path(const struct wpar *wpar, CURL *easy, const char *path, struct error *err);
 
 // Appends "?key=value" (or "&...") to *path, encoded; nothing for a NULL value. *path becomes NULL
 // when memory is short, which client_set_path reports.
@@ -30,8 +33,9 @@ int client_error_curl(const struct wpar *wpar, CURL *easy, CURLcode why, struct 
 // "relocd cannot be reached", by errno. Returns -1.
 int client_error_connect(const struct wpar *wpar, int sys, struct error *err);
 
-// Reads an answer's envelope: *data (may be NULL) is the caller's; "errors" become *err.
+// Reads an answer's envelope: *data and *warnings (either may be NULL) are the caller's; the first
+// of "errors" becomes *err.
 int client_read_envelope(const void *bytes, size_t length, long status, json_t **data,
-			 struct error *err);
+			 json_t **warnings, struct error *err);
 
 #endif

@@ -54,7 +54,7 @@ static struct wpar_stream *stream_new(struct wpar *wpar, const char *path, struc
 	stream->held = BUF_INIT(STREAM_HELD_MAX);
 	stream->multi = curl_multi_init();
 	stream->easy = client_easy_new(wpar, err);
-	if (!stream->multi || !stream->easy || client_set_path(stream->easy, path, err) < 0) {
+	if (!stream->multi || !stream->easy || client_set_path(wpar, stream->easy, path, err) < 0) {
 		wpar_stream_close(stream);
 		return NULL;
 	}
@@ -115,7 +115,7 @@ static enum wpar_next conclude(struct wpar_stream *stream, struct error *err)
 	}
 	if (is_refusal(stream)) {
 		client_read_envelope(stream->held.data, stream->held.length, status_of(stream),
-				     NULL, err);
+				     NULL, NULL, err);
 		return WPAR_NEXT_ERROR;
 	}
 	return WPAR_NEXT_END;
@@ -200,12 +200,18 @@ enum wpar_next wpar_stream_event(struct wpar_stream *stream, int wake_fd, deadli
 	}
 }
 
+int wpar_stream_open(struct wpar *wpar, const char *path, struct wpar_stream **stream,
+		     struct error *err)
+{
+	*stream = stream_new(wpar, path, err);
+	return *stream ? 0 : -1;
+}
+
 int wpar_move_events(struct wpar *wpar, const char *id, struct wpar_stream **stream,
 		     struct error *err)
 {
 	_cleanup_free_ char *path = wpar_path("/v1/moves/%s/events", id);
-	*stream = stream_new(wpar, path, err);
-	return *stream ? 0 : -1;
+	return wpar_stream_open(wpar, path, stream, err);
 }
 
 int wpar_logs(struct wpar *wpar, const char *name, bool follow, const char *since,
@@ -214,6 +220,5 @@ int wpar_logs(struct wpar *wpar, const char *name, bool follow, const char *sinc
 	_cleanup_free_ char *path = wpar_path("/v1/partitions/%s/logs", name);
 	client_add_query(&path, "follow", follow ? "1" : NULL);
 	client_add_query(&path, "since", since);
-	*stream = stream_new(wpar, path, err);
-	return *stream ? 0 : -1;
+	return wpar_stream_open(wpar, path, stream, err);
 }

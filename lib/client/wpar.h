@@ -21,6 +21,9 @@ struct wpar;
 // `socket` is relocd's control socket, NULL: the one of this machine. Connects at the first call.
 struct wpar *wpar_open(const char *socket, struct error *err);
 void wpar_close(struct wpar *wpar);
+// All further requests are for this host of the cluster ("?host="), whichever relocd is asked.
+// NULL: relocd finds the host itself.
+int wpar_set_host(struct wpar *wpar, const char *host, struct error *err);
 
 // ---- any call -----------------------------------------------------------------------------------
 
@@ -31,6 +34,9 @@ void wpar_close(struct wpar *wpar);
 // caller (data may be NULL). An answer with "errors" becomes *err: the first of them.
 int wpar_call(struct wpar *wpar, const char *method, const char *path, json_t *body, int timeout_ms,
 	      json_t **data, struct error *err);
+// The "warnings" of the last answer that was no error: a list of error objects, such as a host that
+// could not be asked. NULL: there were none. Valid until the next call.
+const json_t *wpar_warnings(const struct wpar *wpar);
 // Makes a path: each %s is percent-encoded as one segment or query value, nothing else is
 // understood. The caller frees it; NULL when out of memory.
 char *wpar_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -78,6 +84,9 @@ enum wpar_next {
 	WPAR_NEXT_WOKEN,   // wake_fd is readable; call again
 };
 
+// GET path as a stream; *stream is closed by wpar_stream_close.
+int wpar_stream_open(struct wpar *wpar, const char *path, struct wpar_stream **stream,
+		     struct error *err);
 // The events of a move, from the first on; *stream is closed by wpar_stream_close.
 int wpar_move_events(struct wpar *wpar, const char *id, struct wpar_stream **stream,
 		     struct error *err);

@@ -121,6 +121,29 @@ static void reads_errors(void **state)
 	wpar_close(wpar);
 }
 
+static void asks_for_a_host(void **state)
+{
+	struct fake *fake = *state;
+	struct error err = {0};
+	struct wpar *wpar = open_at(fake);
+	json_t *data = NULL;
+	fake_answer(fake, "200 OK",
+		    "{\"schema\":1,\"data\":[],\"warnings\":[{\"code\":\"WPAR-M004\"}]}");
+	assert_int_equal(wpar_set_host(wpar, "host B", &err), 0);
+	assert_int_equal(wpar_partitions(wpar, true, NULL, &data, &err), 0);
+	assert_ptr_equal(strstr(fake->request, "GET /v1/partitions?local=1&host=host%20B HTTP"),
+			 fake->request);
+	assert_int_equal(json_array_size(wpar_warnings(wpar)), 1);
+	json_decref(data);
+	assert_int_equal(wpar_set_host(wpar, NULL, &err), 0);
+	fake_answer(fake, "200 OK", "{\"schema\":1,\"data\":null}");
+	assert_int_equal(wpar_start(wpar, "db1", &err), 0);
+	assert_ptr_equal(strstr(fake->request, "POST /v1/partitions/db1/start HTTP"),
+			 fake->request);
+	assert_null(wpar_warnings(wpar));
+	wpar_close(wpar);
+}
+
 static void distrusts_strange_answers(void **state)
 {
 	struct fake *fake = *state;
@@ -187,6 +210,7 @@ int main(void)
 		WITH_FAKE(forces_a_removal),
 		cmocka_unit_test(a_name_stays_one_segment),
 		WITH_FAKE(reads_errors),
+		WITH_FAKE(asks_for_a_host),
 		WITH_FAKE(distrusts_strange_answers),
 		cmocka_unit_test(says_when_nobody_listens),
 		WITH_FAKE(gives_up_in_time),
