@@ -55,13 +55,8 @@ int fdio_pread_all(int fd, void *bytes, size_t length, off_t at, struct error *e
 	return 0;
 }
 
-char *fdio_read_file(int dirfd, const char *path, size_t max, struct error *err)
+char *fdio_read_text(int fd, const char *path, size_t max, struct error *err)
 {
-	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
-		error_sys(err, ERR_SYSTEM, errno, "cannot open %s", path);
-		return NULL;
-	}
 	_cleanup_free_ char *text = NULL;
 	size_t length = 0, room = 0;
 	for (;;) {
@@ -91,6 +86,16 @@ char *fdio_read_file(int dirfd, const char *path, size_t max, struct error *err)
 	}
 	text[length] = 0;
 	return take_ptr(text);
+}
+
+char *fdio_read_file(int dirfd, const char *path, size_t max, struct error *err)
+{
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		error_sys(err, ERR_SYSTEM, errno, "cannot open %s", path);
+		return NULL;
+	}
+	return fdio_read_text(fd, path, max, err);
 }
 
 int fdio_write_control(int dirfd, const char *path, const char *text, struct error *err)

@@ -19,6 +19,8 @@ int fdio_pread_all(int fd, void *bytes, size_t length, off_t at, struct error *e
 // A whole small file as text (NUL added), at most `max` bytes; the caller frees it. dirfd may be
 // AT_FDCWD.
 char *fdio_read_file(int dirfd, const char *path, size_t max, struct error *err);
+// The same of an open file; `path` is what errors call it.
+char *fdio_read_text(int fd, const char *path, size_t max, struct error *err);
 // Writes into an existing file (a control file of /proc, /sys): one write(2), no creation.
 int fdio_write_control(int dirfd, const char *path, const char *text, struct error *err);
 // Replaces a file durably: temporary name, fsync, rename, fsync of the folder.

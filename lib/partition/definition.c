@@ -41,6 +41,8 @@ void definition_free(struct partition_def *def)
 	free(def->networks);
 	free(def->name);
 	free(def->rootfs);
+	free(def->image);
+	free(def->stop_signal);
 	free(def->storage);
 	free(def->hostname);
 	free(def->restart);

@@ -16,6 +16,7 @@
 #define DEFINITION_UUID_LENGTH  36
 #define DEFINITION_MAC_LENGTH   17
 #define DEFINITION_NETWORKS_MAX 8
+#define DEFINITION_DIGEST_MAX   72 // "sha256:" and 64 digits
 
 enum partition_type { PARTITION_APPLICATION, PARTITION_SYSTEM };
 
@@ -61,7 +62,9 @@ struct partition_def {
 	char *name;
 	char uuid[DEFINITION_UUID_LENGTH + 1];
 	enum partition_type type;
-	char *rootfs; // absolute
+	char *rootfs; // absolute; "": the root is made of the image
+	char *image;  // its reference, as "oci:/path:tag"; NULL: no image
+	char image_digest[DEFINITION_DIGEST_MAX]; // of its manifest, "sha256:..."; "": no image
 	bool readonly;
 	char *storage; // "shared" | "copied"
 	struct partition_process process;
@@ -81,7 +84,8 @@ struct partition_def {
 	int priority;
 	bool autostart;
 	char *restart;     // "no" | "on-failure" | "always"
-	uint32_t grace_ms; // between SIGTERM and SIGKILL of a stop
+	uint32_t grace_ms; // between the stop signal and SIGKILL of a stop
+	char *stop_signal; // "SIGTERM", see signame.h
 	char *owner;       // host; "" before it has one
 	uint64_t epoch;
 	char **cpu_features; // of the host where it was started; empty: not started yet

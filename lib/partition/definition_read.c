@@ -10,6 +10,7 @@
 #include "lib/partition/name.h"
 #include "lib/partition/rlimit.h"
 #include "lib/partition/seccomp.h"
+#include "lib/partition/signame.h"
 #include "lib/partition/strv.h"
 
 #include <ctype.h>
@@ -425,6 +426,68 @@ static bool is_uuid(const char *text)
 	return true;
 }
 
+static bool is_digest(const char *text)
+{
+	static const char digits[] = "0123456789abcdef", algorithm[] = "sha256:";
+	size_t head = sizeof(algorithm) - 1;
+	return !strncmp(text, algorithm, head) && strspn(text + head, digits) == 64 &&
+	       !text[head + 64];
+}
+
+// 1: there is one.
+static int read_image(const struct jsonread *top, struct partition_def *def, struct error *err)
+{
+	static const char *const keys[] = {"reference", "digest", NULL};
+	_cleanup_free_ char *digest = NULL;
+	struct jsonread r;
+	int there = jsonread_object(top, "image", &r, err);
+	if (there <= 0)
+		return there;
+	if (jsonread_only(&r, keys, err) < 0 ||
+	    jsonread_string(&r, "reference", &def->image, err) < 0 ||
+	    jsonread_string(&r, "digest", &digest, err) < 0)
+		return -1;
+	if (!def->image)
+		return jsonread_wrong(&r, "reference", err, "is missing");
+	if (!digest || !is_digest(digest))
+		return jsonread_wrong(&r, "digest", err, "must be sha256: and 64 digits");
+	snprintf(def->image_digest, sizeof(def->image_digest), "%s", digest);
+	return 1;
+}
+
+// Either a folder of the host, or an image.
+static int read_root(const struct jsonread *r, struct partition_def *def, struct error *err)
+{
+	int image = read_image(r, def, err);
+	if (image < 0)
+		return -1;
+	if (!image) {
+		int there = read_path(r, "rootfs", &def->rootfs, err);
+		if (!there || (there > 0 && !strcmp(def->rootfs, "/")))
+			return jsonread_wrong(r, "rootfs", err,
+					      "must be the path of a folder below /");
+		return there < 0 ? -1 : 0;
+	}
+	int there = jsonread_string(r, "rootfs", &def->rootfs, err);
+	if (there > 0 && *def->rootfs)
+		return jsonread_wrong(r, "rootfs", err, "must be empty beside an image");
+	if (!there && !(def->rootfs = strdup("")))
+		return no_memory(err);
+	return there < 0 ? -1 : 0;
+}
+
+static int read_stop_signal(const struct jsonread *r, struct partition_def *def, struct error *err)
+{
+	int there = jsonread_string(r, "stop_signal", &def->stop_signal, err);
+	if (there < 0)
+		return -1;
+	if (!there && !(def->stop_signal = strdup("SIGTERM")))
+		return no_memory(err);
+	if (signame_number(def->stop_signal) < 0)
+		return jsonread_wrong(r, "stop_signal", err, "is not the name of a signal");
+	return 0;
+}
+
 static int read_identity(const struct jsonread *r, struct partition_def *def, struct error *err)
 {
 	static const char *const types[] = {"application", "system", NULL};
@@ -442,10 +505,9 @@ static int read_identity(const struct jsonread *r, struct partition_def *def, st
 		memcpy(def->uuid, uuid, sizeof(def->uuid));
 	else
 		return jsonread_wrong(r, "uuid", err, "is not a UUID");
-	int there = read_path(r, "rootfs", &def->rootfs, err);
-	if (!there || (there > 0 && !strcmp(def->rootfs, "/")))
-		return jsonread_wrong(r, "rootfs", err, "must be the path of a folder below /");
-	return there < 0 || jsonread_bool(r, "readonly", &def->readonly, err) < 0 ? -1 : 0;
+	return read_root(r, def, err) < 0 || jsonread_bool(r, "readonly", &def->readonly, err) < 0
+		       ? -1
+		       : 0;
 }
 
 static int read_hostname(const struct jsonread *r, struct partition_def *def, struct error *err)
@@ -504,6 +566,7 @@ static int read_policy(const struct jsonread *r, struct partition_def *def, stru
 	    jsonread_bool(r, "autostart", &def->autostart, err) < 0 ||
 	    read_choice(r, "restart", restarts, &def->restart, err) < 0 ||
 	    jsonread_u64(r, "grace_ms", 3600 * 1000, &grace, err) < 0 ||
+	    read_stop_signal(r, def, err) < 0 ||
 	    jsonread_string(r, "owner", &def->owner, err) < 0 ||
 	    jsonread_u64(r, "epoch", INT64_MAX, &def->epoch, err) < 0 ||
 	    read_list(r, "cpu_features", &def->cpu_features, err) < 0)
@@ -524,10 +587,11 @@ static int read_policy(const struct jsonread *r, struct partition_def *def, stru
 static int read_all(const struct jsonread *r, struct partition_def *def, struct error *err)
 {
 	static const char *const keys[] = {
-		"name",      "uuid",     "type",    "rootfs", "readonly",     "storage",
-		"process",   "hostname", "seccomp", "mounts", "masked_paths", "readonly_paths",
-		"resources", "networks", "dns",     "groups", "priority",     "autostart",
-		"restart",   "grace_ms", "owner",   "epoch",  "cpu_features", NULL};
+		"name",        "uuid",     "type",    "rootfs", "readonly",     "storage",
+		"process",     "hostname", "seccomp", "mounts", "masked_paths", "readonly_paths",
+		"resources",   "networks", "dns",     "groups", "priority",     "autostart",
+		"restart",     "grace_ms", "owner",   "epoch",  "cpu_features", "image",
+		"stop_signal", NULL};
 	if (jsonread_only(r, keys, err) < 0 || read_identity(r, def, err) < 0 ||
 	    read_process(r, def, err) < 0 || read_hostname(r, def, err) < 0 ||
 	    read_seccomp(r, def, err) < 0 || read_mounts(r, def, err) < 0 ||

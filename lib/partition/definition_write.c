@@ -106,12 +106,20 @@ static json_t *write_networks(const struct partition_def *def)
 	return array;
 }
 
+static json_t *write_image(const struct partition_def *def)
+{
+	if (!def->image)
+		return NULL;
+	return json_pack("{s:s, s:s}", "reference", def->image, "digest", def->image_digest);
+}
+
 json_t *definition_to_json(const struct partition_def *def)
 {
 	_cleanup_json_ json_t *json =
-		json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "name", def->name, "uuid", def->uuid,
-			  "type", definition_type_name(def->type), "rootfs", def->rootfs,
-			  "readonly", (int)def->readonly, "storage", def->storage);
+		json_pack("{s:s, s:s, s:s, s:s, s:o*, s:b, s:s, s:s}", "name", def->name, "uuid",
+			  def->uuid, "type", definition_type_name(def->type), "rootfs", def->rootfs,
+			  "image", write_image(def), "readonly", (int)def->readonly, "storage",
+			  def->storage, "stop_signal", def->stop_signal);
 	_cleanup_json_ json_t *inside =
 		json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I}}", "process",
 			  write_process(&def->process), "hostname", def->hostname, "seccomp",

@@ -8,16 +8,26 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 
 #define FILE_MAX (4 << 20)
 
 static char *read_below(const char *root, const char *file)
 {
-	char path[PATH_MAX];
-	snprintf(path, sizeof(path), "%s/etc/%s", root, file);
-	return fdio_read_file(AT_FDCWD, path, FILE_MAX, NULL);
+	struct open_how how = {.flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC,
+			       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+	char path[64];
+	struct stat st;
+	_cleanup_close_ int top = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "etc/%s", file);
+	_cleanup_close_ int fd = (int)syscall(SYS_openat2, top, path, &how, sizeof(how));
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return NULL; // a device or a FIFO there is none of ours to read
+	return fdio_read_text(fd, path, FILE_MAX, NULL);
 }
 
 static bool parse_id(const char *text, unsigned *id)
@@ -60,6 +70,7 @@ static bool find_user(const char *root, const char *name, const uid_t *uid,
 			continue;
 		user->uid = id;
 		user->gid = gid;
+		snprintf(user->name, sizeof(user->name), "%s", fields[0]);
 		snprintf(user->home, sizeof(user->home), "%s", *fields[5] ? fields[5] : "/");
 		return true;
 	}
@@ -122,7 +133,8 @@ int passwd_find(const char *root, const char *spec, struct passwd_user *user, st
 		return error_set(err, ERR_EXEC, "the partition has no user \"%s\"", name);
 	}
 	if (!group) {
-		read_groups(root, NULL, name, user);
+		if (*user->name)
+			read_groups(root, NULL, user->name, user);
 		return 0;
 	}
 	if (parse_id(group, &id))

@@ -15,11 +15,13 @@ struct passwd_user {
 	gid_t gid;
 	gid_t groups[PASSWD_GROUPS_MAX]; // supplementary
 	size_t group_count;
+	char name[64];  // "" when the user is not listed
 	char home[256]; // "/" when the user is not listed
 };
 
 // "USER[:GROUP]", each a name or a number, looked up below the folder `root` ("/" for the caller's
-// own). A number needs not be listed (its group is then 0). ERR_EXEC for an unknown name.
+// own; no link leads out of it). Without a group the user's own and supplementary groups are taken.
+// A number needs not be listed (its group is then 0). ERR_EXEC for an unknown name.
 int passwd_find(const char *root, const char *spec, struct passwd_user *user, struct error *err);
 
 // The home of a user number into home; "/" when it is not listed.

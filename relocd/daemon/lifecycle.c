@@ -7,6 +7,7 @@
 #include "lib/net/port.h"
 #include "lib/partition/cgroup.h"
 #include "lib/partition/keeper_client.h"
+#include "lib/partition/signame.h"
 #include "relocd/daemon/reaper.h"
 #include "relocd/move/facts.h"
 
@@ -313,6 +314,13 @@ static void send_signal(const char *name, int signal)
 		log_error_of(&err, name);
 }
 
+static int stop_signal(const struct partition *p)
+{
+	const char *name = json_string_value(json_object_get(p->row.definition, "stop_signal"));
+	int number = name ? signame_number(name) : -1;
+	return number > 0 ? number : SIGTERM;
+}
+
 // Waits until the partition has ended, with the lock held.
 static bool ended_by(struct daemon *d, struct partition *p, deadline_t deadline)
 {
@@ -327,7 +335,7 @@ static int end_it(struct daemon *d, struct partition *p, int64_t grace_ms, bool 
 {
 	const char *name = p->row.name; // stays, since p is busy
 	if (!kill) {
-		send_signal(name, SIGTERM);
+		send_signal(name, stop_signal(p));
 		daemon_lock(d);
 		bool ended = ended_by(d, p, deadline_in_ms(grace_ms));
 		bool leaving = d->stopping;

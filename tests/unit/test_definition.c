@@ -180,10 +180,58 @@ static void refuses_by_name(void **state)
 	}
 }
 
+static void takes_an_image_for_the_root(void **state)
+{
+	static const char digest[] =
+		"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+	char text[512];
+	struct error err = {0};
+	(void)state;
+	snprintf(text, sizeof(text),
+		 "{\"name\":\"w\",\"rootfs\":\"\",\"process\":{\"args\":[\"/r\"]},"
+		 "\"stop_signal\":\"SIGRTMIN+3\",\"image\":{\"reference\":\"oci:/i:t\","
+		 "\"digest\":\"%s\"}}",
+		 digest);
+	_cleanup_definition_ struct partition_def *def = read_text(text, &err);
+	assert_non_null(def);
+	assert_string_equal(def->rootfs, "");
+	assert_string_equal(def->image, "oci:/i:t");
+	assert_string_equal(def->image_digest, digest);
+	_cleanup_json_ json_t *written = definition_to_json(def);
+	_cleanup_definition_ struct partition_def *again = definition_from_json(written, &err);
+	assert_non_null(again);
+	assert_string_equal(again->image_digest, digest);
+	assert_string_equal(again->stop_signal, "SIGRTMIN+3");
+}
+
+static void refuses_a_wrong_image(void **state)
+{
+	static const char *const wrong[] = {
+		"{\"name\":\"w\",\"process\":{\"args\":[\"/r\"]},\"image\":{\"reference\":\"oci:/"
+		"i\"}}",
+		"{\"name\":\"w\",\"process\":{\"args\":[\"/r\"]},\"image\":{\"reference\":\"oci:/"
+		"i\","
+		"\"digest\":\"sha256:../../../etc\"}}",
+		"{\"name\":\"w\",\"rootfs\":\"/srv/x\",\"process\":{\"args\":[\"/r\"]},\"image\":{"
+		"\"reference\":\"oci:/i\",\"digest\":"
+		"\"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}}",
+		"{\"name\":\"w\",\"rootfs\":\"/r\",\"process\":{\"args\":[\"/r\"]},"
+		"\"stop_signal\":\"SIGNOT\"}",
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		struct error err = {0};
+		assert_null(read_text(wrong[i], &err));
+		assert_int_equal(err.id, ERR_DEFINITION);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fills_in_defaults),
+		cmocka_unit_test(takes_an_image_for_the_root),
+		cmocka_unit_test(refuses_a_wrong_image),
 		cmocka_unit_test(reads_everything),
 		cmocka_unit_test(writing_and_reading_is_the_identity),
 		cmocka_unit_test(mac_follows_from_uuid_and_index),
