@@ -171,6 +171,19 @@ static int read_limits(const struct reading *r, struct config *c)
 			  "a percentage such as 80%", 100, &c->memory_for_arrivals_percent);
 }
 
+static int read_retention(const struct reading *r, struct config *c)
+{
+	const char *text = r->v->retention.events;
+	uint64_t ms = 90ull * 24 * 3600 * 1000;
+	struct error why;
+	if (text && units_parse_duration(text, &ms, &why) < 0)
+		return complain(r, "retention.events", "%s", why.message);
+	if (ms < 3600 * 1000 || ms > 3650ull * 24 * 3600 * 1000)
+		return complain(r, "retention.events", "\"%s\" is not from 1h to 3650d", text);
+	c->events_keep_ms = (int64_t)ms;
+	return 0;
+}
+
 static int read_storage(const struct reading *r, struct config *c)
 {
 	const struct config_storage *v = &r->v->storage;
@@ -239,7 +252,9 @@ static int fill(const struct reading *r, struct config *c)
 		return -1;
 	if (read_storage(r, c) < 0 || read_criu(r, c) < 0 || read_move(r, c) < 0)
 		return -1;
-	return read_limits(r, c);
+	if (read_limits(r, c) < 0)
+		return -1;
+	return read_retention(r, c);
 }
 
 int config_parse(const char *name, const char *text, size_t length, struct config *config,

@@ -26,6 +26,7 @@ struct config {
 	int64_t max_downtime_ms;
 	unsigned moves;                       // departures at once
 	unsigned memory_for_arrivals_percent; // of this host's memory
+	int64_t events_keep_ms;               // how long the journal keeps an event
 };
 
 // Reads the file. `required`: an absent file is an error, otherwise it means the defaults

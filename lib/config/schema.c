@@ -45,6 +45,9 @@ static const cyaml_schema_field_t limits_fields[] = {
 	TEXT("moves", struct config_limits, moves),
 	TEXT("memory_for_arrivals", struct config_limits, memory_for_arrivals), CYAML_FIELD_END};
 
+static const cyaml_schema_field_t retention_fields[] = {
+	TEXT("events", struct config_retention, events), CYAML_FIELD_END};
+
 static const cyaml_schema_field_t top_fields[] = {TEXT("host", struct config_values, host),
 						  TEXT("listen", struct config_values, listen),
 						  MAP("api", api, api_fields),
@@ -54,13 +57,14 @@ static const cyaml_schema_field_t top_fields[] = {TEXT("host", struct config_val
 						  MAP("criu", criu, criu_fields),
 						  MAP("move", move, move_fields),
 						  MAP("limits", limits, limits_fields),
+						  MAP("retention", retention, retention_fields),
 						  CYAML_FIELD_END};
 
 static const cyaml_schema_value_t top = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct config_values, top_fields)};
 
 // Documented, but nothing in this version acts on them.
-static const char *const later[] = {"metrics", "registry",        "retention",
+static const char *const later[] = {"metrics", "registry",        "retention.samples",
 				    "roles",   "move.on_diverge", "move.bandwidth"};
 
 static const char *nearest(const cyaml_schema_field_t *fields, const char *word)

@@ -29,6 +29,9 @@ struct config_move {
 struct config_limits {
 	char *moves, *memory_for_arrivals;
 };
+struct config_retention {
+	char *events;
+};
 
 // Absent is NULL.
 struct config_values {
@@ -40,6 +43,7 @@ struct config_values {
 	struct config_criu criu;
 	struct config_move move;
 	struct config_limits limits;
+	struct config_retention retention;
 };
 
 // Unknown keys (with the nearest known one as suggestion), keys of a later version, and values of

@@ -2,9 +2,9 @@
 #include "lib/registry/registry.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/registry/inner.h"
 #include "lib/registry/schema.h"
 
-#include <sqlite3.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -76,10 +76,20 @@ struct registry {
 	sqlite3_stmt *statements[QUERY_COUNT];
 };
 
-static int fail(struct registry *r, const char *what, struct error *err)
+static int fail(const struct registry *r, const char *what, struct error *err)
 {
 	return error_set(err, ERR_REGISTRY, "%s: cannot %s: %s", r->path, what,
 			 r->db ? sqlite3_errmsg(r->db) : "no memory");
+}
+
+int registry_fail(const struct registry *r, const char *what, struct error *err)
+{
+	return fail(r, what, err);
+}
+
+sqlite3 *registry_db(const struct registry *r)
+{
+	return r->db;
 }
 
 static int exec(struct registry *r, const char *sql, struct error *err)

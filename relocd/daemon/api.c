@@ -94,6 +94,20 @@ bool api_flag(struct request *q, const char *name)
 	return api_argument(q, name, value, sizeof(value)) && value[0] && strcmp(value, "0") != 0;
 }
 
+int api_number(struct request *q, const char *name, int64_t max, int64_t *number, struct error *err)
+{
+	char text[24];
+	if (!MHD_lookup_connection_value(q->connection, MHD_GET_ARGUMENT_KIND, name))
+		return 0;
+	const char *given = api_argument(q, name, text, sizeof(text));
+	if (!given || !*given || strspn(given, "0123456789") != strlen(given) || strlen(given) > 18)
+		return error_set(err, ERR_USAGE, "\"%s\" must be a whole number", name);
+	*number = strtoll(given, NULL, 10);
+	if (*number > max)
+		return error_set(err, ERR_USAGE, "\"%s\" is more than %lld", name, (long long)max);
+	return 1;
+}
+
 int api_body(struct request *q, struct error *err, const char *format, ...)
 {
 	json_error_t why;

@@ -40,6 +40,10 @@ bool api_stop(struct daemon *d);
 const char *api_argument(struct request *q, const char *name, char *value, size_t size);
 // Whether it is there and neither empty nor "0".
 bool api_flag(struct request *q, const char *name);
+// A query argument that is a whole number from 0 to `max`: 1, or 0 and *number unchanged when
+// absent; ERR_USAGE.
+int api_number(struct request *q, const char *name, int64_t max, int64_t *number,
+	       struct error *err);
 // Reads the body by a jansson format, strictly: keys that are not in it are refused (ERR_USAGE).
 int api_body(struct request *q, struct error *err, const char *format, ...);
 // The client has closed its connection.

@@ -26,6 +26,9 @@ int api_move_get(struct request *q, struct error *err);
 int api_move_events(struct request *q, struct error *err);
 int api_move_cancel(struct request *q, struct error *err);
 
+// api_events.c
+int api_events(struct request *q, struct error *err);
+
 // api_cluster.c
 int api_version(struct request *q, struct error *err);
 int api_health(struct request *q, struct error *err);

@@ -2,13 +2,11 @@
 // /v1/moves: start, show, follow, cancel.
 #include "relocd/daemon/api_handlers.h"
 
-#include "lib/base/buf.h"
 #include "lib/base/cleanup.h"
 #include "relocd/daemon/departures.h"
+#include "relocd/daemon/lines.h"
 
 #include <string.h>
-
-#define LOOK_MS 500 // how often a waiting stream looks whether its client is still there
 
 static int check_options(const json_t *options, struct error *err)
 {
@@ -78,97 +76,71 @@ struct follower {
 	struct MHD_Connection *connection;
 	char id[40];
 	uint64_t seq;
-	char *line; // what is left of an event, with its newline
-	size_t length, sent;
 };
 
-static void set_line(struct follower *f, const json_t *event)
+// Waits for the next event; the end when none will come, or nobody wants it.
+static int next_event(void *arg, struct buf *to)
 {
-	char *text = json_dumps(event, JSON_COMPACT);
-	int n = text ? asprintf(&f->line, "%s\n", text) : -1;
-	free(text);
-	if (n < 0)
-		f->line = NULL;
-	f->length = f->line ? (size_t)n : 0;
-	f->sent = 0;
-}
-
-// Waits for the next event: false when none will come, or nobody wants it.
-static bool next_line(struct follower *f)
-{
+	struct follower *f = arg;
+	int got;
 	daemon_lock(f->d);
 	for (;;) {
 		struct move *m = move_find(f->d, f->id);
 		json_t *event;
-		int got = m ? move_next_event(m, &f->seq, &event) : -1;
-		if (got > 0)
-			set_line(f, event);
-		if (got)
-			break;
-		daemon_wait(f->d, deadline_in_ms(LOOK_MS));
-		if (f->d->stopping || api_client_gone(f->connection))
+		got = m ? move_next_event(m, &f->seq, &event) : -1;
+		if (got > 0 && lines_append(to, event, NULL) < 0)
+			got = 0;
+		if (got || !lines_wait(f->d, f->connection))
 			break;
 	}
 	daemon_unlock(f->d);
-	return f->line;
+	return got > 0;
 }
 
-static ssize_t read_events(void *arg, uint64_t at, char *to, size_t room)
-{
-	struct follower *f = arg;
-	(void)at;
-	if (!f->line && !next_line(f))
-		return MHD_CONTENT_READER_END_OF_STREAM;
-	size_t n = f->length - f->sent < room ? f->length - f->sent : room;
-	memcpy(to, f->line + f->sent, n);
-	f->sent += n;
-	if (f->sent == f->length) {
-		free(f->line);
-		f->line = NULL;
-	}
-	return (ssize_t)n;
-}
-
-static void free_follower(void *arg)
-{
-	struct follower *f = arg;
-	free(f->line);
-	free(f);
-}
-
-static int follow(struct request *q, struct error *err)
+static int follow(struct request *q, uint64_t after, struct error *err)
 {
 	struct follower *f = calloc(1, sizeof(*f));
 	if (!f)
 		return error_set(err, ERR_NOMEM, "no memory for a stream");
-	*f = (struct follower){.d = q->d, .connection = q->connection};
+	*f = (struct follower){.d = q->d, .connection = q->connection, .seq = after};
 	snprintf(f->id, sizeof(f->id), "%s", q->param);
-	q->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 32768, read_events, f,
-							free_follower);
-	return 0;
+	struct lines_source source = {.next = next_event, .release = free, .arg = f};
+	return lines_respond(q, &source, err);
+}
+
+// Events of versions that did not number them count from 1.
+static uint64_t number_of(const json_t *event, size_t index)
+{
+	const json_t *seq = json_object_get(event, "seq");
+	return seq ? (uint64_t)json_integer_value(seq) : index + 1;
 }
 
 // A move that is no longer in memory: all its events at once.
-static int replay(struct request *q, const json_t *events, struct error *err)
+static int replay(struct request *q, const json_t *events, uint64_t after, struct error *err)
 {
 	struct buf all = BUF_INIT(64 << 20);
 	size_t i;
 	json_t *event;
-	json_array_foreach (events, i, event) {
-		_cleanup_free_ char *text = json_dumps(event, JSON_COMPACT);
-		if (!text || buf_append(&all, text, strlen(text), err) < 0 ||
-		    buf_append(&all, "\n", 1, err) < 0) {
+	json_array_foreach (events, i, event)
+		if (number_of(event, i) > after && lines_append(&all, event, err) < 0) {
 			buf_free(&all);
-			return error_set(err, ERR_NOMEM, "no memory for the events");
+			return -1;
 		}
-	}
 	q->response = MHD_create_response_from_buffer(all.length, all.data, MHD_RESPMEM_MUST_FREE);
+	if (!q->response) {
+		buf_free(&all);
+		return error_set(err, ERR_NOMEM, "no memory for the events");
+	}
+	MHD_add_response_header(q->response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/x-ndjson");
 	return 0;
 }
 
 int api_move_events(struct request *q, struct error *err)
 {
 	_cleanup_json_ json_t *known = NULL, *events = NULL;
+	int64_t after = 0;
+	if (api_number(q, "after", INT64_MAX, &after, err) < 0)
+		return -1;
 	daemon_lock(q->d);
 	bool in_memory = move_find(q->d, q->param);
 	if (!in_memory) {
@@ -178,10 +150,6 @@ int api_move_events(struct request *q, struct error *err)
 	daemon_unlock(q->d);
 	if (!in_memory && !events)
 		return -1;
-	if ((in_memory ? follow(q, err) : replay(q, events, err)) < 0)
-		return -1;
-	if (!q->response)
-		return error_set(err, ERR_NOMEM, "no memory for a stream");
-	MHD_add_response_header(q->response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/x-ndjson");
-	return 0;
+	return in_memory ? follow(q, (uint64_t)after, err)
+			 : replay(q, events, (uint64_t)after, err);
 }

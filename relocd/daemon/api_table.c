@@ -24,6 +24,7 @@ const struct route api_routes[] = {
 	{"GET", "/v1/moves/{}/events", ROLE_VIEWER, api_move_events},
 	{"POST", "/v1/moves/{}/cancel", ROLE_OPERATOR, api_move_cancel},
 
+	{"GET", "/v1/events", ROLE_VIEWER, api_events},
 	{"GET", "/v1/hosts", ROLE_VIEWER, api_hosts},
 	{"POST", "/v1/cluster/init", ROLE_ADMIN, api_cluster_init},
 	{"POST", "/v1/cluster/add-host", ROLE_ADMIN, api_cluster_add_host},

@@ -121,6 +121,7 @@ static int reserve(struct arrival *a, const struct registry_move *row,
 	}
 	m->worker = a->worker;
 	strcpy(a->move, m->row.id);
+	move_note_begin(m);
 	log_info("move %s: %s arrives from %s", m->row.id, def->name, m->row.source);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include "lib/partition/name.h"
 #include "lib/transport/pki.h"
 #include "lib/transport/token.h"
+#include "relocd/daemon/events.h"
 #include "relocd/daemon/listener.h"
 #include "relocd/move/talk.h"
 
@@ -46,6 +47,16 @@ static int pki_folder(const struct config *c, char folder[512], struct error *er
 	return error_set(err, ERR_CERTIFICATE,
 			 "tls: in relocd.yaml names files other than ca.pem, host.pem and host.key "
 			 "of one folder: put your own certificates there");
+}
+
+// Into the journal; without the lock.
+static void note(struct daemon *d, const char *kind, const char *event, const char *host,
+		 const char *address)
+{
+	daemon_lock(d);
+	events_add(d, kind, event, NULL, NULL,
+		   json_pack("{s:s, s:s?}", "host", host, "address", address));
+	daemon_unlock(d);
 }
 
 // ---- addresses ----------------------------------------------------------------------------------
@@ -177,9 +188,11 @@ int cluster_init(struct daemon *d, struct error *err)
 	if (!failed)
 		failed = become_member(d, err);
 	end_joining(d);
-	if (!failed)
-		log_info("cluster: made by %s", d->config.host);
-	return failed;
+	if (failed)
+		return -1;
+	log_info("cluster: made by %s", d->config.host);
+	note(d, "cluster", "made", d->config.host, NULL);
+	return 0;
 }
 
 // ---- invite and admit ---------------------------------------------------------------------------
@@ -250,6 +263,7 @@ int cluster_invite(struct daemon *d, const char *name, const char *address, char
 		return -1;
 	*token = strdup(text);
 	log_info("cluster: %s at %s is invited", name, whole);
+	note(d, "cluster", "invited", name, whole);
 	return *token ? 0 : error_set(err, ERR_NOMEM, "no memory for a token");
 }
 
@@ -310,6 +324,8 @@ int cluster_admit(struct daemon *d, const json_t *request, const char *from, jso
 	json_object_set_new(answer, "ca", json_string(ca));
 	json_object_set_new(answer, "hosts", hosts);
 	log_info("cluster: %s at %s has joined", name, address);
+	events_add(d, "host", "joined", NULL, NULL,
+		   json_pack("{s:s, s:s}", "host", name, "address", address));
 	return 0;
 }
 
@@ -474,6 +490,7 @@ int cluster_join(struct daemon *d, const char *token, json_t **notes, struct err
 	if (failed)
 		return -1;
 	log_info("cluster: joined through %s", t.address);
+	note(d, "cluster", "joined", d->config.host, NULL);
 	*notes = json_array();
 	greet_all(d, *notes);
 	return 0;

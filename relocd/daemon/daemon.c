@@ -5,6 +5,7 @@
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "lib/base/paths.h"
+#include "relocd/daemon/events.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -71,11 +72,12 @@ int daemon_open(struct daemon *d, struct error *err)
 	snprintf(path, sizeof(path), "%s/registry.db", paths_state());
 	d->registry = registry_open(path, err);
 	d->loop = d->registry ? loop_new(&d->lock, err) : NULL;
-	return d->loop ? 0 : -1;
+	return d->loop ? events_open(d, err) : -1;
 }
 
 void daemon_close(struct daemon *d)
 {
+	events_close(d);
 	loop_free(d->loop);
 	registry_close(d->registry);
 	config_free(&d->config);

@@ -18,6 +18,7 @@ struct partition;
 struct move;
 struct listener;
 struct api;
+struct events;
 
 struct daemon {
 	pthread_mutex_t lock;
@@ -28,6 +29,7 @@ struct daemon {
 	struct loop *loop;
 	struct listener *listener; // NULL: not a member of a cluster, so no peer may connect
 	struct api *api;
+	struct events *events; // the journal
 
 	struct partition *partitions;
 	struct move *moves;            // of this life: running ones, and those that ended lately

@@ -242,6 +242,7 @@ static int record(struct move *m, struct partition *p, struct error *err)
 	p->row.epoch = m->row.epoch; // used up, whatever becomes of the move
 	json_object_set_new(p->row.definition, "epoch", json_integer((json_int_t)p->row.epoch));
 	strcpy(p->row.move, m->row.id);
+	move_note_begin(m);
 	partition_set(p, STATE_MOVING, NULL);
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include "lib/base/paths.h"
 #include "relocd/daemon/api.h"
 #include "relocd/daemon/cluster.h"
+#include "relocd/daemon/events.h"
 #include "relocd/daemon/lifecycle.h"
 #include "relocd/daemon/listener.h"
 #include "relocd/daemon/moves.h"
@@ -184,6 +185,7 @@ static void stop(struct daemon *d)
 	daemon_lock(d);
 	d->stopping = true;
 	listener_stop(d);
+	events_flush(d);
 	daemon_changed(d);
 	daemon_unlock(d);
 	bool idle = api_stop(d) && daemon_idle(d);

@@ -3,6 +3,7 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
+#include "relocd/daemon/events.h"
 
 #include <string.h>
 #include <sys/random.h>
@@ -120,10 +121,11 @@ void move_event(struct move *m, const json_t *event)
 	}
 	json_object_set_new(copy, "time", json_string(clock_rfc3339(time)));
 	json_object_set_new(copy, "move", json_string(m->row.id));
+	json_object_set_new(copy, "seq", json_integer((json_int_t)++m->last_seq));
 	note_phase(m, event);
 	if (m->event_count && is_progress(event) && is_progress(m->events[m->event_count - 1].json))
 		json_decref(m->events[--m->event_count].json);
-	m->events[m->event_count++] = (struct move_event){.seq = ++m->last_seq, .json = copy};
+	m->events[m->event_count++] = (struct move_event){.seq = m->last_seq, .json = copy};
 	daemon_changed(m->daemon);
 }
 
@@ -167,6 +169,27 @@ static void add_last_event(struct move *m)
 	move_event(m, event);
 }
 
+static json_t *places_json(const struct move *m)
+{
+	return json_pack("{s:s, s:s, s:s}", "from", m->row.source, "to", m->row.target, "direction",
+			 m->incoming ? "in" : "out");
+}
+
+void move_note_begin(const struct move *m)
+{
+	events_add(m->daemon, "move", "begun", m->row.partition, m->row.id, places_json(m));
+}
+
+// Its figures and its cause stay with the move (GET /v1/moves/{}).
+static void note_end(const struct move *m)
+{
+	json_t *data = places_json(m);
+	json_object_set_new(data, "outcome", json_string(m->row.state));
+	if (m->row.error)
+		json_object_set(data, "error", m->row.error);
+	events_add(m->daemon, "move", "ended", m->row.partition, m->row.id, data);
+}
+
 int move_finish(struct move *m, const char *state, json_t *result, json_t *error)
 {
 	struct error err;
@@ -183,6 +206,7 @@ int move_finish(struct move *m, const char *state, json_t *result, json_t *error
 		return 0;
 	log_info("move %s: %s from %s to %s: %s%s%s", m->row.id, m->row.partition, m->row.source,
 		 m->row.target, state, message ? ": " : "", message ? message : "");
+	note_end(m);
 	_cleanup_json_ json_t *events = events_json(m);
 	if (registry_move_end(m->daemon->registry, &m->row, events, &err) == 0)
 		return 0;

@@ -43,6 +43,8 @@ void move_event(struct move *m, const json_t *event);
 // The first event after `seq`: 1 and *event (borrowed), 0: none (yet), -1: none will come.
 int move_next_event(struct move *m, uint64_t *seq, json_t **event);
 
+// Puts its begin into the journal.
+void move_note_begin(const struct move *m);
 // Ends it: state "done", "aborted" ..., recorded with its events. `result` and `error` are taken
 // over, may be NULL. Adds the last event if the process did not send one. -1: it could not be
 // recorded (logged).

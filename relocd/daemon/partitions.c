@@ -7,6 +7,7 @@
 #include "lib/net/address.h"
 #include "lib/partition/keeper_client.h"
 #include "lib/partition/name.h"
+#include "relocd/daemon/events.h"
 #include "relocd/daemon/lifecycle.h"
 
 #include <fcntl.h>
@@ -104,6 +105,11 @@ struct partition *partition_get_for(struct daemon *d, const char *name, enum par
 	return p;
 }
 
+static const char *text_or_none(const char *text)
+{
+	return text && text[0] ? text : NULL;
+}
+
 struct partition *partition_add(struct daemon *d, const struct registry_partition *row,
 				struct error *err)
 {
@@ -117,6 +123,10 @@ struct partition *partition_add(struct daemon *d, const struct registry_partitio
 		registry_partition_clear(&copy);
 		error_set(err, ERR_NOMEM, "no memory for partition %s", row->name);
 	}
+	if (p)
+		events_add(d, "partition", "created", p->row.name, text_or_none(p->row.move),
+			   json_pack("{s:s, s:s}", "state", state_name(p->row.state), "uuid",
+				     p->row.uuid));
 	daemon_changed(d);
 	return p;
 }
@@ -130,14 +140,23 @@ int partition_save(struct partition *p, struct error *err)
 	return -1;
 }
 
+static void note_state(const struct partition *p, enum partition_state before, const char *reason)
+{
+	log_info("partition %s: %s -> %s%s%s", p->row.name, state_name(before),
+		 state_name(p->row.state), reason ? ": " : "", reason ? reason : "");
+	events_add(p->daemon, "partition", "state", p->row.name, text_or_none(p->row.move),
+		   json_pack("{s:s, s:s, s:s?}", "from", state_name(before), "to",
+			     state_name(p->row.state), "reason", reason));
+}
+
 void partition_set(struct partition *p, enum partition_state state, const char *reason)
 {
-	if (p->row.state != state)
-		log_info("partition %s: %s -> %s%s%s", p->row.name, state_name(p->row.state),
-			 state_name(state), reason ? ": " : "", reason ? reason : "");
+	enum partition_state before = p->row.state;
 	p->row.state = state;
 	snprintf(p->row.reason, sizeof(p->row.reason), "%s", reason ? reason : "");
 	partition_save(p, NULL);
+	if (before != state)
+		note_state(p, before, reason);
 	daemon_changed(p->daemon);
 }
 
@@ -146,6 +165,7 @@ int partition_drop(struct partition *p, struct error *err)
 	struct daemon *d = p->daemon;
 	if (registry_partition_delete(d->registry, p->row.name, err) < 0)
 		return -1;
+	events_add(d, "partition", "removed", p->row.name, NULL, NULL);
 	unlink_row(p);
 	daemon_changed(d);
 	return 0;

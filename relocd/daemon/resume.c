@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 static void resolve(struct move *m, const char *what)
 {
@@ -51,6 +52,8 @@ static void resume(struct daemon *d, const struct registry_move *row)
 	if (!m)
 		return;
 	m->incoming = !strcmp(row->target, d->config.host);
+	// Events that the earlier relocd showed are gone; new ones get greater numbers than those.
+	m->last_seq = (uint64_t)time(NULL) << 20;
 	m->pidfd = find_process(row);
 	if (m->pidfd >= 0)
 		m->pid_watch = loop_add(d->loop, m->pidfd, POLLIN, DEADLINE_NEVER, on_end, m);
