@@ -86,6 +86,19 @@ char *bundle_host_path(const struct bundle *b, const struct jsonread *r, const c
 	return NULL;
 }
 
+int bundle_each(const struct jsonread *r, const char *key,
+		int (*read)(const struct jsonread *item, struct error *err), struct error *err)
+{
+	const json_t *array;
+	int there = jsonread_array(r, key, &array, err);
+	for (size_t i = 0; there > 0 && i < json_array_size(array); i++) {
+		struct jsonread item;
+		if (jsonread_item(r, key, array, i, &item, err) < 0 || read(&item, err) < 0)
+			return -1;
+	}
+	return there < 0 ? -1 : 0;
+}
+
 void bundle_note(struct bundle *b, const char *format, ...)
 {
 	char text[512];

@@ -100,19 +100,6 @@ static int read_device(const struct jsonread *r, struct error *err)
 	return 0;
 }
 
-static int read_devices(const struct jsonread *r, struct error *err)
-{
-	const json_t *array;
-	int there = jsonread_array(r, "devices", &array, err);
-	for (size_t i = 0; there > 0 && i < json_array_size(array); i++) {
-		struct jsonread item;
-		if (jsonread_item(r, "devices", array, i, &item, err) < 0 ||
-		    read_device(&item, err) < 0)
-			return -1;
-	}
-	return there < 0 ? -1 : 0;
-}
-
 // ---- masked and read-only paths, filter of system calls ----------------------------------------
 
 static int read_paths(struct bundle *b, const struct jsonread *r, const char *key, const char *as,
@@ -212,7 +199,7 @@ int bundle_linux(struct bundle *b, const struct jsonread *top, struct error *err
 				 : jsonread_unknown(top, "linux", err,
 						    "is missing, and with it the namespaces");
 	if (bundle_only(&r, keys, err) < 0 || read_namespaces(&r, err) < 0 ||
-	    read_devices(&r, err) < 0 || bundle_resources(b, &r, err) < 0 ||
+	    bundle_each(&r, "devices", read_device, err) < 0 || bundle_resources(b, &r, err) < 0 ||
 	    read_seccomp(b, &r, err) < 0 ||
 	    read_paths(b, &r, "maskedPaths", "masked_paths", err) < 0 ||
 	    read_paths(b, &r, "readonlyPaths", "readonly_paths", err) < 0 ||

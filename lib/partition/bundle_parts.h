@@ -26,6 +26,9 @@ int bundle_strings(const struct jsonread *r, const char *key, json_t *into, cons
 // The path of the host under key, relative ones from the bundle's folder. The caller frees it.
 char *bundle_host_path(const struct bundle *b, const struct jsonread *r, const char *key,
 		       const char *path, struct error *err);
+// Calls `read` for each item of the list under key; an absent list is an empty one.
+int bundle_each(const struct jsonread *r, const char *key,
+		int (*read)(const struct jsonread *item, struct error *err), struct error *err);
 void bundle_note(struct bundle *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 int bundle_process(struct bundle *b, const struct jsonread *top, struct error *err);

@@ -8,7 +8,6 @@
 #include "lib/partition/rlimit.h"
 
 #include <string.h>
-#include <sys/capability.h>
 
 static int read_gids(const struct jsonread *r, json_t *process, struct error *err)
 {
@@ -89,9 +88,6 @@ static int check_sets(struct bundle *b, const struct jsonread *r, const struct s
 		return jsonread_unknown(r, "ambient", err, "%s",
 					root ? "is larger than the bounding set"
 					     : "is honoured for uid 0 only");
-	// There is no filter of devices that would stand between mknod(2) and the host's disks.
-	if (s->bounding & (1ull << CAP_MKNOD))
-		return jsonread_unknown(r, "bounding", err, "CAP_MKNOD is not honoured");
 	if (s->inheritable)
 		bundle_note(b, "%s.inheritable: is emptied, the bounding set is kept", r->path);
 	return 0;

@@ -75,8 +75,8 @@ static int read_pids(const struct jsonread *top, json_t *resources, struct error
 	return limit ? bundle_put(resources, "pids", json_integer(limit), err) : 0;
 }
 
-// Only "no access to any device", which every runtime writes first. A partition has the harmless
-// devices of /dev and cannot make others.
+// Only "no access to any device", which every runtime writes first. What a partition may open is
+// the same for all of them (devices.h).
 static int check_device(const struct jsonread *r, struct error *err)
 {
 	static const char *const keys[] = {"allow", "type", "major", "minor", "access", NULL};
@@ -96,19 +96,6 @@ static int check_device(const struct jsonread *r, struct error *err)
 	return 0;
 }
 
-static int read_devices(const struct jsonread *r, struct error *err)
-{
-	const json_t *array;
-	int there = jsonread_array(r, "devices", &array, err);
-	for (size_t i = 0; there > 0 && i < json_array_size(array); i++) {
-		struct jsonread item;
-		if (jsonread_item(r, "devices", array, i, &item, err) < 0 ||
-		    check_device(&item, err) < 0)
-			return -1;
-	}
-	return there < 0 ? -1 : 0;
-}
-
 int bundle_resources(struct bundle *b, const struct jsonread *linux_section, struct error *err)
 {
 	static const char *const keys[] = {"memory", "cpu", "pids", "devices", NULL};
@@ -117,7 +104,7 @@ int bundle_resources(struct bundle *b, const struct jsonread *linux_section, str
 	int there = jsonread_object(linux_section, "resources", &r, err);
 	if (there <= 0)
 		return there;
-	if (bundle_only(&r, keys, err) < 0 || read_devices(&r, err) < 0 ||
+	if (bundle_only(&r, keys, err) < 0 || bundle_each(&r, "devices", check_device, err) < 0 ||
 	    read_memory(&r, resources, err) < 0 || read_cpu(&r, resources, err) < 0 ||
 	    read_pids(&r, resources, err) < 0)
 		return -1;

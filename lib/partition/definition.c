@@ -23,7 +23,7 @@ static void free_network(struct partition_network *network)
 {
 	free(network->bridge);
 	strv_free(network->addresses);
-	free(network->gateway);
+	strv_free(network->gateways);
 }
 
 void definition_free(struct partition_def *def)
@@ -34,6 +34,7 @@ void definition_free(struct partition_def *def)
 	for (size_t i = 0; i < def->mount_count; i++) {
 		free(def->mounts[i].destination);
 		free(def->mounts[i].source);
+		free(def->mounts[i].storage);
 	}
 	for (size_t i = 0; i < def->network_count; i++)
 		free_network(&def->networks[i]);
@@ -48,6 +49,7 @@ void definition_free(struct partition_def *def)
 	free(def->restart);
 	free(def->owner);
 	json_decref(def->seccomp);
+	json_decref(def->pending);
 	strv_free(def->masked_paths);
 	strv_free(def->readonly_paths);
 	strv_free(def->dns);
@@ -65,6 +67,75 @@ struct partition_def *definition_from_text(const char *text, size_t length, stru
 		return NULL;
 	}
 	return definition_from_json(json, err);
+}
+
+static const char *const keys[] = {
+	"name",
+	"uuid",
+	"type",
+	"rootfs",
+	"readonly",
+	"storage",
+	"process",
+	"hostname",
+	"seccomp",
+	"mounts",
+	"masked_paths",
+	"readonly_paths",
+	"resources.memory_bytes",
+	"resources.cpu_millis",
+	"resources.pids",
+	"networks",
+	"dns",
+	"groups",
+	"priority",
+	"autostart",
+	"restart",
+	"grace_ms",
+	"owner",
+	"epoch",
+	"cpu_features",
+	"image",
+	"stop_signal",
+};
+
+const char *definition_key(unsigned n)
+{
+	return n < ARRAY_SIZE(keys) ? keys[n] : NULL;
+}
+
+#define RESOURCES "resources."
+
+static const char *resource_of(const char *key)
+{
+	size_t length = strlen(RESOURCES);
+	return strncmp(key, RESOURCES, length) ? NULL : key + length;
+}
+
+json_t *definition_value(const json_t *definition, const char *key)
+{
+	const char *resource = resource_of(key);
+	return resource ? json_object_get(json_object_get(definition, "resources"), resource)
+			: json_object_get(definition, key);
+}
+
+int definition_put(json_t *definition, const char *key, json_t *value)
+{
+	const char *resource = resource_of(key);
+	if (!resource)
+		return json_object_set_new(definition, key, value);
+	if (!json_is_object(json_object_get(definition, "resources")))
+		json_object_set_new(definition, "resources", json_object());
+	return json_object_set_new(json_object_get(definition, "resources"), resource, value);
+}
+
+json_t *definition_with(const json_t *definition, const json_t *pending)
+{
+	json_t *whole = json_deep_copy(definition), *value;
+	const char *key;
+	json_object_foreach ((json_t *)pending, key, value)
+		definition_put(whole, key, json_deep_copy(value));
+	return whole;
 }
 
 void definition_make_uuid(char uuid[DEFINITION_UUID_LENGTH + 1])

@@ -17,6 +17,7 @@
 #define DEFINITION_MAC_LENGTH   17
 #define DEFINITION_NETWORKS_MAX 8
 #define DEFINITION_DIGEST_MAX   72 // "sha256:" and 64 digits
+#define DEFINITION_DNS_MAX      3  // as many as resolv.conf(5) knows
 
 enum partition_type { PARTITION_APPLICATION, PARTITION_SYSTEM };
 
@@ -44,7 +45,9 @@ enum partition_mount_type { MOUNT_BIND, MOUNT_TMPFS };
 struct partition_mount {
 	char *destination; // absolute, normalised, inside the partition
 	enum partition_mount_type type;
-	char *source; // bind: absolute path on the host; tmpfs: NULL
+	char *source;  // bind: absolute path on the host; tmpfs: NULL
+	char *storage; // bind: "shared" | "copied", what a move has to do; tmpfs: NULL
+	bool volume;   // the partition's own data, given as a volume; else a plain bind
 	unsigned long
 		flags;  // MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME ... of mount(2)
 	bool recursive; // rbind: then nothing may be mounted below the source
@@ -54,7 +57,7 @@ struct partition_mount {
 struct partition_network {
 	char *bridge;
 	char **addresses; // CIDR, IPv4 or IPv6
-	char *gateway;    // NULL: none
+	char **gateways;  // default routes through this network, at most one of a family
 	char mac[DEFINITION_MAC_LENGTH + 1];
 };
 
@@ -89,6 +92,9 @@ struct partition_def {
 	char *owner;       // host; "" before it has one
 	uint64_t epoch;
 	char **cpu_features; // of the host where it was started; empty: not started yet
+	// Only in a definition that travels:
+	uint64_t revision; // 0: not given
+	json_t *pending;   // what of it takes effect at the next start, {key: value}; NULL: none
 };
 
 // Reads and validates; missing keys get their defaults (uuid: random; mac: from the uuid;
@@ -100,6 +106,16 @@ struct partition_def *definition_from_text(const char *text, size_t length, stru
 // The complete JSON form; the caller owns it. NULL: no memory.
 json_t *definition_to_json(const struct partition_def *def);
 void definition_free(struct partition_def *def); // NULL is fine
+
+// What can be changed by itself: the n-th key of a definition's JSON form, those of "resources" as
+// "resources.pids". NULL: no more.
+const char *definition_key(unsigned n);
+// The value under such a key, borrowed; NULL: not there.
+json_t *definition_value(const json_t *definition, const char *key);
+// Takes the value over.
+int definition_put(json_t *definition, const char *key, json_t *value);
+// A copy of the definition with what is pending ({key: value}, NULL: nothing) put in.
+json_t *definition_with(const json_t *definition, const json_t *pending);
 
 // A random (version 4) UUID as text.
 void definition_make_uuid(char uuid[DEFINITION_UUID_LENGTH + 1]);

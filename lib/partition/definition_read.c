@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON -> definition: strict, with defaults.
+// JSON -> definition: strict, with defaults. Networks: definition_networks.c.
 #include "lib/partition/definition.h"
 
 #include "lib/base/cleanup.h"
-#include "lib/net/address.h"
 #include "lib/partition/caps.h"
-#include "lib/partition/jsonread.h"
+#include "lib/partition/definition_parts.h"
 #include "lib/partition/mountopt.h"
 #include "lib/partition/name.h"
 #include "lib/partition/rlimit.h"
@@ -15,7 +14,6 @@
 
 #include <ctype.h>
 #include <limits.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -51,7 +49,7 @@ static const char *const default_readonly[] = {
 	"/proc/sys",    "/proc/sysrq-trigger", NULL,
 };
 
-static int no_memory(struct error *err)
+int definition_no_memory(struct error *err)
 {
 	return error_set(err, ERR_NOMEM, "no memory for a definition");
 }
@@ -64,7 +62,7 @@ static int read_choice(const struct jsonread *r, const char *key, const char *co
 	if (there < 0)
 		return -1;
 	if (!there && !(*out = strdup(choices[0])))
-		return no_memory(err);
+		return definition_no_memory(err);
 	if (!strv_has((char *const *)choices, *out))
 		return jsonread_wrong(r, key, err,
 				      "\"%s\" is not one of the known values (%s, %s ...)", *out,
@@ -87,18 +85,18 @@ static int read_paths(const struct jsonread *r, const char *key, const char *con
 	if (there < 0)
 		return -1;
 	if (!there && !(*out = strv_new(otherwise)))
-		return no_memory(err);
+		return definition_no_memory(err);
 	for (char **path = *out; *path; path++)
 		if (!mountopt_normalise(*path) || !strcmp(*path, "/"))
 			return jsonread_wrong(r, key, err, "\"%s\" is not an absolute path", *path);
 	return 0;
 }
 
-static int read_list(const struct jsonread *r, const char *key, char ***out, struct error *err)
+int definition_list(const struct jsonread *r, const char *key, char ***out, struct error *err)
 {
 	int there = jsonread_strings(r, key, out, err);
 	if (!there && !(*out = strv_new(NULL)))
-		return no_memory(err);
+		return definition_no_memory(err);
 	return there < 0 ? -1 : 0;
 }
 
@@ -145,7 +143,7 @@ static int read_rlimits(const struct jsonread *r, struct partition_process *p, s
 	if (count > LIST_MAX)
 		return jsonread_wrong(r, "rlimits", err, "has more than %d items", LIST_MAX);
 	if (!(p->rlimits = calloc(count + 1, sizeof(*p->rlimits))))
-		return no_memory(err);
+		return definition_no_memory(err);
 	for (; p->rlimit_count < count; p->rlimit_count++) {
 		struct jsonread item;
 		if (jsonread_item(r, "rlimits", array, p->rlimit_count, &item, err) < 0 ||
@@ -165,7 +163,7 @@ static int read_groups(const struct jsonread *r, struct partition_process *p, st
 	if (json_array_size(array) > LIST_MAX)
 		return jsonread_wrong(r, "groups", err, "has more than %d items", LIST_MAX);
 	if (!(p->groups = calloc(json_array_size(array) + 1, sizeof(*p->groups))))
-		return no_memory(err);
+		return definition_no_memory(err);
 	json_array_foreach (array, i, item) {
 		json_int_t gid = json_integer_value(item);
 		if (!json_is_integer(item) || gid < 0 || gid >= UINT32_MAX)
@@ -200,7 +198,7 @@ static int read_env(const struct jsonread *r, struct partition_process *p, struc
 	if (there < 0)
 		return -1;
 	if (!there && !(p->env = strv_new(default_env)))
-		return no_memory(err);
+		return definition_no_memory(err);
 	for (char **entry = p->env; *entry; entry++)
 		if (strcspn(*entry, "=") == 0 || !strchr(*entry, '='))
 			return jsonread_wrong(r, "env", err, "\"%.40s\" is not KEY=value", *entry);
@@ -234,14 +232,14 @@ static int read_process(const struct jsonread *top, struct partition_def *def, s
 		r = *top;
 		r.object = none;
 	}
-	if (jsonread_only(&r, keys, err) < 0 || read_list(&r, "args", &p->args, err) < 0 ||
+	if (jsonread_only(&r, keys, err) < 0 || definition_list(&r, "args", &p->args, err) < 0 ||
 	    read_env(&r, p, err) < 0 || read_path(&r, "cwd", &p->cwd, err) < 0 ||
 	    read_user(&r, p, err) < 0 || read_groups(&r, p, err) < 0 ||
 	    read_rlimits(&r, p, err) < 0 || read_capabilities(&r, p, err) < 0 ||
 	    jsonread_bool(&r, "no_new_privileges", &p->no_new_privileges, err) < 0)
 		return -1;
 	if (!p->cwd && !(p->cwd = strdup("/")))
-		return no_memory(err);
+		return definition_no_memory(err);
 	if (p->args[0] ? !*p->args[0] : def->type != PARTITION_SYSTEM)
 		return jsonread_wrong(top, "process", err,
 				      "an application partition needs a command (args)");
@@ -271,9 +269,19 @@ static int read_mount_options(const struct jsonread *r, struct partition_mount *
 	return 0;
 }
 
+static int read_mount_storage(const struct jsonread *r, struct partition_mount *mount,
+			      struct error *err)
+{
+	static const char *const storages[] = {"shared", "copied", NULL};
+	return read_choice(r, "storage", storages, &mount->storage, err) < 0
+		       ? -1
+		       : jsonread_bool(r, "volume", &mount->volume, err);
+}
+
 static int read_mount(const struct jsonread *r, struct partition_mount *mount, struct error *err)
 {
-	static const char *const keys[] = {"destination", "type", "source", "options", NULL};
+	static const char *const keys[] = {"destination", "type",   "source", "options",
+					   "storage",     "volume", NULL};
 	static const char *const types[] = {"bind", "tmpfs", NULL};
 	_cleanup_free_ char *type = NULL;
 	if (jsonread_only(r, keys, err) < 0 ||
@@ -288,6 +296,11 @@ static int read_mount(const struct jsonread *r, struct partition_mount *mount, s
 		return jsonread_wrong(r, "source", err, "is missing");
 	if (mount->type == MOUNT_TMPFS && mount->source)
 		return jsonread_wrong(r, "source", err, "a tmpfs has none");
+	if (mount->type == MOUNT_BIND && read_mount_storage(r, mount, err) < 0)
+		return -1;
+	if (mount->type == MOUNT_TMPFS &&
+	    (json_object_get(r->object, "storage") || json_object_get(r->object, "volume")))
+		return jsonread_wrong(r, "storage", err, "a tmpfs has none, it always travels");
 	return read_mount_options(r, mount, err);
 }
 
@@ -309,7 +322,7 @@ static int read_mounts(const struct jsonread *r, struct partition_def *def, stru
 	if (count > LIST_MAX)
 		return jsonread_wrong(r, "mounts", err, "has more than %d items", LIST_MAX);
 	if (!(def->mounts = calloc(count + 1, sizeof(*def->mounts))))
-		return no_memory(err);
+		return definition_no_memory(err);
 	for (size_t i = 0; i < count; i++) {
 		struct jsonread item;
 		struct partition_mount *mount = &def->mounts[i];
@@ -326,89 +339,6 @@ static int read_mounts(const struct jsonread *r, struct partition_def *def, stru
 				return jsonread_wrong(&item, "destination", err,
 						      "%s is there twice", mount->destination);
 	}
-	return 0;
-}
-
-// ---- networks ----------------------------------------------------------------------------------
-
-static bool is_interface(const char *name)
-{
-	if (!*name || strlen(name) >= IFNAMSIZ || !strcmp(name, ".") || !strcmp(name, ".."))
-		return false;
-	for (const char *c = name; *c; c++)
-		if (*c == '/' || *c == ':' || !isgraph((unsigned char)*c))
-			return false;
-	return true;
-}
-
-static int read_mac(const struct jsonread *r, struct partition_network *network, const char *uuid,
-		    unsigned index, struct error *err)
-{
-	_cleanup_free_ char *text = NULL;
-	struct mac mac;
-	int there = jsonread_string(r, "mac", &text, err);
-	if (there < 0)
-		return -1;
-	if (!there || !strcmp(text, "auto")) {
-		definition_make_mac(uuid, index, network->mac);
-		return 0;
-	}
-	if (mac_parse(text, &mac, err) < 0)
-		return error_wrap(err, "%s.mac", r->path);
-	mac_format(&mac, network->mac);
-	return 0;
-}
-
-static int read_network(const struct jsonread *r, struct partition_network *network,
-			const char *uuid, unsigned index, struct error *err)
-{
-	static const char *const keys[] = {"bridge", "addresses", "gateway", "mac", NULL};
-	if (jsonread_only(r, keys, err) < 0 ||
-	    jsonread_string(r, "bridge", &network->bridge, err) < 0 ||
-	    read_list(r, "addresses", &network->addresses, err) < 0 ||
-	    jsonread_string(r, "gateway", &network->gateway, err) < 0)
-		return -1;
-	if (!network->bridge || !is_interface(network->bridge))
-		return jsonread_wrong(r, "bridge", err, "is missing or not an interface name");
-	struct address parsed;
-	for (char **address = network->addresses; *address; address++)
-		if (address_parse_cidr(*address, &parsed, err) < 0)
-			return error_wrap(err, "%s.addresses", r->path);
-	if (network->gateway && address_parse_host(network->gateway, &parsed, err) < 0)
-		return error_wrap(err, "%s.gateway", r->path);
-	return read_mac(r, network, uuid, index, err);
-}
-
-static int read_networks(const struct jsonread *r, struct partition_def *def, struct error *err)
-{
-	const json_t *array;
-	int there = jsonread_array(r, "networks", &array, err);
-	if (there <= 0)
-		return there;
-	size_t count = json_array_size(array);
-	if (count > DEFINITION_NETWORKS_MAX)
-		return jsonread_wrong(r, "networks", err, "has more than %d items",
-				      DEFINITION_NETWORKS_MAX);
-	if (!(def->networks = calloc(count + 1, sizeof(*def->networks))))
-		return no_memory(err);
-	for (size_t i = 0; i < count; i++) {
-		struct jsonread item;
-		def->network_count = i + 1;
-		if (jsonread_item(r, "networks", array, i, &item, err) < 0 ||
-		    read_network(&item, &def->networks[i], def->uuid, (unsigned)i, err) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-static int read_dns(const struct jsonread *r, struct partition_def *def, struct error *err)
-{
-	if (read_list(r, "dns", &def->dns, err) < 0)
-		return -1;
-	struct address parsed;
-	for (char **server = def->dns; *server; server++)
-		if (address_parse_host(*server, &parsed, err) < 0)
-			return error_wrap(err, "dns");
 	return 0;
 }
 
@@ -472,7 +402,7 @@ static int read_root(const struct jsonread *r, struct partition_def *def, struct
 	if (there > 0 && *def->rootfs)
 		return jsonread_wrong(r, "rootfs", err, "must be empty beside an image");
 	if (!there && !(def->rootfs = strdup("")))
-		return no_memory(err);
+		return definition_no_memory(err);
 	return there < 0 ? -1 : 0;
 }
 
@@ -482,7 +412,7 @@ static int read_stop_signal(const struct jsonread *r, struct partition_def *def,
 	if (there < 0)
 		return -1;
 	if (!there && !(def->stop_signal = strdup("SIGTERM")))
-		return no_memory(err);
+		return definition_no_memory(err);
 	if (signame_number(def->stop_signal) < 0)
 		return jsonread_wrong(r, "stop_signal", err, "is not the name of a signal");
 	return 0;
@@ -516,7 +446,7 @@ static int read_hostname(const struct jsonread *r, struct partition_def *def, st
 	if (there < 0)
 		return -1;
 	if (!there && !(def->hostname = strdup(def->name)))
-		return no_memory(err);
+		return definition_no_memory(err);
 	size_t length = strlen(def->hostname);
 	bool good = length >= 1 && length <= 63;
 	for (const char *c = def->hostname; good && *c; c++)
@@ -530,12 +460,12 @@ static int read_seccomp(const struct jsonread *r, struct partition_def *def, str
 	json_t *given = json_object_get(r->object, "seccomp");
 	if (!given || json_is_null(given)) {
 		def->seccomp = json_string("default");
-		return def->seccomp ? 0 : no_memory(err);
+		return def->seccomp ? 0 : definition_no_memory(err);
 	}
 	if (seccomp_check(given, def->process.capabilities, err) < 0)
 		return error_wrap(err, "seccomp");
 	def->seccomp = json_deep_copy(given);
-	return def->seccomp ? 0 : no_memory(err);
+	return def->seccomp ? 0 : definition_no_memory(err);
 }
 
 static int read_resources(const struct jsonread *top, struct partition_def *def, struct error *err)
@@ -561,7 +491,7 @@ static int read_policy(const struct jsonread *r, struct partition_def *def, stru
 	static const char *const restarts[] = {"no", "on-failure", "always", NULL};
 	int64_t priority = 0;
 	uint64_t grace = 10000;
-	if (read_list(r, "groups", &def->groups, err) < 0 ||
+	if (definition_list(r, "groups", &def->groups, err) < 0 ||
 	    jsonread_i64(r, "priority", &priority, err) < 0 ||
 	    jsonread_bool(r, "autostart", &def->autostart, err) < 0 ||
 	    read_choice(r, "restart", restarts, &def->restart, err) < 0 ||
@@ -569,7 +499,7 @@ static int read_policy(const struct jsonread *r, struct partition_def *def, stru
 	    read_stop_signal(r, def, err) < 0 ||
 	    jsonread_string(r, "owner", &def->owner, err) < 0 ||
 	    jsonread_u64(r, "epoch", INT64_MAX, &def->epoch, err) < 0 ||
-	    read_list(r, "cpu_features", &def->cpu_features, err) < 0)
+	    definition_list(r, "cpu_features", &def->cpu_features, err) < 0)
 		return -1;
 	if (priority < -1000 || priority > 1000)
 		return jsonread_wrong(r, "priority", err, "must be between -1000 and 1000");
@@ -580,7 +510,19 @@ static int read_policy(const struct jsonread *r, struct partition_def *def, stru
 			return jsonread_wrong(r, "groups", err, "\"%.63s\" is not a valid name",
 					      *group);
 	if (!def->owner && !(def->owner = strdup("")))
-		return no_memory(err);
+		return definition_no_memory(err);
+	return 0;
+}
+
+static int read_travelling(const struct jsonread *r, struct partition_def *def, struct error *err)
+{
+	struct jsonread pending;
+	int there = jsonread_object(r, "pending", &pending, err);
+	if (there < 0 || jsonread_u64(r, "revision", INT64_MAX, &def->revision, err) < 0)
+		return -1;
+	if (there > 0 && json_object_size(pending.object) &&
+	    !(def->pending = json_deep_copy(pending.object)))
+		return definition_no_memory(err);
 	return 0;
 }
 
@@ -591,14 +533,15 @@ static int read_all(const struct jsonread *r, struct partition_def *def, struct 
 		"process",     "hostname", "seccomp", "mounts", "masked_paths", "readonly_paths",
 		"resources",   "networks", "dns",     "groups", "priority",     "autostart",
 		"restart",     "grace_ms", "owner",   "epoch",  "cpu_features", "image",
-		"stop_signal", NULL};
+		"stop_signal", "revision", "pending", NULL};
 	if (jsonread_only(r, keys, err) < 0 || read_identity(r, def, err) < 0 ||
 	    read_process(r, def, err) < 0 || read_hostname(r, def, err) < 0 ||
 	    read_seccomp(r, def, err) < 0 || read_mounts(r, def, err) < 0 ||
 	    read_paths(r, "masked_paths", default_masked, &def->masked_paths, err) < 0 ||
 	    read_paths(r, "readonly_paths", default_readonly, &def->readonly_paths, err) < 0 ||
-	    read_resources(r, def, err) < 0 || read_networks(r, def, err) < 0 ||
-	    read_dns(r, def, err) < 0 || read_policy(r, def, err) < 0)
+	    read_resources(r, def, err) < 0 || definition_networks(r, def, err) < 0 ||
+	    definition_dns(r, def, err) < 0 || read_policy(r, def, err) < 0 ||
+	    read_travelling(r, def, err) < 0)
 		return -1;
 	return 0;
 }
@@ -610,7 +553,7 @@ struct partition_def *definition_from_json(const json_t *json, struct error *err
 		return NULL;
 	_cleanup_definition_ struct partition_def *def = calloc(1, sizeof(*def));
 	if (!def) {
-		no_memory(err);
+		definition_no_memory(err);
 		return NULL;
 	}
 	if (read_all(&r, def, err) < 0)

@@ -88,9 +88,22 @@ static json_t *write_mounts(const struct partition_def *def)
 					 "options", write_options(mount));
 		if (mount->source)
 			json_object_set_new(item, "source", json_string(mount->source));
+		if (mount->storage)
+			json_object_set_new(item, "storage", json_string(mount->storage));
+		if (mount->volume)
+			json_object_set_new(item, "volume", json_true());
 		json_array_append_new(array, item);
 	}
 	return array;
+}
+
+// One is a string, as most have it; two are a list.
+static json_t *write_gateways(const struct partition_network *network)
+{
+	if (!network->gateways[0])
+		return json_null();
+	return network->gateways[1] ? write_strings(network->gateways)
+				    : json_string(network->gateways[0]);
 }
 
 static json_t *write_networks(const struct partition_def *def)
@@ -98,10 +111,10 @@ static json_t *write_networks(const struct partition_def *def)
 	json_t *array = json_array();
 	for (size_t i = 0; i < def->network_count; i++) {
 		const struct partition_network *network = &def->networks[i];
-		json_array_append_new(array,
-				      json_pack("{s:s, s:o, s:s?, s:s}", "bridge", network->bridge,
-						"addresses", write_strings(network->addresses),
-						"gateway", network->gateway, "mac", network->mac));
+		json_array_append_new(
+			array, json_pack("{s:s, s:o, s:o, s:s}", "bridge", network->bridge,
+					 "addresses", write_strings(network->addresses), "gateway",
+					 write_gateways(network), "mac", network->mac));
 	}
 	return array;
 }
@@ -138,5 +151,9 @@ json_t *definition_to_json(const struct partition_def *def)
 	if (!json || !inside || !around || json_object_update(json, inside) < 0 ||
 	    json_object_update(json, around) < 0)
 		return NULL;
+	if (def->revision)
+		json_object_set_new(json, "revision", json_integer((json_int_t)def->revision));
+	if (def->pending)
+		json_object_set_new(json, "pending", json_deep_copy(def->pending));
 	return take_ptr(json);
 }

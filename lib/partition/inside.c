@@ -66,13 +66,9 @@ static int change_root(const struct stage *stage, struct error *err)
 	return 0;
 }
 
-// Makes the folders above a mount point and the mount point itself, as container engines do.
-static int make_mount_point(const char *path, bool folder, struct error *err)
+static int make_parents(const char *path, struct error *err)
 {
 	char part[PATH_MAX];
-	struct stat st;
-	if (stat(path, &st) == 0)
-		return 0;
 	for (size_t i = 1; path[i]; i++) {
 		if (path[i] != '/')
 			continue;
@@ -81,6 +77,35 @@ static int make_mount_point(const char *path, bool folder, struct error *err)
 		if (mkdir(part, 0755) < 0 && errno != EEXIST)
 			return error_sys(err, ERR_LAUNCH, errno, "cannot make folder %s", part);
 	}
+	return 0;
+}
+
+// /etc/resolv.conf may be a link to a file of /run that nobody has made yet.
+static void follow_dangling(const char *path, char to[PATH_MAX])
+{
+	char link[PATH_MAX];
+	ssize_t n = readlink(path, link, sizeof(link) - 1);
+	const char *slash = strrchr(path, '/');
+	snprintf(to, PATH_MAX, "%s", path);
+	if (n <= 0)
+		return;
+	link[n] = 0;
+	if (link[0] == '/')
+		strcpy(to, link);
+	else
+		snprintf(to, PATH_MAX, "%.*s/%s", (int)(slash - path), path, link);
+}
+
+// Makes the folders above a mount point and the mount point itself, as container engines do.
+static int make_mount_point(const char *given, bool folder, struct error *err)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	if (stat(given, &st) == 0)
+		return 0;
+	follow_dangling(given, path);
+	if (make_parents(path, err) < 0)
+		return -1;
 	if (folder) {
 		if (mkdir(path, 0755) < 0 && errno != EEXIST)
 			return error_sys(err, ERR_LAUNCH, errno, "cannot make folder %s", path);
@@ -114,7 +139,7 @@ static int attach_bind(int source, const struct stage_bind *bind, struct error *
 	if (fstat(source, &st) < 0)
 		return error_sys(err, ERR_LAUNCH, errno, "cannot look at %s", bind->source);
 	if (make_mount_point(bind->destination, S_ISDIR(st.st_mode), err) < 0)
-		return -1;
+		return bind->optional ? 0 : -1;
 	return attach(source, bind->destination, err);
 }
 

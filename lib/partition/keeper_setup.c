@@ -49,7 +49,6 @@ static int create_port(struct keeper *k, size_t index, struct error *err)
 {
 	const struct partition_network *network = &k->def->networks[index];
 	_cleanup_station_ struct station station = {0};
-	struct address gateway;
 	char *name = k->ports[index], inner[IFNAMSIZ];
 	if (station_of(network, &station, err) < 0)
 		return -1;
@@ -61,15 +60,11 @@ static int create_port(struct keeper *k, size_t index, struct error *err)
 				 .mac = station.mac,
 				 .addresses = station.addresses,
 				 .address_count = station.address_count,
+				 .gateways = station.gateways,
+				 .gateway_count = station.gateway_count,
 				 .host_netns = k->host_netns,
 				 .netns = k->netns,
 				 .disabled = k->arriving};
-	if (network->gateway) {
-		if (address_parse_host(network->gateway, &gateway, err) < 0)
-			return -1;
-		spec.gateways = &gateway;
-		spec.gateway_count = 1;
-	}
 	// One left behind by a keeper that was killed: its partition is gone, or the groups would
 	// not have been empty.
 	if (port_remove(name, k->host_netns, err) < 0 || port_create(&spec, err) < 0)

@@ -150,25 +150,50 @@ static int make_text(struct stage *stage, const char *name, const char *destinat
 	return add_bind(stage, name, path, destination, MS_RDONLY | MS_NOSUID | MS_NODEV, err);
 }
 
-// Name servers and the own name; only for partitions that were given name servers.
+// The definition mounts something there or above it.
+static bool is_given(const struct partition_def *def, const char *path)
+{
+	for (size_t i = 0; i < def->mount_count; i++) {
+		const char *at = def->mounts[i].destination;
+		size_t length = strlen(at);
+		if (!strncmp(at, path, length) && (path[length] == '/' || !path[length]))
+			return true;
+	}
+	return false;
+}
+
 static int make_resolver(struct stage *stage, const struct partition_def *def, struct error *err)
 {
-	char text[4096] = "", hosts[4096] = "127.0.0.1 localhost\n::1 localhost\n";
-	size_t used = strlen(hosts);
-	if (!def->dns[0])
+	char text[DEFINITION_DNS_MAX * 80] = "";
+	if (!def->dns[0] || is_given(def, "/etc/resolv.conf"))
 		return 0;
 	for (size_t i = 0, at = 0; def->dns[i] && at < sizeof(text) - 80; i++)
 		at += (size_t)snprintf(text + at, sizeof(text) - at, "nameserver %.60s\n",
 				       def->dns[i]);
+	return make_text(stage, "resolv", "/etc/resolv.conf", text, err);
+}
+
+// The partition's own name and addresses. A system partition keeps the file of its root filesystem,
+// which is its administrator's to change, unless it was given name servers.
+static int make_hosts(struct stage *stage, const struct partition_def *def, struct error *err)
+{
+	char hosts[4096] = "127.0.0.1 localhost\n::1 localhost\n";
+	size_t used = strlen(hosts);
+	if ((def->type == PARTITION_SYSTEM && !def->dns[0]) || is_given(def, "/etc/hosts"))
+		return 0;
+	if (!def->network_count)
+		used += (size_t)snprintf(hosts + used, sizeof(hosts) - used, "127.0.1.1 %s\n",
+					 def->hostname);
 	for (size_t i = 0; i < def->network_count; i++)
 		for (char **address = def->networks[i].addresses;
 		     *address && used < sizeof(hosts) - 200; address++)
 			used += (size_t)snprintf(hosts + used, sizeof(hosts) - used, "%.*s %s\n",
 						 (int)strcspn(*address, "/"), *address,
 						 def->hostname);
-	return make_text(stage, "resolv", "/etc/resolv.conf", text, err) < 0
-		       ? -1
-		       : make_text(stage, "hosts", "/etc/hosts", hosts, err);
+	if (make_text(stage, "hosts", "/etc/hosts", hosts, err) < 0)
+		return -1;
+	stage->binds[stage->bind_count - 1].optional = true;
+	return 0;
 }
 
 static int make_folder(const char *parent, const char *name, char *path, size_t size,
@@ -209,9 +234,10 @@ static int fill_volatile(struct stage *stage, const struct partition_def *def, s
 	    add_tree(stage, "run", "/run", 0755, plain, err) < 0 ||
 	    add_tree(stage, "tmp", "/tmp", 01777, plain, err) < 0)
 		return -1;
-	return add_definition_mounts(stage, def, err) < 0 || make_resolver(stage, def, err) < 0
-		       ? -1
-		       : make_masks(stage, err);
+	if (add_definition_mounts(stage, def, err) < 0 || make_resolver(stage, def, err) < 0 ||
+	    make_hosts(stage, def, err) < 0)
+		return -1;
+	return make_masks(stage, err);
 }
 
 // ---- a fresh start -----------------------------------------------------------------------------

@@ -30,6 +30,7 @@ struct stage_bind {
 	char *origin;            // the folder or file itself
 	char *source;            // the mount of it to be copied, in the keeper's mount namespace
 	char *destination; // in the partition, before symbolic links are followed; NULL: a mask
+	bool optional;     // left out where the root filesystem has no place for it and takes none
 };
 
 struct stage_tree {

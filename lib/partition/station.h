@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a partition is on one of its networks: the MAC and the addresses of its definition, parsed.
+// What a partition is on one of its networks: the MAC, addresses and gateways of its definition,
+// parsed.
 #ifndef WPAR_PARTITION_STATION_H
 #define WPAR_PARTITION_STATION_H
 
@@ -10,6 +11,8 @@ struct station {
 	struct mac mac;
 	struct address *addresses;
 	size_t address_count;
+	struct address gateways[2]; // at most one of a family
+	size_t gateway_count;
 };
 
 // station_free() it, also after a failure. ERR_DEFINITION, ERR_NOMEM.

@@ -401,8 +401,6 @@ static const struct refusal capabilities[] = {
 	{ERR_BUNDLE, "process.capabilities.permitted: ",
 	 CAPS_OTHERS("\"permitted\":[\"CAP_SYS_ADMIN\"]"), NULL},
 	{ERR_BUNDLE, "process.capabilities.bounding: ", CAPS("\"bounding\":[\"CAP_NONE\"]"), NULL},
-	{ERR_BUNDLE, "process.capabilities.bounding: ",
-	 CAPS_OTHERS("\"bounding\":[\"CAP_MKNOD\"],\"permitted\":[],\"effective\":[]"), NULL},
 	{SYNTAX, "process.capabilities.bounding: ", CAPS("\"bounding\":[4]"), NULL},
 	{SYNTAX, "process.capabilities.bounding: ", CAPS("\"bounding\":\"CAP_KILL\""), NULL},
 	{ERR_BUNDLE, "process.capabilities.other: ", CAPS("\"other\":[\"CAP_KILL\"]"), NULL},

@@ -28,12 +28,14 @@ static const char full[] =
 	"\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"soft\":1024,\"hard\":-1}]},"
 	"\"hostname\":\"redis1.example\",\"seccomp\":\"unconfined\","
 	"\"mounts\":[{\"destination\":\"/data/\",\"type\":\"bind\",\"source\":\"/srv/d\","
-	"\"options\":[\"ro\",\"rbind\"]},{\"destination\":\"/var/cache\",\"type\":\"tmpfs\","
+	"\"options\":[\"ro\",\"rbind\"],\"storage\":\"copied\",\"volume\":true},{\"destination\":"
+	"\"/var/cache\",\"type\":\"tmpfs\","
 	"\"options\":[\"nosuid\",\"mode=0755\"]}],"
 	"\"masked_paths\":[],\"readonly_paths\":[\"/proc/sys\"],"
 	"\"resources\":{\"memory_bytes\":536870912,\"cpu_millis\":1500,\"pids\":100},"
 	"\"networks\":[{\"bridge\":\"br0\",\"addresses\":[\"10.77.0.50/24\",\"fd77::50/64\"],"
-	"\"gateway\":\"10.77.0.1\",\"mac\":\"02:AA:00:00:00:01\"}],\"dns\":[\"10.77.0.1\"],"
+	"\"gateway\":[\"10.77.0.1\",\"fd77::1\"],\"mac\":\"02:AA:00:00:00:01\"}],\"dns\":[\"10.77."
+	"0.1\"],"
 	"\"groups\":[\"web\"],\"priority\":-3,\"autostart\":true,\"restart\":\"always\","
 	"\"grace_ms\":500,\"owner\":\"hostA\",\"epoch\":7,\"cpu_features\":[\"avx2\"]}";
 
@@ -102,6 +104,41 @@ static void writing_and_reading_is_the_identity(void **state)
 	}
 }
 
+// What travels beside it is there only when it was given, and what is pending can be put in.
+static void carries_what_is_pending(void **state)
+{
+	(void)state;
+	struct error err = {0};
+	_cleanup_definition_ struct partition_def *plain = read_text(minimal, &err);
+	_cleanup_json_ json_t *running = definition_to_json(plain);
+	assert_null(json_object_get(running, "pending"));
+	assert_null(json_object_get(running, "revision"));
+	json_object_set_new(running, "revision", json_integer(4));
+	json_object_set_new(running, "pending",
+			    json_pack("{s:[s], s:i}", "dns", "10.0.0.1", "resources.pids", 7));
+	_cleanup_definition_ struct partition_def *def = definition_from_json(running, &err);
+	assert_non_null(def);
+	assert_int_equal(def->revision, 4);
+	assert_int_equal(def->pids, 0);
+	_cleanup_json_ json_t *next = definition_with(running, def->pending);
+	assert_int_equal(json_integer_value(definition_value(next, "resources.pids")), 7);
+	assert_int_equal(json_array_size(definition_value(next, "dns")), 1);
+	assert_int_equal(json_array_size(definition_value(running, "dns")), 0);
+}
+
+// definition_key() lists what a definition has.
+static void every_key_is_known(void **state)
+{
+	(void)state;
+	struct error err = {0};
+	_cleanup_definition_ struct partition_def *def = read_text(full, &err);
+	_cleanup_json_ json_t *json = definition_to_json(def), *copy = json_object();
+	const char *key;
+	for (unsigned n = 0; (key = definition_key(n)); n++)
+		definition_put(copy, key, json_incref(definition_value(json, key)));
+	assert_true(json_equal(json, copy));
+}
+
 static void mac_follows_from_uuid_and_index(void **state)
 {
 	(void)state;
@@ -162,6 +199,27 @@ static const struct {
 	{"seccomp", "\"loose\"", "loose", ERR_DEFINITION},
 	{"groups", "[\"a/b\"]", "groups", ERR_DEFINITION},
 	{"dns", "[\"example.org\"]", "dns", ERR_DEFINITION},
+	{"dns", "[\"10.0.0.1\",\"10.0.0.2\",\"10.0.0.3\",\"10.0.0.4\"]", "more than 3",
+	 ERR_DEFINITION},
+	{"networks",
+	 "[{\"bridge\":\"b\",\"addresses\":[\"10.0.0.5/24\"],\"gateway\":\"10.0.1.1\"}]",
+	 "networks[0].gateway", ERR_DEFINITION},
+	{"networks",
+	 "[{\"bridge\":\"b\",\"addresses\":[\"10.0.0.5/"
+	 "24\"],\"gateway\":[\"10.0.0.1\",\"10.0.0.2\"]}]",
+	 "second default gateway of IPv4", ERR_DEFINITION},
+	{"networks",
+	 "[{\"bridge\":\"b\",\"addresses\":[\"10.0.0.5/24\"]},{\"bridge\":\"c\",\"addresses\":"
+	 "[\"10.0.0.5/16\"]}]",
+	 "networks[1].addresses", ERR_DEFINITION},
+	{"networks",
+	 "[{\"bridge\":\"b\",\"mac\":\"02:00:00:00:00:01\"},{\"bridge\":\"b\",\"mac\":"
+	 "\"02:00:00:00:00:01\"}]",
+	 "networks[1].mac", ERR_DEFINITION},
+	{"mounts", "[{\"destination\":\"/a\",\"source\":\"/x\",\"storage\":\"lent\"}]", "storage",
+	 ERR_DEFINITION},
+	{"mounts", "[{\"destination\":\"/a\",\"type\":\"tmpfs\",\"storage\":\"shared\"}]",
+	 "mounts[0].storage", ERR_DEFINITION},
 };
 
 static void refuses_by_name(void **state)
@@ -234,6 +292,8 @@ int main(void)
 		cmocka_unit_test(refuses_a_wrong_image),
 		cmocka_unit_test(reads_everything),
 		cmocka_unit_test(writing_and_reading_is_the_identity),
+		cmocka_unit_test(carries_what_is_pending),
+		cmocka_unit_test(every_key_is_known),
 		cmocka_unit_test(mac_follows_from_uuid_and_index),
 		cmocka_unit_test(refuses_by_name),
 	};

@@ -14,10 +14,14 @@ static void takes_all_addresses_in_order(void **state)
 	(void)state;
 	struct error err = {0};
 	char *addresses[] = {"10.77.0.50/24", "fd77::50/64", NULL};
-	struct partition_network network = {.addresses = addresses, .mac = "02:00:0a:4d:00:32"};
+	char *gateways[] = {"fd77::1", "10.77.0.1", NULL};
+	struct partition_network network = {
+		.addresses = addresses, .gateways = gateways, .mac = "02:00:0a:4d:00:32"};
 	_cleanup_station_ struct station station = {0};
 	assert_int_equal(station_of(&network, &station, &err), 0);
 	assert_int_equal(station.address_count, 2);
+	assert_int_equal(station.gateway_count, 2);
+	assert_int_equal(station.gateways[0].family, AF_INET6);
 	assert_int_equal(station.addresses[0].family, AF_INET);
 	assert_int_equal(station.addresses[1].prefix, 64);
 	assert_int_equal(station.mac.bytes[5], 0x32);
