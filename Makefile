@@ -16,6 +16,7 @@ localstatedir        ?= /var
 runstatedir          ?= /run
 systemdsystemunitdir ?= $(prefix)/lib/systemd/system
 sysusersdir          ?= $(prefix)/lib/sysusers.d
+tmpfilesdir          ?= $(prefix)/lib/tmpfiles.d
 
 CC     ?= cc
 CFLAGS ?= -O2 -g
@@ -31,7 +32,7 @@ PACKAGES := libseccomp libcap libprotobuf-c liburing openssl sqlite3 libmicrohtt
             libcyaml libnl-3.0 libnl-route-3.0 libsystemd libxxhash
 # These goals build nothing by themselves: the next make does, once the packages are there.
 deps_goals := deps deps-check demo check bench bench-gap
-no_build_goals := clean help format lint-format lint-shell uninstall
+no_build_goals := clean help format lint-format lint-shell uninstall dist deb version
 goals := $(or $(MAKECMDGOALS),all)
 ifneq ($(filter unit check-unit check-system,$(goals)),)
 PACKAGES += cmocka
@@ -216,22 +217,51 @@ lint-shell:
 	shellcheck -x $(SCRIPTS)
 
 # ---- install -----------------------------------------------------------------------------------
+MAN := $(wildcard man/*.[1-8])
+man_target = $(mandir)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
+
 install: all ## install below $(DESTDIR)$(prefix)
-	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(sbindir) $(DESTDIR)$(libexecdir)/relocd \
-		$(DESTDIR)$(systemdsystemunitdir) $(DESTDIR)$(sysusersdir) \
-		$(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man5 $(DESTDIR)$(mandir)/man7 $(DESTDIR)$(mandir)/man8
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(bindir) $(sbindir) $(libexecdir)/relocd $(systemdsystemunitdir) \
+		$(sysusersdir) $(tmpfilesdir) $(sort $(dir $(foreach m,$(MAN),$(call man_target,$(m))))))
 	$(INSTALL) -m 755 $(WPARCTL) $(DESTDIR)$(bindir)/
 	$(INSTALL) -m 755 $(RELOCD) $(DESTDIR)$(sbindir)/
 	$(INSTALL) -m 755 $(LIBEXEC) $(DESTDIR)$(libexecdir)/relocd/
 	sed 's|@sbindir@|$(sbindir)|g' scripts/systemd/relocd.service.in > $(DESTDIR)$(systemdsystemunitdir)/relocd.service
 	$(INSTALL) -m 644 scripts/systemd/relocd.sysusers $(DESTDIR)$(sysusersdir)/relocd.conf
-	for s in 1 5 7 8; do for m in man/*.$$s; do $(INSTALL) -m 644 $$m $(DESTDIR)$(mandir)/man$$s/ || exit 1; done; done
+	sed 's|@localstatedir@|$(localstatedir)|g; s|@runstatedir@|$(runstatedir)|g' scripts/systemd/relocd.tmpfiles.in \
+		> $(DESTDIR)$(tmpfilesdir)/relocd.conf
+	$(foreach m,$(MAN),$(INSTALL) -m 644 $(m) $(DESTDIR)$(call man_target,$(m)) &&) :
 
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(bindir)/wparctl $(DESTDIR)$(sbindir)/relocd
+	rm -f $(addprefix $(DESTDIR),$(bindir)/wparctl $(sbindir)/relocd $(systemdsystemunitdir)/relocd.service \
+		$(sysusersdir)/relocd.conf $(tmpfilesdir)/relocd.conf $(foreach m,$(MAN),$(call man_target,$(m))))
 	rm -rf $(DESTDIR)$(libexecdir)/relocd
-	rm -f $(DESTDIR)$(systemdsystemunitdir)/relocd.service $(DESTDIR)$(sysusersdir)/relocd.conf
-	for s in 1 5 7 8; do for m in man/*.$$s; do rm -f $(DESTDIR)$(mandir)/man$$s/$$(basename $$m); done; done
+
+# ---- packages ----------------------------------------------------------------------------------
+DIST := wpar-$(VERSION)
+# All that is in git; in an unpacked archive, which has no git, all that is there.
+dist_files = if [ -e .git ]; then git ls-files -z; else find . -type f ! -path './$(BUILD)/*' -printf '%P\0'; fi
+# The same sources give the same archive, bit for bit: https://reproducible-builds.org/docs/archives/
+dist_time = $${SOURCE_DATE_EPOCH:-$$(if [ -e .git ]; then git log -1 --format=%ct; else stat -c %Y Makefile; fi)}
+
+dist: ## $(BUILD)/wpar-VERSION.tar.gz, reproducible
+	@mkdir -p $(BUILD)
+	{ $(dist_files); } | LC_ALL=C sort -z | tar --create --null --files-from - --mtime="@$(dist_time)" --owner=0 --group=0 \
+		--numeric-owner --mode=u+rwX,go=rX --format=ustar --transform='s|^|$(DIST)/|' | gzip -9n > $(BUILD)/$(DIST).tar.gz
+
+# The packages are made from the archive, not from the tree: what it lacks, they lack. The tests are
+# those of `make check`.
+deb: dist ## Debian packages in $(BUILD)/deb (debhelper)
+	rm -rf $(BUILD)/deb
+	mkdir -p $(BUILD)/deb
+	tar --extract --directory $(BUILD)/deb --file $(BUILD)/$(DIST).tar.gz
+	cp -r $(BUILD)/deb/$(DIST)/scripts/debian $(BUILD)/deb/$(DIST)/debian
+	sed "s|@VERSION@|$(VERSION)|; s|@DATE@|$$(date -u -R -d "@$(dist_time)")|" scripts/debian/changelog.in \
+		> $(BUILD)/deb/$(DIST)/debian/changelog
+	cd $(BUILD)/deb/$(DIST) && MAKEFLAGS= DEB_BUILD_OPTIONS="nocheck $$DEB_BUILD_OPTIONS" dpkg-buildpackage --build=binary --no-sign --jobs=$$(nproc)
+
+version: ## print the version
+	@echo $(VERSION)
 
 clean: ## remove everything built
 	rm -rf $(BUILD)
@@ -240,7 +270,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: all tools unit check-unit check-system check demo bench bench-gap deps deps-check fuzz fuzz-run format lint \
-	lint-format lint-c lint-shell install uninstall clean help FORCE
+	lint-format lint-c lint-shell install uninstall dist deb version clean help FORCE
 .SECONDARY:
 
 -include $(ENGINE_OBJ:.o=.d) $(wildcard $(BUILD)/relocd/*/*.d $(BUILD)/wparctl/*.d $(BUILD)/tests/*/*.d)
