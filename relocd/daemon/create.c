@@ -4,10 +4,29 @@
 #include "lib/base/log.h"
 #include "lib/partition/bundle.h"
 #include "lib/partition/caps.h"
+#include "relocd/daemon/create_image.h"
 #include "relocd/daemon/lifecycle.h"
 
 #include <stdarg.h>
 #include <string.h>
+
+// Drops the variables that `more` sets anew: of two a program may find either.
+static json_t *env_without(const json_t *base, const json_t *more)
+{
+	json_t *kept = json_array(), *entry, *other;
+	size_t i, j;
+	json_array_foreach (base, i, entry) {
+		const char *text = json_string_value(entry);
+		size_t length = text ? strcspn(text, "=") + 1 : 0;
+		bool replaced = false;
+		json_array_foreach (more, j, other)
+			replaced = replaced || (text && json_is_string(other) &&
+						!strncmp(json_string_value(other), text, length));
+		if (!replaced)
+			json_array_append(kept, entry);
+	}
+	return kept;
+}
 
 // Puts the items of `base` in front of those of `more`, where both are lists.
 static void prepend(json_t *more_owner, const char *key, const json_t *base)
@@ -24,23 +43,53 @@ static void prepend(json_t *more_owner, const char *key, const json_t *base)
 // mounts are added to those of the bundle, everything else replaces.
 static void merge(json_t *definition, const json_t *body)
 {
-	static const char *const not_of_definition[] = {"bundle", "start", "cap_add", "cap_drop"};
+	static const char *const not_of_definition[] = {"bundle", "image",   "user",
+							"start",  "cap_add", "cap_drop"};
 	_cleanup_json_ json_t *more = json_deep_copy(body);
 	for (size_t i = 0; i < ARRAY_SIZE(not_of_definition); i++)
 		json_object_del(more, not_of_definition[i]);
 	prepend(more, "mounts", json_object_get(definition, "mounts"));
-	prepend(json_object_get(more, "process"), "env",
-		json_object_get(json_object_get(definition, "process"), "env"));
+	json_t *process = json_object_get(more, "process");
+	_cleanup_json_ json_t *env =
+		env_without(json_object_get(json_object_get(definition, "process"), "env"),
+			    json_object_get(process, "env"));
+	prepend(process, "env", env);
 	json_object_update_recursive(definition, more);
 }
 
-static json_t *definition_of_body(const json_t *body, json_t **notes, struct error *err)
+// Of an image: the command is put together of both, and where its files are is not a choice.
+static json_t *definition_of_image(const json_t *body, json_t *notes, int *image, struct error *err)
+{
+	json_t *definition = create_from_image(body, -1, notes, image, err);
+	if (!definition)
+		return NULL;
+	_cleanup_json_ json_t *args =
+		json_incref(json_object_get(json_object_get(definition, "process"), "args"));
+	merge(definition, body);
+	json_object_set(json_object_get(definition, "process"), "args", args);
+	const char *storage = json_string_value(json_object_get(definition, "storage"));
+	if (!storage || !strcmp(storage, "copied"))
+		return definition;
+	json_decref(definition);
+	error_set(err, ERR_DEFINITION,
+		  "storage: what a partition writes above its image is on its host and is copied "
+		  "in a move");
+	return NULL;
+}
+
+static json_t *definition_of_body(const json_t *body, json_t **notes, int *image, struct error *err)
 {
 	const json_t *given = json_object_get(body, "definition");
 	const json_t *bundle = json_object_get(body, "bundle");
-	if (!given == !bundle) {
-		error_set(err, ERR_USAGE, "the request needs \"definition\" or \"bundle\"");
+	const json_t *from_image = json_object_get(body, "image");
+	if (!!given + !!bundle + !!from_image != 1) {
+		error_set(err, ERR_USAGE,
+			  "the request needs one of \"definition\", \"bundle\" and \"image\"");
 		return NULL;
+	}
+	if (from_image) {
+		*notes = json_array();
+		return definition_of_image(body, *notes, image, err);
 	}
 	if (given) {
 		if (!json_is_object(given)) {
@@ -99,7 +148,7 @@ static void complete(const struct config *c, json_t *definition, json_t *notes)
 		json_object_set_new(definition, "storage",
 				    json_string(shared ? "shared" : "copied"));
 	const char *storage = json_string_value(json_object_get(definition, "storage"));
-	if (rootfs && storage && !strcmp(storage, "copied"))
+	if (rootfs && *rootfs && storage && !strcmp(storage, "copied"))
 		note(notes, "%s is on this host only (%s): this partition cannot be moved", rootfs,
 		     shared ? "--storage copied"
 			    : "not below a folder of storage: shared in relocd.yaml");
@@ -197,7 +246,8 @@ int partition_create(struct daemon *d, const json_t *body, char name[REGISTRY_NA
 		     json_t **notes, struct error *err)
 {
 	_cleanup_json_ json_t *given = NULL;
-	if (check_keys(body, err) < 0 || !(given = definition_of_body(body, notes, err)))
+	_cleanup_close_ int image = -1; // held until the table names it
+	if (check_keys(body, err) < 0 || !(given = definition_of_body(body, notes, &image, err)))
 		return -1;
 	complete(&d->config, given, *notes);
 	_cleanup_definition_ struct partition_def *def = definition_from_json(given, err);

@@ -8,6 +8,7 @@
 #include "lib/partition/cgroup.h"
 #include "lib/partition/keeper_client.h"
 #include "lib/partition/signame.h"
+#include "lib/storage/store.h"
 #include "relocd/daemon/reaper.h"
 #include "relocd/move/facts.h"
 
@@ -145,7 +146,8 @@ static void on_watch(void *arg, short revents)
 int lifecycle_check_host(const struct partition_def *def, struct error *err)
 {
 	struct facts_folder folder;
-	if (facts_folder(def->rootfs, &folder, err) < 0)
+	_cleanup_close_ int image = def->image ? store_open(def->image_digest, err) : -1;
+	if (def->image ? image < 0 : facts_folder(def->rootfs, &folder, err) < 0)
 		return -1;
 	for (size_t i = 0; i < def->network_count; i++)
 		if (port_check_bridge(def->networks[i].bridge, NETNS_CURRENT, err) < 0)

@@ -6,6 +6,7 @@
 #include "relocd/daemon/api.h"
 #include "relocd/daemon/cluster.h"
 #include "relocd/daemon/events.h"
+#include "relocd/daemon/images.h"
 #include "relocd/daemon/lifecycle.h"
 #include "relocd/daemon/listener.h"
 #include "relocd/daemon/moves.h"
@@ -174,6 +175,7 @@ static int start(struct daemon *d, struct signals *s, struct error *err)
 	lifecycle_reconnect(d);
 	moves_resume(d);
 	daemon_lock(d);
+	images_collect(d);
 	int failed = cluster_member(d) ? listener_start(d, err) : 0;
 	daemon_unlock(d);
 	return failed ? -1 : api_start(d, err);

@@ -8,6 +8,7 @@
 #include "lib/partition/keeper_client.h"
 #include "lib/partition/name.h"
 #include "relocd/daemon/events.h"
+#include "relocd/daemon/images.h"
 #include "relocd/daemon/lifecycle.h"
 
 #include <fcntl.h>
@@ -166,7 +167,10 @@ int partition_drop(struct partition *p, struct error *err)
 	if (registry_partition_delete(d->registry, p->row.name, err) < 0)
 		return -1;
 	events_add(d, "partition", "removed", p->row.name, NULL, NULL);
+	bool of_image = json_object_get(p->row.definition, "image");
 	unlink_row(p);
+	if (of_image)
+		images_collect(d);
 	daemon_changed(d);
 	return 0;
 }
