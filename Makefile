@@ -156,7 +156,7 @@ $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o $(ENGINE)
 tools: $(TOOLS)
 
 # Tests of the link start real movers.
-unit: $(UNIT) $(BUILD)/libexec/mover
+unit: $(UNIT) $(BUILD)/libexec/mover $(LIBWPAR) $(WPARCTL)
 	@RELOCD_LIBEXECDIR=$(abspath $(BUILD))/libexec tests/unit/run $(UNIT)
 
 check-unit: ## unit tests, then the same under AddressSanitizer and UBSan (no root, no network)
