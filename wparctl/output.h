@@ -3,7 +3,7 @@
 #ifndef WPARCTL_OUTPUT_H
 #define WPARCTL_OUTPUT_H
 
-#include "lib/client/wpar.h"
+#include "wparctl/client.h"
 #include "wparctl/table.h"
 
 #define EXIT_DETACHED 130

@@ -38,7 +38,7 @@ static int set_up(void **state)
 	if (config_parse("", "host: hostA\n", 12, &f->d.config, &err) < 0 ||
 	    daemon_open(&f->d, &err) < 0 || api_start(&f->d, &err) < 0)
 		fail_msg("%s", err.message);
-	f->wpar = wpar_open(f->socket, &err);
+	f->wpar = wpar_open(f->socket, NULL);
 	assert_non_null(f->wpar);
 	*state = f;
 	return 0;
@@ -60,8 +60,10 @@ static int tear_down(void **state)
 static int call(struct fixture *f, const char *method, const char *path, json_t *body,
 		json_t **data, struct error *err)
 {
+	struct wpar_error why;
 	memset(err, 0, sizeof(*err));
-	return wpar_call(f->wpar, method, path, body, 10000, data, err);
+	int failed = wpar_call(f->wpar, method, path, body, 10000, data, &why);
+	return failed ? error_set(err, error_id_of(why.code), "%s", why.message) : 0;
 }
 
 // Without root everybody is nobody: each request is refused, and says so.
@@ -153,14 +155,15 @@ static void create_show_remove(void **state)
 	assert_string_equal(json_string_value(json_object_get(whole, "owner")), "hostA");
 	assert_int_equal(json_integer_value(json_object_get(whole, "epoch")), 1);
 	// What does not run: stopping it is done already, logs are empty, exec and moves refused.
-	assert_int_equal(wpar_stop(f->wpar, "db1", -1, false, &err), 0);
+	struct wpar_error why;
+	assert_int_equal(wpar_stop(f->wpar, "db1", -1, false, &why), 0);
 	expect_refused(f, "POST", "/v1/partitions/db1/validate", NULL, ERR_WRONG_STATE,
 		       "db1 does not run (Defined)");
 	struct wpar_exec *session;
 	assert_int_equal(
-		wpar_exec(f->wpar, "db1", json_pack("{s:[s]}", "args", "ls"), &session, &err), -1);
-	assert_int_equal(err.id, ERR_WRONG_STATE);
-	assert_int_equal(wpar_remove(f->wpar, "db1", false, &err), 0);
+		wpar_exec(f->wpar, "db1", json_pack("{s:[s]}", "args", "ls"), &session, &why), -1);
+	assert_int_equal(error_id_of(why.code), ERR_WRONG_STATE);
+	assert_int_equal(wpar_remove(f->wpar, "db1", 0, &why), 0);
 	expect_refused(f, "GET", "/v1/partitions/db1", NULL, ERR_NAME_UNKNOWN, "no partition db1");
 }
 
