@@ -10,6 +10,7 @@
 #include "relocd/daemon/lifecycle.h"
 #include "relocd/daemon/listener.h"
 #include "relocd/daemon/moves.h"
+#include "relocd/daemon/revive.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -174,6 +175,7 @@ static int start(struct daemon *d, struct signals *s, struct error *err)
 		return error_set(err, ERR_NOMEM, "no memory for the signals");
 	lifecycle_reconnect(d);
 	moves_resume(d);
+	revive_begin(d);
 	daemon_lock(d);
 	images_collect(d);
 	int failed = cluster_member(d) ? listener_start(d, err) : 0;
