@@ -15,6 +15,8 @@ sysconfdir           ?= /etc
 localstatedir        ?= /var
 runstatedir          ?= /run
 systemdsystemunitdir ?= $(prefix)/lib/systemd/system
+bashcompletiondir    ?= $(prefix)/share/bash-completion/completions
+zshcompletiondir     ?= $(prefix)/share/zsh/site-functions
 sysusersdir          ?= $(prefix)/lib/sysusers.d
 tmpfilesdir          ?= $(prefix)/lib/tmpfiles.d
 
@@ -30,7 +32,7 @@ comma := ,
 
 # ---- what we need ------------------------------------------------------------------------------
 PACKAGES := libseccomp libcap libprotobuf-c liburing openssl sqlite3 libmicrohttpd libcurl jansson \
-            libcyaml libnl-3.0 libnl-route-3.0 libsystemd libxxhash
+            libcyaml yaml-0.1 libnl-3.0 libnl-route-3.0 libsystemd libxxhash
 # These goals build nothing by themselves: the next make does, once the packages are there.
 deps_goals := deps deps-check demo check bench bench-gap
 no_build_goals := clean help format lint-format lint-shell uninstall dist deb version
@@ -144,7 +146,7 @@ WPARCTL_RPATH ?= $$ORIGIN/../lib
 $(WPARCTL): $(call objects_of,wparctl) $(LIBWPAR) $(BASE)
 	@mkdir -p $(@D)
 	$(LINK) $(if $(WPARCTL_RPATH),-Wl$(comma)-rpath$(comma)'$(WPARCTL_RPATH)') -o $@ $(filter %.o,$^) -L$(BUILD)/lib -lwpar $(BASE) \
-		$(shell pkg-config --libs jansson)
+		$(shell pkg-config --libs jansson yaml-0.1)
 
 define libexec_program
 $(BUILD)/libexec/$(1): $(call objects_of,relocd/$(1)) $(if $(filter departure arrival,$(1)),$(call objects_of,relocd/move)) $(ENGINE)
@@ -181,8 +183,9 @@ $(BUILD)/tests/unit/test_relocd_%: $(BUILD)/tests/unit/test_relocd_%.o \
 		$(filter-out %/main.o,$(call objects_of,relocd/daemon)) $(call objects_of,relocd/move) $(ENGINE)
 	$(LINK) -o $@ $^ $(PKG_LIBS) -lcmocka
 
-# Tests of wparctl include what they test.
-$(BUILD)/tests/unit/test_wparctl_%: $(BUILD)/tests/unit/test_wparctl_%.o $(BUILD)/wparctl/client.o $(ENGINE)
+# Tests of wparctl itself link all of it but its main().
+$(BUILD)/tests/unit/test_wparctl_%: $(BUILD)/tests/unit/test_wparctl_%.o \
+		$(filter-out %/main.o,$(call objects_of,wparctl)) $(ENGINE)
 	$(LINK) -o $@ $^ $(PKG_LIBS) -lcmocka
 
 $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o $(ENGINE)
@@ -233,7 +236,7 @@ fuzz-run: $(FUZZ)
 
 # ---- style -------------------------------------------------------------------------------------
 SOURCES  := $(wildcard lib/*/*.[ch] lib/*/*/*.[ch] images/*.[ch] relocd/*/*.[ch] wparctl/*.[ch] tests/*/*.[ch])
-SCRIPTS  := $(wildcard scripts/lab scripts/demo scripts/install-deps .ci/run tests/unit/run tests/system/run tests/system/*.sh tests/bench/gap)
+SCRIPTS  := $(wildcard scripts/completion/wparctl.bash scripts/lab scripts/demo scripts/install-deps .ci/run tests/unit/run tests/system/run tests/system/*.sh tests/bench/gap)
 
 format: ## rewrite all sources in the house style
 	clang-format -i $(SOURCES)
@@ -251,15 +254,23 @@ lint-c: $(PROTO_C)
 lint-shell:
 	shellcheck -x $(SCRIPTS)
 
+# ---- manual ------------------------------------------------------------------------------------
+# The sections of wparctl(1) that the table of verbs makes; a unit test compares them.
+man: $(WPARCTL) ## write the sections of man/wparctl.1 that `wparctl --help` has too
+	$(WPARCTL) --help-man > $(BUILD)/wparctl.mdoc
+	sed -i -e '/--help-man`.$$/,/^.." End of what/{/^.." /!d}' -e '/are printed by `wparctl --help-man`.$$/r $(BUILD)/wparctl.mdoc' man/wparctl.1
+
 # ---- install -----------------------------------------------------------------------------------
 MAN := $(wildcard man/*.[1-8])
 man_target = $(mandir)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
 
 install: all ## install below $(DESTDIR)$(prefix)
 	$(INSTALL) -d $(addprefix $(DESTDIR),$(bindir) $(sbindir) $(libexecdir)/relocd $(systemdsystemunitdir) \
-		$(sysusersdir) $(tmpfilesdir) $(libdir)/pkgconfig $(includedir) \
+		$(sysusersdir) $(tmpfilesdir) $(bashcompletiondir) $(zshcompletiondir) $(libdir)/pkgconfig $(includedir) \
 		$(sort $(dir $(foreach m,$(MAN),$(call man_target,$(m))))))
 	$(INSTALL) -m 755 $(WPARCTL) $(DESTDIR)$(bindir)/
+	$(INSTALL) -m 644 scripts/completion/wparctl.bash $(DESTDIR)$(bashcompletiondir)/wparctl
+	$(INSTALL) -m 644 scripts/completion/_wparctl $(DESTDIR)$(zshcompletiondir)/
 	$(INSTALL) -m 755 $(RELOCD) $(DESTDIR)$(sbindir)/
 	$(INSTALL) -m 644 $(BUILD)/lib/$(LIBWPAR_FILE) $(DESTDIR)$(libdir)/
 	ln -sf $(LIBWPAR_FILE) $(DESTDIR)$(libdir)/$(LIBWPAR_NAME)
@@ -275,7 +286,7 @@ install: all ## install below $(DESTDIR)$(prefix)
 	$(foreach m,$(MAN),$(INSTALL) -m 644 $(m) $(DESTDIR)$(call man_target,$(m)) &&) :
 
 uninstall: ## remove what install put there
-	rm -f $(addprefix $(DESTDIR),$(bindir)/wparctl $(sbindir)/relocd $(systemdsystemunitdir)/relocd.service \
+	rm -f $(addprefix $(DESTDIR),$(bindir)/wparctl $(bashcompletiondir)/wparctl $(zshcompletiondir)/_wparctl $(sbindir)/relocd $(systemdsystemunitdir)/relocd.service \
 		$(addprefix $(libdir)/,libwpar.so $(LIBWPAR_NAME) $(LIBWPAR_FILE) pkgconfig/libwpar.pc) $(includedir)/wpar.h \
 		$(sysusersdir)/relocd.conf $(tmpfilesdir)/relocd.conf $(foreach m,$(MAN),$(call man_target,$(m))))
 	rm -rf $(DESTDIR)$(libexecdir)/relocd
@@ -313,7 +324,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: all tools unit check-unit check-system check demo bench bench-gap deps deps-check fuzz fuzz-run format lint \
-	lint-format lint-c lint-shell install uninstall dist deb version clean help FORCE
+	lint-format lint-c lint-shell install uninstall dist deb version man clean help FORCE
 .SECONDARY:
 
 -include $(ENGINE_OBJ:.o=.d) $(wildcard $(BUILD)/pic/lib/*/*.d $(BUILD)/relocd/*/*.d $(BUILD)/wparctl/*.d $(BUILD)/tests/*/*.d)

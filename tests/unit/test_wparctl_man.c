@@ -6,14 +6,14 @@
 #include "lib/base/fdio.h"
 #include "lib/registry/state.h"
 #include "lib/transport/wire.h"
-#include "wparctl/help.c"
-#include "wparctl/verbs.c"
+#include "wparctl/help.h"
 
 #include <ctype.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -113,18 +113,20 @@ static void protocol_page_has_the_messages(void **state)
 static void every_verb_has_help_with_an_example(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < VERB_COUNT; i++) {
+	const struct verb *verb;
+	for (size_t n = 0; (verb = verb_at(n)); n++) {
 		_cleanup_free_ char *text = NULL;
 		size_t length;
 		FILE *to = open_memstream(&text, &length);
 		char call[80];
-		help_print(to, &verbs[i]);
+		help_print(to, verb);
 		fclose(to);
-		snprintf(call, sizeof(call), "wparctl %s", verbs[i].name);
+		snprintf(call, sizeof(call), "wparctl %s", verb->name);
 		char *example = strstr(text, "\nexample:\n");
 		assert_non_null(example);
 		assert_non_null(strstr(example, call));
-		for (const struct verb_option *o = verbs[i].options; o->name; o++)
+		assert_non_null(verb->run);
+		for (const struct verb_option *o = verb->options; o->name; o++)
 			assert_non_null(strstr(text, o->name));
 		for (char *line = text; line; line = strchr(line, '\n')) {
 			line += *line == '\n';
