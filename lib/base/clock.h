@@ -12,6 +12,7 @@ typedef int64_t deadline_t;
 #define DEADLINE_NEVER INT64_MAX
 
 int64_t clock_now_ns(void);        // CLOCK_MONOTONIC
+int64_t clock_realtime_ns(void);   // CLOCK_REALTIME: to compare hosts, never to wait
 double clock_ms_since(int64_t ns); // milliseconds passed since a clock_now_ns()
 
 deadline_t deadline_in_ms(int64_t ms);

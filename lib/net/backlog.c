@@ -2,6 +2,7 @@
 #include "lib/net/backlog.h"
 
 #include "lib/net/netlink.h"
+#include "lib/net/unixdiag.h"
 
 #include <errno.h>
 #include <linux/inet_diag.h>
@@ -9,6 +10,7 @@
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -50,7 +52,7 @@ static int ask(int sock, uint8_t family, struct error *err)
 }
 
 // Adds up one packet of the answer; *end when it was the last.
-static int add_up(const struct nlmsghdr *h, size_t left, unsigned *waiting, bool *end,
+static int add_up(const struct nlmsghdr *h, size_t left, struct backlog *b, bool *end,
 		  struct error *err)
 {
 	for (; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
@@ -63,12 +65,15 @@ static int add_up(const struct nlmsghdr *h, size_t left, unsigned *waiting, bool
 					 "cannot list listening sockets");
 		// Of a listening socket rqueue is the length of its accept queue (sock_diag(7)).
 		const struct inet_diag_msg *socket = NLMSG_DATA(h);
-		*waiting += socket->idiag_rqueue;
+		if (!socket->idiag_rqueue)
+			continue;
+		b->waiting += socket->idiag_rqueue;
+		snprintf(b->where, sizeof(b->where), "TCP port %u", ntohs(socket->id.idiag_sport));
 	}
 	return 0;
 }
 
-static int count(int sock, uint8_t family, unsigned *waiting, struct error *err)
+static int count(int sock, uint8_t family, struct backlog *b, struct error *err)
 {
 	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
 	bool end = false;
@@ -78,16 +83,28 @@ static int count(int sock, uint8_t family, unsigned *waiting, struct error *err)
 		ssize_t n = recv(sock, answer, sizeof(answer), 0);
 		if (n < 0)
 			return error_sys(err, ERR_NETWORK, errno, "cannot list listening sockets");
-		if (add_up((struct nlmsghdr *)answer, (size_t)n, waiting, &end, err) < 0)
+		if (add_up((struct nlmsghdr *)answer, (size_t)n, b, &end, err) < 0)
 			return -1;
 	}
 	return 0;
 }
 
-int backlog_waiting(int sock, unsigned *waiting, struct error *err)
+static int add_unix(const struct unixdiag_socket *socket, void *arg, struct error *err)
 {
-	*waiting = 0;
-	if (count(sock, AF_INET, waiting, err) < 0)
+	struct backlog *b = arg;
+	(void)err;
+	if (!socket->waiting)
+		return 0;
+	b->waiting += socket->waiting;
+	snprintf(b->where, sizeof(b->where), "UNIX socket %s",
+		 socket->path[0] ? socket->path : "without a path");
+	return 0;
+}
+
+int backlog_waiting(int sock, struct backlog *b, struct error *err)
+{
+	*b = (struct backlog){0};
+	if (count(sock, AF_INET, b, err) < 0 || count(sock, AF_INET6, b, err) < 0)
 		return -1;
-	return count(sock, AF_INET6, waiting, err);
+	return unixdiag_each(sock, add_unix, b, err);
 }

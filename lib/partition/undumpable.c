@@ -3,6 +3,9 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
+#include "lib/partition/filelocks.h"
+#include "lib/partition/sessions.h"
+#include "lib/partition/task.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,15 +14,7 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
-#define STATUS_MAX (64u << 10)
-#define MAPS_MAX   (64u << 20)
-
-// A process being looked at.
-struct task {
-	pid_t pid, inner, parent;
-	char name[32];
-	int folder; // /proc/PID
-};
+#define MAPS_MAX (64u << 20)
 
 // What a descriptor's link says, and what that means for CRIU.
 static const struct {
@@ -49,40 +44,8 @@ static const char *const socket_protocols[] = {"SCTP",     "MPTCP", "MPTCPv6",
 static const struct {
 	const char *link; // in /proc/PID/ns
 	const char *what;
-} namespaces[] = {
-	{"pid", "pid"}, {"ipc", "ipc"}, {"uts", "uts"}, {"user", "user"}, {"time", "time"}};
-
-static long number_after(const char *status, const char *name)
-{
-	const char *at = strstr(status, name);
-	return at ? strtol(at + strlen(name), NULL, 10) : 0;
-}
-
-// The last number of the NSpid line: the pid in the innermost namespace.
-static pid_t inner_pid(const char *status)
-{
-	const char *line = strstr(status, "\nNSpid:");
-	const char *end = line ? strchr(line + 1, '\n') : NULL;
-	while (end && end > line && end[-1] != '\t')
-		end--;
-	return end ? (pid_t)strtol(end, NULL, 10) : 0;
-}
-
-// 1: read; 0: the process has ended meanwhile.
-static int open_task(pid_t pid, struct task *t, char **status)
-{
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
-	*t = (struct task){.pid = pid};
-	t->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	*status = t->folder < 0 ? NULL : fdio_read_file(t->folder, "status", STATUS_MAX, NULL);
-	if (!*status)
-		return 0;
-	t->inner = inner_pid(*status);
-	t->parent = (pid_t)number_after(*status, "\nPPid:");
-	sscanf(*status, "Name:\t%31[^\n]", t->name);
-	return 1;
-}
+} namespaces[] = {{"pid", "pid"},   {"ipc", "ipc"},     {"uts", "uts"},
+		  {"user", "user"}, {"net", "network"}, {"time", "time"}};
 
 static int refuse(struct error *err, enum error_id id, const struct task *t, int fd,
 		  const char *what)
@@ -105,6 +68,23 @@ static int check_socket(const struct task *t, const char *fd, struct error *err)
 	return 0;
 }
 
+// Restored on the other host it would wait for the frozen original, which holds it still.
+static int check_lock(const struct task *t, const struct locality *l, const char *fd,
+		      struct error *err)
+{
+	char path[48], link[PATH_MAX];
+	struct filelock lock;
+	if (!filelock_shared(t->folder, fd, l, &lock))
+		return 0;
+	snprintf(path, sizeof(path), "fd/%s", fd);
+	ssize_t n = readlinkat(t->folder, path, link, sizeof(link) - 1);
+	link[n < 0 ? 0 : n] = 0;
+	return error_set(err, ERR_LOCK_SHARED,
+			 "fd %s of pid %d (%s) holds a lock (%s) on %.200s, which the other host "
+			 "sees as well",
+			 fd, (int)t->inner, t->name, lock.kind, link);
+}
+
 static int check_descriptor(const struct task *t, int folder, const char *fd, struct error *err)
 {
 	char link[PATH_MAX];
@@ -120,14 +100,27 @@ static int check_descriptor(const struct task *t, int folder, const char *fd, st
 	return 0;
 }
 
-static int check_descriptors(const struct task *t, struct error *err)
+// What is looked at in each task.
+struct look {
+	int init_folder; // /proc/INIT
+	struct locality locality;
+	bool locks_only;
+};
+
+static int check_descriptors(const struct task *t, const struct look *look, struct error *err)
 {
 	int folder = openat(t->folder, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_closedir_ DIR *dir = folder < 0 ? NULL : fdopendir(folder);
 	struct dirent *entry;
-	while (dir && (entry = readdir(dir)))
-		if (entry->d_name[0] != '.' && check_descriptor(t, folder, entry->d_name, err) < 0)
+	while (dir && (entry = readdir(dir))) {
+		const char *fd = entry->d_name;
+		if (fd[0] == '.')
+			continue;
+		if (!look->locks_only && check_descriptor(t, folder, fd, err) < 0)
 			return -1;
+		if (check_lock(t, &look->locality, fd, err) < 0)
+			return -1;
+	}
 	return 0;
 }
 
@@ -145,81 +138,88 @@ static int check_maps(const struct task *t, struct error *err)
 	return 0;
 }
 
+static bool same_namespace(const struct task *t, const char *mine, int init_folder,
+			   const char *inits)
+{
+	struct stat a, b;
+	// Ended, or a kernel without it.
+	if (fstatat(t->folder, mine, &a, 0) < 0 || fstatat(init_folder, inits, &b, 0) < 0)
+		return true;
+	return a.st_ino == b.st_ino;
+}
+
 static int check_namespaces(const struct task *t, int init_folder, struct error *err)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++) {
 		char path[32];
-		struct stat mine, inits;
 		snprintf(path, sizeof(path), "ns/%s", namespaces[i].link);
-		if (fstatat(t->folder, path, &mine, 0) < 0 ||
-		    fstatat(init_folder, path, &inits, 0) < 0)
-			continue; // ended, or a kernel without it
-		if (mine.st_ino != inits.st_ino)
+		if (!same_namespace(t, path, init_folder, path))
 			return error_set(err, ERR_UNDUMPABLE,
 					 "pid %d (%s) is in a %s namespace of its own",
 					 (int)t->inner, t->name, namespaces[i].what);
 	}
+	if (!same_namespace(t, "ns/time_for_children", init_folder, "ns/time"))
+		return error_set(err, ERR_UNDUMPABLE,
+				 "pid %d (%s) has made a time namespace for its children",
+				 (int)t->inner, t->name);
 	return 0;
 }
 
-static bool is_member(const pid_t *pids, size_t count, pid_t pid)
+static int check_task(const struct task *t, const struct look *look, struct error *err)
 {
-	for (size_t i = 0; i < count; i++)
-		if (pids[i] == pid)
-			return true;
-	return false;
-}
-
-static int check_task(const struct task *t, const char *status, int init_folder, struct error *err)
-{
-	long tracer = number_after(status, "\nTracerPid:");
-	if (tracer)
-		return error_set(err, ERR_UNDUMPABLE, "pid %d (%s) is traced by process %ld",
-				 (int)t->inner, t->name, tracer);
-	if (check_descriptors(t, err) < 0 || check_maps(t, err) < 0)
+	if (look->locks_only)
+		return check_descriptors(t, look, err);
+	if (t->tracer)
+		return error_set(err, ERR_UNDUMPABLE, "pid %d (%s) is traced by process %d",
+				 (int)t->inner, t->name, (int)t->tracer);
+	if (check_descriptors(t, look, err) < 0 || check_maps(t, err) < 0)
 		return -1;
-	return check_namespaces(t, init_folder, err);
+	return check_namespaces(t, look->init_folder, err);
 }
 
-static int check_pid(pid_t pid, pid_t init, int init_folder, const pid_t *pids, size_t count,
+static int check_all(const pid_t *pids, size_t count, pid_t init, bool locks_only,
 		     struct error *err)
 {
-	struct task t;
-	_cleanup_free_ char *status = NULL;
-	int done = 0;
-	// Orphans are adopted by init, so a parent outside of the payload means: entered from
-	// outside.
-	if (!open_task(pid, &t, &status))
-		done = 0;
-	else if (pid != init && !is_member(pids, count, t.parent))
-		done = error_set(err, ERR_EXEC_SESSION,
-				 "pid %d (%s) was started by exec and is no child of init",
-				 (int)t.inner, t.name);
-	else
-		done = check_task(&t, status, init_folder, err);
-	if (t.folder >= 0)
-		close(t.folder);
-	return done;
-}
-
-int undumpable_check_pids(const pid_t *pids, size_t count, pid_t init, struct error *err)
-{
 	char path[32];
+	struct look look = {.locks_only = locks_only};
 	snprintf(path, sizeof(path), "/proc/%d", (int)init);
 	_cleanup_close_ int init_folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (init_folder < 0)
 		return error_sys(err, ERR_SYSTEM, errno, "cannot look at init (%s)", path);
-	for (size_t i = 0; i < count; i++)
-		if (check_pid(pids[i], init, init_folder, pids, count, err) < 0)
+	look.init_folder = init_folder;
+	if (locality_of(init, &look.locality, err) < 0)
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		_cleanup_task_ struct task t;
+		if (task_open(pids[i], &t) && check_task(&t, &look, err) < 0)
 			return -1;
+	}
 	return 0;
 }
 
-int undumpable_check(struct cgroup *cg, pid_t init, struct error *err)
+int undumpable_check_pids(pid_t *pids, size_t count, pid_t init, bool sessions, struct error *err)
+{
+	size_t inside = sessions_part(pids, count, init);
+	for (size_t i = inside; i < count && !sessions; i++)
+		if (sessions_refuse(pids[i], err) < 0)
+			return -1;
+	return check_all(pids, inside, init, false, err);
+}
+
+int undumpable_check(struct cgroup *cg, pid_t init, bool sessions, struct error *err)
 {
 	_cleanup_free_ pid_t *pids = NULL;
 	size_t count;
 	if (cgroup_pids(cg, &pids, &count, err) < 0)
 		return -1;
-	return undumpable_check_pids(pids, count, init, err);
+	return undumpable_check_pids(pids, count, init, sessions, err);
+}
+
+int undumpable_check_locks(struct cgroup *cg, pid_t init, struct error *err)
+{
+	_cleanup_free_ pid_t *pids = NULL;
+	size_t count;
+	if (cgroup_pids(cg, &pids, &count, err) < 0)
+		return -1;
+	return check_all(pids, count, init, true, err);
 }

@@ -18,12 +18,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define DEPARTURE_FLUSH_MAX 16
+
 struct departure {
 	// what relocd asked for; the JSON owns the strings
 	json_t *start;
 	const char *move, *host, *peer, *peer_address;
 	uint64_t epoch;
 	bool dry_run;
+	bool end_exec; // sessions of exec are ended, not a reason to refuse
 	const struct memory_engine *engine;
 	struct link_tls tls;
 	struct partition_def *def;
@@ -44,6 +47,9 @@ struct departure {
 	struct keeper_externals externals;
 	struct keeper_trees trees;
 	bool frozen;
+	int flush[DEPARTURE_FLUSH_MAX]; // filesystems that other hosts see what was written back to
+	size_t flush_count;
+	size_t sockets; // names of sockets that are kept for the move
 	struct memory_run *memory;
 	int images; // folder that CRIU dumps into, on a tmpfs of this process alone
 	struct criu_rpc *rpc;
@@ -55,7 +61,8 @@ struct departure {
 
 	// the report
 	int64_t began_ns, frozen_ns;
-	double downtime_ms; // 0: never frozen
+	double downtime_ms;           // 0: never frozen
+	double restore_ms, switch_ms; // as the peer measured them; 0: it did not say
 };
 
 // validate.c: what can be known before anything is touched; asks the peer for its part. The checks
@@ -71,6 +78,20 @@ int departure_freeze(struct departure *d, struct error *err);
 // Undoes it in the reverse order: thaw, cable, announcement, held frames. Logs what fails and goes
 // on.
 void departure_thaw(struct departure *d);
+
+// shared.c: files that the other host sees as well.
+// PREPARE: finds filesystems that need it and writes back most of what is dirty.
+int departure_share(struct departure *d, struct error *err);
+void departure_unshare(struct departure *d);
+// Frozen: writes back the rest, keeps the names of sockets.
+int departure_share_frozen(struct departure *d, struct error *err);
+// After the dump, which has `images`: did CRIU find locks that block the other host?
+int departure_check_locks(struct departure *d, struct error *err);
+// Aborted: the sockets' names, before the thaw.
+void departure_give_back(struct departure *d);
+// And again when the peer is done with them: its restore may have taken one meanwhile. A peer that
+// could not be told is waited for until it must have given up; the partition runs all the time.
+void departure_settle(struct departure *d, bool told);
 
 // final.c: the last pages and CRIU's state, ending with the fence and the manifest.
 int departure_final(struct departure *d, struct error *err);

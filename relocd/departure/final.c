@@ -58,7 +58,7 @@ static int ask_dump(struct departure *d, struct error *err)
 	o.pid = d->status.pid;
 	o.page_server_fd = CRIU_FD_PAGES;
 	o.tcp_established = o.skip_network_lock = o.ignore_cgroups = o.link_remap =
-		o.notify_scripts = true;
+		o.notify_scripts = o.file_locks = true;
 	o.freeze_cgroup = cgroup_freezer_path(d->cgroup);
 	o.log_file = LOG_NAME;
 	o.external = external;
@@ -219,7 +219,8 @@ int departure_final(struct departure *d, struct error *err)
 	// The console is drained while CRIU starts: it waits for our answer before it looks at
 	// pipes.
 	if (ask_dump(d, err) < 0 || keeper_drain(d->keeper, err) < 0 || dump(d, err) < 0 ||
-	    send_trees(d, err) < 0 || send_images(d, err) < 0 || fence(d, err) < 0 ||
+	    departure_check_locks(d, err) < 0 || send_trees(d, err) < 0 ||
+	    send_images(d, err) < 0 || fence(d, err) < 0 ||
 	    decision_append(d->decision, DECISION_FINAL, err) < 0)
 		return -1;
 	if (send_held(d, err) < 0)

@@ -98,7 +98,7 @@ int departure_prepare(struct departure *d, struct error *err)
 	if (d->images < 0 || cable_open(&d->cable, d->def, &d->status, err) < 0 ||
 	    open_memory(d, err) < 0 || start_criu(d, err) < 0 || warm_up(d, err) < 0)
 		return -1;
-	return wait_for_peer(d, err);
+	return departure_share(d, err) < 0 ? -1 : wait_for_peer(d, err);
 }
 
 static void stop_criu(struct departure *d)
@@ -127,6 +127,7 @@ static void stop_criu(struct departure *d)
 void departure_unprepare(struct departure *d)
 {
 	stop_criu(d);
+	departure_unshare(d);
 	cable_close(&d->cable);
 	if (d->memory)
 		d->engine->end(d->memory);

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/fanotify.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -30,6 +31,7 @@
 #define UFFD_USER     1  // UFFD_USER_MODE_ONLY of linux/userfaultfd.h, 5.11
 #define MPTCP         262
 #define SECRET_LENGTH 4096
+#define PLAIN_TESTS   6 // besides findings
 
 // ---- what a process may have: each returns 0, or -1 with errno where it cannot be had ----------
 
@@ -120,6 +122,20 @@ static int user_namespace(void)
 	return unshare(CLONE_NEWUSER);
 }
 
+static int locked(void)
+{
+	if (keep(open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)) < 0)
+		return -1;
+	return flock(FD, LOCK_EX);
+}
+
+static int locked_memory(void)
+{
+	if (keep(memfd_create("private", MFD_CLOEXEC)) < 0)
+		return -1;
+	return flock(FD, LOCK_EX);
+}
+
 // By its parent, the init.
 static int traced(void)
 {
@@ -193,9 +209,9 @@ static void end(const struct family *family)
 
 static int check(const struct family *family, struct error *err)
 {
-	const pid_t pids[] = {family->init, family->child};
+	pid_t pids[] = {family->init, family->child};
 	*err = (struct error){0};
-	return undumpable_check_pids(pids, ARRAY_SIZE(pids), family->init, err);
+	return undumpable_check_pids(pids, ARRAY_SIZE(pids), family->init, false, err);
 }
 
 // ---- the tests ---------------------------------------------------------------------------------
@@ -265,15 +281,51 @@ static void names_the_tracer(void **state)
 	assert_int_equal(err.id, ERR_UNDUMPABLE);
 }
 
-static void finds_nothing_in_plain_processes(void **state)
+static void names_a_lock_on_a_file(void **state)
 {
 	(void)state;
 	struct family family;
 	struct error err;
-	start(&family, nothing_special);
+	char sentence[100];
+	start(&family, locked);
+	int found = check(&family, &err);
+	end(&family);
+	snprintf(sentence, sizeof(sentence), "fd 77 of pid %d (worker) holds a lock (FLOCK) on ",
+		 (int)family.child);
+	assert_int_equal(found, -1);
+	assert_non_null(strstr(err.message, sentence));
+	assert_int_equal(err.id, ERR_LOCK_SHARED);
+}
+
+static void expect_nothing(int (*prepare)(void))
+{
+	struct family family;
+	struct error err;
+	start(&family, prepare);
 	int found = check(&family, &err);
 	end(&family);
 	assert_string_equal(err.message, "");
+	assert_int_equal(found, 0);
+}
+
+static void finds_nothing_in_plain_processes(void **state)
+{
+	(void)state;
+	expect_nothing(nothing_special);
+	expect_nothing(locked_memory);
+}
+
+static void passes_over_sessions_that_will_be_ended(void **state)
+{
+	(void)state;
+	struct family family, other;
+	struct error err = {0};
+	start(&family, nothing_special);
+	start(&other, locked);
+	pid_t pids[] = {other.child, family.init, family.child};
+	int found = undumpable_check_pids(pids, ARRAY_SIZE(pids), family.init, true, &err);
+	end(&other);
+	end(&family);
 	assert_int_equal(found, 0);
 }
 
@@ -285,8 +337,8 @@ static void refuses_who_came_from_outside(void **state)
 	char sentence[100];
 	start(&family, nothing_special);
 	start(&other, nothing_special);
-	const pid_t pids[] = {family.init, family.child, other.child};
-	int found = undumpable_check_pids(pids, ARRAY_SIZE(pids), family.init, &err);
+	pid_t pids[] = {family.init, family.child, other.child};
+	int found = undumpable_check_pids(pids, ARRAY_SIZE(pids), family.init, false, &err);
 	end(&other);
 	end(&family);
 	snprintf(sentence, sizeof(sentence),
@@ -306,25 +358,27 @@ static void passes_over_those_that_have_ended(void **state)
 		_exit(0);
 	assert_int_equal(waitpid(gone, NULL, 0), gone);
 	start(&family, nothing_special);
-	const pid_t pids[] = {gone, family.init, family.child};
-	int found = undumpable_check_pids(pids, ARRAY_SIZE(pids), family.init, &err);
+	pid_t pids[] = {gone, family.init, family.child};
+	int found = undumpable_check_pids(pids, ARRAY_SIZE(pids), family.init, false, &err);
 	end(&family);
 	assert_int_equal(found, 0);
-	assert_int_equal(undumpable_check_pids(pids, 1, gone, &err), -1);
+	assert_int_equal(undumpable_check_pids(pids, 1, gone, false, &err), -1);
 	assert_int_equal(err.id, ERR_SYSTEM);
 }
 
 int main(void)
 {
-	struct CMUnitTest tests[ARRAY_SIZE(findings) + 4] = {
+	struct CMUnitTest tests[ARRAY_SIZE(findings) + PLAIN_TESTS] = {
 		cmocka_unit_test(finds_nothing_in_plain_processes),
 		cmocka_unit_test(names_the_tracer),
+		cmocka_unit_test(names_a_lock_on_a_file),
+		cmocka_unit_test(passes_over_sessions_that_will_be_ended),
 		cmocka_unit_test(refuses_who_came_from_outside),
 		cmocka_unit_test(passes_over_those_that_have_ended),
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(findings); i++)
-		tests[4 + i] = (struct CMUnitTest){.name = findings[i].name,
-						   .test_func = names_what_it_finds,
-						   .initial_state = (void *)&findings[i]};
+		tests[PLAIN_TESTS + i] = (struct CMUnitTest){.name = findings[i].name,
+							     .test_func = names_what_it_finds,
+							     .initial_state = (void *)&findings[i]};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
