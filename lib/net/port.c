@@ -41,6 +41,24 @@ int port_check_bridge(const char *bridge, int host_netns, struct error *err)
 	return nl ? netlink_bridge(nl, bridge, &facts, err) : -1;
 }
 
+#define ADDRESS_SET "3" // NET_ADDR_SET of linux/netdevice.h
+
+bool port_bridge_steady(const char *bridge)
+{
+	char path[96];
+	snprintf(path, sizeof(path), "/sys/class/net/%s/addr_assign_type", bridge);
+	_cleanup_free_ char *how = fdio_read_file(AT_FDCWD, path, 16, NULL);
+	if (!how || !strncmp(how, ADDRESS_SET, 1))
+		return true;
+	snprintf(path, sizeof(path), "/sys/class/net/%s/brif", bridge);
+	_cleanup_closedir_ DIR *ports = opendir(path);
+	struct dirent *port;
+	while (ports && (port = fdio_readdir(ports)))
+		if (strncmp(port->d_name, "wp", 2) != 0 && strncmp(port->d_name, "wh", 2) != 0)
+			return true;
+	return !ports;
+}
+
 // ---- making ------------------------------------------------------------------------------------
 
 // What a creation works with.

@@ -9,6 +9,7 @@
 #include "lib/net/address.h"
 
 #include <net/if.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 // A network namespace given by descriptor; this value is the caller's own.
@@ -36,6 +37,10 @@ struct port_spec {
 	bool disabled;  // the port starts disabled (a partition that arrives); no frame passes
 			// before
 };
+
+// Whether a bridge keeps its hardware address when partitions come and go: it was given one, or has
+// a port that is none of ours. Also true when the host does not tell.
+bool port_bridge_steady(const char *bridge);
 
 // Makes the pair, enslaves the host end, configures the partition's end (MTU of the bridge, MAC,
 // link-local address from the MAC, no router advertisements, no duplicate address detection) and

@@ -45,6 +45,8 @@ static void tell_arrived(struct arrival *a)
 	json_t *message =
 		json_pack("{s:s, s:s, s:I, s:o}", "op", "arrived", "move", a->offer->move, "epoch",
 			  (json_int_t)a->offer->epoch, "definition", definition_to_json(a->def));
+	if (a->downtime_ms > 0)
+		json_object_set_new(message, "downtime_ms", json_real(a->downtime_ms));
 	if (report_call(&a->report, message, NULL, &err) < 0)
 		log_error_of(&err, "relocd does not know of the arrival");
 }

@@ -84,6 +84,8 @@ struct arrival {
 	bool resumed; // the tasks run
 	double restore_ms;
 	int64_t commit_ns;
+	double frozen_ms;   // until COMMIT, as the source says; 0: not known
+	double downtime_ms; // until it ran here; 0: not known
 	bool over;
 };
 

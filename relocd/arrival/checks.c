@@ -55,7 +55,7 @@ static int check_cpu(struct arrival *a, struct error *err)
 	return facts_cpu_compare(wanted, have, err);
 }
 
-// While it arrives its pages are here twice: in the page store and restored.
+// While it arrives its pages and its folders in memory are here twice: as they came, and restored.
 static int check_memory(struct arrival *a, struct error *err)
 {
 	uint64_t available, total;
@@ -64,8 +64,9 @@ static int check_memory(struct arrival *a, struct error *err)
 	if (facts_memory(&available, &total, err) < 0)
 		return -1;
 	uint64_t part = percent > 0 && percent <= 100 ? (uint64_t)percent : 80;
-	uint64_t needed = a->offer->memory_bytes * 2 + HEADROOM;
-	if (a->offer->memory_bytes > UINT64_MAX / 4 || needed > available / 100 * part)
+	uint64_t bytes = a->offer->memory_bytes, trees = a->offer->tree_bytes;
+	uint64_t needed = bytes * 2 + trees * 2 + HEADROOM;
+	if (bytes > UINT64_MAX / 8 || trees > UINT64_MAX / 8 || needed > available / 100 * part)
 		return error_set(
 			err, ERR_MEMORY,
 			"it needs %llu MiB while it arrives; %llu%% of %llu MiB are free for that",
@@ -127,6 +128,43 @@ static void check_kernel(struct arrival *a, json_t *checks)
 			    "moves between kernel versions work as far as CRIU supports both");
 }
 
+#define CLOCK_WARN_NS 1000000000ll
+
+// Programs see the wall clock of the host that they are on; the others go on (time namespace).
+static void check_clock(struct arrival *a, json_t *checks)
+{
+	char sentence[128];
+	int64_t ahead = clock_realtime_ns() - a->offer->realtime_ns;
+	if (!a->offer->has_realtime_ns)
+		return;
+	if (ahead < CLOCK_WARN_NS && ahead > -CLOCK_WARN_NS) {
+		checks_pass(checks, a->host, "clock", "both hosts have the same time of day");
+		return;
+	}
+	snprintf(sentence, sizeof(sentence),
+		 "the time of day here is %.1f s %s that of the source, and programs will see that",
+		 (double)(ahead > 0 ? ahead : -ahead) / 1e9, ahead > 0 ? "ahead of" : "behind");
+	checks_warn(checks, a->host, "clock", sentence, "let NTP set the clocks of both hosts");
+}
+
+// A bridge without an address of its own takes the lowest of its ports'. If all ports are of
+// partitions it changes as they come and go, and the host's own connections stall.
+static void check_bridges(struct arrival *a, json_t *checks)
+{
+	char sentence[160];
+	for (size_t i = 0; i < a->def->network_count; i++) {
+		const char *bridge = a->def->networks[i].bridge;
+		if (port_bridge_steady(bridge))
+			continue;
+		snprintf(sentence, sizeof(sentence),
+			 "bridge %s has neither a hardware address of its own nor a port that is "
+			 "not a partition's: its address changes with them",
+			 bridge);
+		checks_warn(checks, a->host, "bridge", sentence,
+			    "give it one: ip link set BRIDGE address 02:...");
+	}
+}
+
 static int check_kernel_paths(struct arrival *a, struct error *err)
 {
 	return kernelpaths_check(a->offer->kernel_paths, a->offer->n_kernel_paths, err);
@@ -149,6 +187,8 @@ json_t *arrival_checks(struct arrival *a)
 	json_t *checks = json_array();
 	struct error why;
 	check_kernel(a, checks);
+	check_clock(a, checks);
+	check_bridges(a, checks);
 	for (size_t i = 0; i < ARRAY_SIZE(list); i++)
 		checks_add(checks, a->host, list[i].check, list[i].run(a, &why), &why,
 			   list[i].passed);

@@ -73,6 +73,7 @@ static int ask_restore(struct arrival *a, struct error *err)
 	o.images_fd = a->images;
 	o.root = a->externals.root;
 	o.tcp_established = o.skip_network_lock = o.ignore_cgroups = o.link_remap = true;
+	o.file_locks = true; // departure refuses those that others could hold
 	o.rst_sibling = o.notify_scripts = true;
 	o.log_file = LOG_NAME;
 	o.external = a->externals.restore;
@@ -215,6 +216,8 @@ int arrival_resume(struct arrival *a, struct error *err)
 		err->id = ERR_BROKEN;
 		return -1;
 	}
+	if (a->frozen_ms > 0)
+		a->downtime_ms = a->frozen_ms + clock_ms_since(a->commit_ns);
 	if (keeper_adopt(a->keeper, a->root, err) < 0)
 		log_error_of(err, "keeper");
 	return 0;
@@ -225,6 +228,7 @@ int arrival_on_commit(struct arrival *a, const struct link_message *message, str
 	Wpar__Decision *commit = talk_read_decision(message, a->offer->move, a->offer->epoch, err);
 	if (!commit)
 		return -1;
+	a->frozen_ms = commit->frozen_ms;
 	wpar__decision__free_unpacked(commit, NULL);
 	if (arrival_resume(a, err) < 0)
 		return -1;

@@ -10,7 +10,7 @@
 #include "lib/client/exec_frame.h"
 #include "lib/partition/exec.h"
 #include "lib/partition/keeper_client.h"
-#include "relocd/daemon/partitions.h"
+#include "relocd/daemon/moves.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -230,6 +230,21 @@ static void hang_up(struct session *s)
 		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
 }
 
+// Why a session was ended, for who sits at it: a move with end_exec.
+static void say_why(struct session *s)
+{
+	char text[300] = "";
+	daemon_lock(s->d);
+	const struct partition *p = partition_find(s->d, s->name);
+	const struct move *m = p && p->row.move[0] ? move_find(s->d, p->row.move) : NULL;
+	if (m && m->end_exec)
+		snprintf(text, sizeof(text), "\r\nthe session was ended: %s moves to %s\r\n",
+			 s->name, m->row.target);
+	daemon_unlock(s->d);
+	if (text[0])
+		exec_frame_append(&s->out, WPAR_STDERR, text, strlen(text), NULL);
+}
+
 static void relay(struct session *s, struct error *err)
 {
 	int result, status = 0;
@@ -244,6 +259,8 @@ static void relay(struct session *s, struct error *err)
 	spawn_wait(s->exec.pid, &status, NULL);
 	if (result > 0) {
 		drain_rest(s);
+		if (spawn_exit_code(status) > 128)
+			say_why(s);
 		send_control(s, json_pack("{s:i}", "exit", spawn_exit_code(status)), err);
 		flush_all(s, err);
 	}

@@ -12,10 +12,11 @@ static int check_options(const json_t *options, struct error *err)
 {
 	json_int_t downtime_ms = 0, deadline_ms = 1;
 	const char *engine;
+	int end_exec;
 	json_error_t why;
-	if (options && json_unpack_ex((json_t *)options, &why, JSON_STRICT, "{s?I, s?I, s?s}",
+	if (options && json_unpack_ex((json_t *)options, &why, JSON_STRICT, "{s?I, s?I, s?s, s?b}",
 				      "max_downtime_ms", &downtime_ms, "deadline_ms", &deadline_ms,
-				      "engine", &engine) < 0)
+				      "engine", &engine, "end_exec", &end_exec) < 0)
 		return error_set(err, ERR_USAGE, "the move's options are not right: %s", why.text);
 	if (downtime_ms < 0 || deadline_ms <= 0)
 		return error_set(err, ERR_USAGE, "the move's options hold a negative time");
@@ -24,13 +25,17 @@ static int check_options(const json_t *options, struct error *err)
 
 int api_move_start(struct request *q, struct error *err)
 {
-	const char *partition, *host;
-	json_t *options = NULL;
+	const char *partition, *host = NULL;
+	json_t *options = NULL, *where = NULL;
+	int back = 0;
 	char id[40];
-	if (api_body(q, err, "{s:s, s:s, s?o}", "partition", &partition, "host", &host, "options",
-		     &options) < 0 ||
+	if (api_body(q, err, "{s:s, s?o, s?b, s?o}", "partition", &partition, "host", &where,
+		     "back", &back, "options", &options) < 0 ||
 	    check_options(options, err) < 0)
 		return -1;
+	host = json_string_value(where);
+	if (!host != !!back)
+		return error_set(err, ERR_USAGE, "a move needs either a host or \"back\": true");
 	daemon_lock(q->d);
 	int failed = departure_begin(q->d, partition, host, options, id, err);
 	daemon_unlock(q->d);

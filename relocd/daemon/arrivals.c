@@ -205,15 +205,16 @@ static void attach_arrived(struct daemon *d, const char *name)
 	daemon_unlock(d);
 }
 
-static void runs_here(struct partition *p, uint64_t epoch, json_t *definition)
+static void runs_here(struct partition *p, const struct registry_move *row, json_t *definition)
 {
 	if (definition) {
 		json_decref(p->row.definition);
 		p->row.definition = json_incref(definition);
 	}
-	p->row.epoch = epoch;
+	p->row.epoch = row->epoch;
 	p->row.move[0] = 0;
 	p->row.departed_to[0] = 0;
+	snprintf(p->row.came_from, sizeof(p->row.came_from), "%s", row->source);
 	p->row.exit_code = -1;
 	p->row.exit_signal = 0;
 	p->stopping = p->exited = false;
@@ -234,7 +235,7 @@ static int op_arrived(struct arrival *a, const json_t *q, json_t *answer, struct
 	if (!p || !json_is_object(definition))
 		return error_set(err, ERR_PROTOCOL, "arrived is malformed");
 	a->move[0] = 0;
-	runs_here(p, m->row.epoch, definition);
+	runs_here(p, &m->row, definition);
 	move_finish(m, "done", downtime ? json_pack("{s:O}", "downtime_ms", downtime) : NULL, NULL);
 	return 0;
 }
@@ -481,7 +482,7 @@ void arrival_resolve(struct move *m, const struct error *why)
 	else if (p && !strcmp(outcome, "broken"))
 		partition_set(p, STATE_BROKEN, why->message);
 	else if (p && !strcmp(outcome, "done"))
-		runs_here(p, m->row.epoch, NULL);
+		runs_here(p, &m->row, NULL);
 	else if (p)
 		daemon_thread(d, clear_unvoted, p->row.name, NULL);
 	move_finish(m, outcome, NULL, !strcmp(outcome, "done") ? NULL : error_to_json(why));

@@ -10,6 +10,7 @@
 #include "lib/registry/decision.h"
 #include "relocd/daemon/cluster.h"
 #include "relocd/daemon/lifecycle.h"
+#include "relocd/move/sockets.h"
 
 #include <errno.h>
 #include <string.h>
@@ -145,6 +146,7 @@ static void on_end(struct worker *w, int status)
 		error_at(&why, d->config.host, m->row.partition, m->phase);
 		departure_resolve(m, &why);
 	}
+	departures_next(d);
 	daemon_changed(d);
 }
 
@@ -174,7 +176,7 @@ static json_t *start_message(struct daemon *d, const struct move *m, json_t *def
 			 options_json(&d->config, options, m->dry_run));
 }
 
-// ---- begin --------------------------------------------------------------------------------------
+// ---- checks and the process ---------------------------------------------------------------------
 
 static int check_peer(struct daemon *d, const char *host, struct registry_host *peer,
 		      struct error *err)
@@ -212,25 +214,16 @@ static struct partition *check_begin(struct daemon *d, const char *partition, co
 	return partition_get_for(d, partition, act, err);
 }
 
-// Adds the move and its process; the caller still has to send the start message.
-static struct move *launch(struct daemon *d, const struct registry_move *row, bool dry_run,
-			   struct error *err)
+// Gives the move its process; the caller still has to send the start message.
+static int attach_worker(struct move *m, struct error *err)
 {
-	struct move *m = move_add(d, row);
-	if (!m) {
-		error_set(err, ERR_NOMEM, "no memory for a move");
-		return NULL;
-	}
-	m->dry_run = dry_run;
-	m->worker = worker_start(d, "departure", -1, &handler, m, err);
-	if (!m->worker) {
-		move_drop(m);
-		return NULL;
-	}
-	d->departures++;
+	m->worker = worker_start(m->daemon, "departure", -1, &handler, m, err);
+	if (!m->worker)
+		return -1;
+	m->daemon->departures++;
 	m->row.pid = m->worker->pid;
 	m->row.pid_start = m->worker->pid_start;
-	return m;
+	return 0;
 }
 
 // The record of a move is on disk before its process is told to begin. Without the message it ends
@@ -258,33 +251,137 @@ static int fill_row(struct daemon *d, const struct partition *p, const char *hos
 	return move_new_id(d, row->id, err);
 }
 
+// Gives a move that is in the table its process and sets it off.
+static int set_off(struct move *m, struct partition *p, const struct registry_host *peer,
+		   struct error *err)
+{
+	if (attach_worker(m, err) < 0)
+		return -1;
+	if (record(m, p, err) < 0 ||
+	    worker_send(m->worker, start_message(m->daemon, m, p->row.definition, peer, m->options),
+			err) < 0) {
+		worker_kill(m->worker);
+		settle(m, "aborted", NULL);
+		return -1;
+	}
+	log_info("move %s: %s from %s to %s begins", m->row.id, p->row.name, m->row.source,
+		 m->row.target);
+	return 0;
+}
+
+// ---- the queue ----------------------------------------------------------------------------------
+
+static struct move *first_queued(struct daemon *d)
+{
+	struct move *first = NULL; // the newest comes first in the table
+	for (struct move *m = d->moves; m; m = m->next)
+		if (m->queued)
+			first = m;
+	return first;
+}
+
+static bool is_queued(const struct daemon *d, const char *partition)
+{
+	for (const struct move *m = d->moves; m; m = m->next)
+		if (m->queued && !strcmp(m->row.partition, partition))
+			return true;
+	return false;
+}
+
+static void enqueue(struct move *m)
+{
+	_cleanup_json_ json_t *event = json_pack("{s:s, s:s}", "event", "phase", "phase", "queued");
+	m->queued = true;
+	snprintf(m->row.state, sizeof(m->row.state), "queued");
+	move_event(m, event);
+	log_info("move %s: %s from %s to %s waits for others to end (limits: moves)", m->row.id,
+		 m->row.partition, m->row.source, m->row.target);
+}
+
+// What held when it was queued is looked at again.
+static int leave_queue(struct move *m, struct error *err)
+{
+	struct daemon *d = m->daemon;
+	struct registry_host peer;
+	m->queued = false;
+	snprintf(m->row.state, sizeof(m->row.state), "running");
+	struct partition *p = check_begin(d, m->row.partition, m->row.target, ACT_MOVE, &peer, err);
+	if (!p)
+		return -1;
+	m->row.epoch = p->row.epoch + 1;
+	return set_off(m, p, &peer, err);
+}
+
+void departures_next(struct daemon *d)
+{
+	struct error err;
+	while (!d->stopping && d->departures < d->config.moves) {
+		struct move *m = first_queued(d);
+		if (!m)
+			return;
+		if (leave_queue(m, &err) < 0)
+			departure_drop(m, &err);
+	}
+}
+
+void departure_drop(struct move *m, const struct error *why)
+{
+	struct error err;
+	m->queued = false;
+	// One that has never begun has no record yet.
+	if (!m->row.pid && registry_move_add(m->daemon->registry, &m->row, &err) < 0)
+		log_error_of(&err, m->row.id);
+	move_finish(m, "aborted", NULL, error_to_json(why));
+}
+
+// ---- begin --------------------------------------------------------------------------------------
+
+// Where it came from, when that is what is wanted.
+static const char *host_of(struct daemon *d, const char *partition, const char *host,
+			   struct error *err)
+{
+	if (host)
+		return host;
+	const struct partition *p = partition_get(d, partition, err);
+	if (p && !p->row.came_from[0]) {
+		error_set(err, ERR_HOST_UNKNOWN,
+			  "%s has not come from another host: there is no way back", partition);
+		error_at(err, d->config.host, partition, NULL);
+	}
+	return p && p->row.came_from[0] ? p->row.came_from : NULL;
+}
+
 int departure_begin(struct daemon *d, const char *partition, const char *host,
 		    const json_t *options, char id[40], struct error *err)
 {
 	struct registry_host peer;
 	struct registry_move row;
+	if (!(host = host_of(d, partition, host, err)))
+		return -1;
 	struct partition *p = check_begin(d, partition, host, ACT_MOVE, &peer, err);
 	if (!p)
 		return -1;
-	if (d->departures >= d->config.moves)
-		return error_set(err, ERR_MOVE_BUSY, "%u moves run already (limits: moves)",
-				 d->departures);
-	if (fill_row(d, p, host, &row, err) < 0)
-		return -1;
-	struct move *m = launch(d, &row, false, err);
-	if (!m)
-		return -1;
-	strcpy(id, m->row.id);
-	if (record(m, p, err) < 0 ||
-	    worker_send(m->worker, start_message(d, m, p->row.definition, &peer, options), err)) {
-		json_t *error = error_to_json(err);
-		worker_kill(m->worker);
-		settle(m, "aborted", NULL);
-		move_finish(m, "aborted", NULL, error);
+	if (is_queued(d, partition)) {
+		error_set(err, ERR_MOVE_BUSY, "a move of %s waits already", partition);
+		error_at(err, d->config.host, partition, NULL);
 		return -1;
 	}
-	log_info("move %s: %s from %s to %s begins", id, partition, d->config.host, host);
-	return 0;
+	if (fill_row(d, p, host, &row, err) < 0)
+		return -1;
+	struct move *m = move_add(d, &row);
+	if (!m)
+		return error_set(err, ERR_NOMEM, "no memory for a move");
+	m->options = options ? json_deep_copy(options) : NULL;
+	m->end_exec = json_is_true(json_object_get(options, "end_exec"));
+	strcpy(id, m->row.id);
+	if (d->departures >= d->config.moves) {
+		enqueue(m);
+		return 0;
+	}
+	if (set_off(m, p, &peer, err) == 0)
+		return 0;
+	departure_drop(m, err);
+	return -1;
 }
 
 // ---- validate -----------------------------------------------------------------------------------
@@ -297,8 +394,17 @@ static struct move *begin_dry_run(struct daemon *d, const char *partition, const
 	struct partition *p = check_begin(d, partition, host, ACT_VALIDATE, &peer, err);
 	if (!p || fill_row(d, p, host, &row, err) < 0)
 		return NULL;
-	struct move *m = launch(d, &row, true, err);
-	if (m && worker_send(m->worker, start_message(d, m, p->row.definition, &peer, NULL), err)) {
+	struct move *m = move_add(d, &row);
+	if (!m) {
+		error_set(err, ERR_NOMEM, "no memory for a validation");
+		return NULL;
+	}
+	m->dry_run = true;
+	if (attach_worker(m, err) < 0) {
+		move_drop(m);
+		return NULL;
+	}
+	if (worker_send(m->worker, start_message(d, m, p->row.definition, &peer, NULL), err)) {
 		worker_kill(m->worker);
 		move_finish(m, "aborted", NULL, NULL);
 		return NULL;
@@ -476,6 +582,10 @@ void departure_resolve(struct move *m, const struct error *why)
 	log_warn("move %s: %s; last record: %s; so: %s", m->row.id, why->message,
 		 decision_name(last), outcome);
 	note_record(m);
+	if (!strcmp(outcome, "done"))
+		sockets_forget(m->row.id);
+	if (!strcmp(outcome, "aborted"))
+		sockets_undo(m->row.id);
 	if (!strcmp(outcome, "aborted"))
 		daemon_thread(d, undo_freeze, m->row.partition, NULL);
 	settle(m, outcome, why->message);

@@ -5,10 +5,16 @@
 
 #include "relocd/daemon/moves.h"
 
-// Starts a move; `options` (may be NULL) is what the caller asked for: max_downtime_ms,
-// deadline_ms, engine. With the lock held.
+// Starts a move, or queues it while as many run as may (limits: moves); host NULL: back to where
+// it came from. `options` (may be NULL) is what the caller asked for: max_downtime_ms, deadline_ms,
+// engine, end_exec. With the lock held.
 int departure_begin(struct daemon *d, const char *partition, const char *host,
 		    const json_t *options, char id[40], struct error *err);
+
+// Sets off those in the queue for which there is room now. With the lock held.
+void departures_next(struct daemon *d);
+// Ends a move that has not been set off: aborted. With the lock held.
+void departure_drop(struct move *m, const struct error *why);
 
 // Asks each host (JSON array of names; empty or NULL: all others) whether the partition could go
 // there. Without the lock; returns {"rows":[{"host","checks","ok","error"}]}, NULL on error.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "relocd/daemon/moves.h"
+#include "relocd/daemon/departures.h"
 
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
@@ -43,6 +44,7 @@ void move_drop(struct move *m)
 	for (size_t i = 0; i < m->event_count; i++)
 		json_decref(m->events[i].json);
 	free(m->events);
+	json_decref(m->options);
 	registry_move_clear(&m->row);
 	free(m);
 }
@@ -244,6 +246,9 @@ json_t *moves_json(struct daemon *d, struct error *err)
 	if (registry_moves(d->registry, false, LISTED_MAX, &rows, &count, err) < 0)
 		return NULL;
 	json_t *list = json_array();
+	for (const struct move *m = d->moves; m; m = m->next)
+		if (m->queued)
+			json_array_append_new(list, move_json(&m->row, m->phase, false));
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(list, row_json(d, &rows[i]));
 	registry_moves_free(rows, count);
@@ -258,6 +263,9 @@ static int unknown(const char *id, struct error *err)
 json_t *move_get_json(struct daemon *d, const char *id, struct error *err)
 {
 	struct registry_move row;
+	const struct move *m = move_find(d, id);
+	if (m && m->queued)
+		return move_json(&m->row, m->phase, false);
 	int found = registry_move_get(d->registry, id, &row, err);
 	if (!found)
 		unknown(id, err);
@@ -286,6 +294,13 @@ int move_cancel(struct daemon *d, const char *id, struct error *err)
 	if (m->incoming)
 		return error_set(err, ERR_WRONG_STATE, "move %s is cancelled at its source, %s", id,
 				 m->row.source);
+	if (m->queued) {
+		struct error why;
+		error_set(&why, ERR_CANCELLED, "the move was cancelled before it began");
+		error_at(&why, d->config.host, m->row.partition, NULL);
+		departure_drop(m, &why);
+		return 0;
+	}
 	if (!m->worker)
 		return error_set(err, ERR_WRONG_STATE,
 				 "move %s was begun by an earlier relocd: it cannot be cancelled",

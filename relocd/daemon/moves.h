@@ -17,8 +17,11 @@ struct move {
 	struct daemon *daemon;
 	struct registry_move row; // result and error are owned
 	bool incoming;
-	bool dry_run;  // validation only: not recorded
-	bool finished; // the last event is there
+	bool dry_run;    // validation only: not recorded
+	bool queued;     // waits until fewer run: no process and no record yet
+	bool end_exec;   // it ends sessions of exec
+	json_t *options; // of a departure, as asked for; NULL: none
+	bool finished;   // the last event is there
 	char phase[16];
 	struct move_event *events;
 	size_t event_count;

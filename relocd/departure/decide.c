@@ -4,6 +4,7 @@
 
 #include "lib/base/log.h"
 #include "relocd/move/query.h"
+#include "relocd/move/sockets.h"
 #include "relocd/move/talk.h"
 
 #include <string.h>
@@ -23,6 +24,7 @@ static int wait_ready(struct departure *d, struct error *err)
 	link_done(d->link, &message);
 	if (!ready)
 		return -1;
+	d->restore_ms = ready->restore_ms;
 	wpar__decision__free_unpacked(ready, NULL);
 	// The vote counts only while the original is certainly frozen.
 	if (cgroup_is_frozen(d->cgroup, err) != 1)
@@ -48,7 +50,8 @@ static int ask_until_known(struct departure *d, struct error *err)
 
 static int commit_and_wait(struct departure *d, struct error *err)
 {
-	struct talk_decision commit = {.move = d->move, .epoch = d->epoch};
+	struct talk_decision commit = {
+		.move = d->move, .epoch = d->epoch, .frozen_ms = clock_ms_since(d->frozen_ns)};
 	struct link_message message;
 	report_phase(&d->report, PHASE_SWITCH);
 	if (talk_decision(d->link, WIRE_COMMIT, &commit, err) < 0 ||
@@ -56,7 +59,12 @@ static int commit_and_wait(struct departure *d, struct error *err)
 		log_error_of(err, "waiting for the peer to run the partition");
 		return ask_until_known(d, err);
 	}
+	Wpar__Decision *running = talk_read_decision(&message, d->move, d->epoch, NULL);
 	link_done(d->link, &message);
+	if (!running)
+		return ask_until_known(d, err);
+	d->switch_ms = running->switch_ms;
+	wpar__decision__free_unpacked(running, NULL);
 	return 0;
 }
 
@@ -86,6 +94,7 @@ static void release(struct departure *d)
 	report_phase(&d->report, PHASE_RELEASE);
 	kill_original(d);
 	d->cable.pulled = false; // what the holds still have is the other host's business now
+	sockets_forget(d->move);
 	if (decision_append(d->decision, DECISION_RELEASED, &err) < 0)
 		log_error_of(&err, "release record");
 	if (talk_decision(d->link, WIRE_RELEASED, &released, &err) < 0)

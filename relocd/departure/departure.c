@@ -42,6 +42,7 @@ static int read_start(struct departure *d, struct error *err)
 	d->epoch = (uint64_t)epoch;
 	d->tls = (struct link_tls){.ca = ca, .cert = cert, .key = key};
 	d->dry_run = json_is_true(json_object_get(options, "dry_run"));
+	d->end_exec = json_is_true(json_object_get(options, "end_exec"));
 	read_deadline(d, options);
 	d->engine = memory_engine_find(text_at(options, "engine"), err);
 	d->def = definition_from_json(definition, err);
@@ -50,11 +51,17 @@ static int read_start(struct departure *d, struct error *err)
 
 static json_t *result_of(struct departure *d)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:I, s:o}", "move", d->move, "partition",
-			 d->def->name, "from", d->host, "to", d->peer, "downtime_ms",
-			 d->downtime_ms, "total_ms", clock_ms_since(d->began_ns),
-			 "transferred_bytes", (json_int_t)d->sent_bytes, "phases",
-			 report_phases(&d->report));
+	json_t *result = json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:I, s:o}", "move", d->move,
+				   "partition", d->def->name, "from", d->host, "to", d->peer,
+				   "downtime_ms", d->downtime_ms, "total_ms",
+				   clock_ms_since(d->began_ns), "transferred_bytes",
+				   (json_int_t)d->sent_bytes, "phases", report_phases(&d->report));
+	// As the destination measured them: without the way there and back.
+	if (result && d->restore_ms > 0)
+		json_object_set_new(result, "restore_ms", json_real(d->restore_ms));
+	if (result && d->switch_ms > 0)
+		json_object_set_new(result, "switch_ms", json_real(d->switch_ms));
+	return result;
 }
 
 static void tell_failure(struct departure *d, const char *outcome, struct error *why)
@@ -87,16 +94,22 @@ static int record_abort(struct departure *d, struct error *err)
 
 // First the partition runs again, then the peer is told: it can do nothing without a COMMIT, and
 // telling it may take long on a link that is cut.
-static void abort_move(struct departure *d, const struct error *why)
+static bool tell_abort(struct departure *d, const struct error *why)
 {
 	struct error err;
+	struct talk_decision abort = {.move = d->move, .epoch = d->epoch, .why = why};
+	if (d->link && talk_decision(d->link, WIRE_ABORT, &abort, &err) == 0)
+		return true;
+	if (d->link)
+		log_warn("could not tell %s of the abort: %s", d->peer, err.message);
+	return false;
+}
+
+static void abort_move(struct departure *d, const struct error *why)
+{
 	departure_undump(d);
 	departure_thaw(d);
-	if (d->link &&
-	    talk_decision(d->link, WIRE_ABORT,
-			  &(struct talk_decision){.move = d->move, .epoch = d->epoch, .why = why},
-			  &err) < 0)
-		log_warn("could not tell %s of the abort: %s", d->peer, err.message);
+	departure_settle(d, tell_abort(d, why));
 	departure_unprepare(d);
 }
 

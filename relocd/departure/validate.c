@@ -11,6 +11,7 @@
 #include "relocd/move/talk.h"
 
 #include <string.h>
+#include <sys/statvfs.h>
 
 #define CONNECT_MS 10000
 #define ANSWER_MS  60000 // the peer may have to run its self-test of CRIU first
@@ -48,6 +49,18 @@ static void measure_memory(struct departure *d)
 {
 	int64_t now = cgroup_memory_now(d->cgroup, NULL);
 	d->memory_bytes = now > 0 ? (uint64_t)now : 0;
+}
+
+// What is in its folders in memory. Part of it may have been charged to the partition, but not what
+// came with an earlier move.
+static uint64_t tree_bytes(const struct departure *d)
+{
+	char path[64];
+	struct statvfs fs;
+	snprintf(path, sizeof(path), "/proc/%d/root/dev", (int)d->status.pid);
+	if (statvfs(path, &fs) < 0)
+		return 0;
+	return (uint64_t)(fs.f_blocks - fs.f_bfree) * fs.f_frsize;
 }
 
 struct offer {
@@ -154,6 +167,10 @@ static int fill_offer(struct departure *d, struct offer *o, const struct facts_f
 	o->message.memory_bytes = d->memory_bytes;
 	o->message.rootfs_ino = rootfs->inode;
 	o->message.rootfs_ctime_ns = rootfs->ctime_ns;
+	o->message.has_tree_bytes = true;
+	o->message.tree_bytes = tree_bytes(d);
+	o->message.has_realtime_ns = true;
+	o->message.realtime_ns = clock_realtime_ns();
 	o->message.n_stdio = 2;
 	o->message.stdio = d->status.stdio;
 	if (fill_features(d, o, err) < 0 || fill_kernel_paths(d, o, err) < 0)
@@ -201,8 +218,9 @@ static void check_here(struct departure *d, struct offer *o, json_t *checks,
 	checks_add(checks, d->host, "partition", done, &why, "the partition runs");
 	if (done < 0)
 		return;
-	checks_add(checks, d->host, "resources", undumpable_check(d->cgroup, d->status.pid, &why),
-		   &why, "nothing in it is beyond CRIU");
+	checks_add(checks, d->host, "resources",
+		   undumpable_check(d->cgroup, d->status.pid, d->end_exec, &why), &why,
+		   "nothing in it is beyond CRIU");
 	checks_add(checks, d->host, "criu", check_criu(d, o->criu, &why), &why,
 		   "CRIU has passed its self-test");
 	checks_add(checks, d->host, "storage", check_storage(d, rootfs, &why), &why,

@@ -40,7 +40,7 @@ struct talk_decision {
 	const char *move;
 	uint64_t epoch;
 	const struct error *why;
-	double restore_ms, switch_ms;
+	double restore_ms, switch_ms, frozen_ms; // of READY, RUNNING, COMMIT
 };
 int talk_decision(struct link *link, uint16_t type, const struct talk_decision *d,
 		  struct error *err);
