@@ -15,6 +15,8 @@ sysconfdir           ?= /etc
 localstatedir        ?= /var
 runstatedir          ?= /run
 systemdsystemunitdir ?= $(prefix)/lib/systemd/system
+bashcompletiondir    ?= $(prefix)/share/bash-completion/completions
+zshcompletiondir     ?= $(prefix)/share/zsh/site-functions
 sysusersdir          ?= $(prefix)/lib/sysusers.d
 tmpfilesdir          ?= $(prefix)/lib/tmpfiles.d
 
@@ -24,12 +26,13 @@ AR     ?= ar
 INSTALL ?= install
 
 .DEFAULT_GOAL := all
+comma := ,
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
 # ---- what we need ------------------------------------------------------------------------------
 PACKAGES := libseccomp libcap libprotobuf-c liburing openssl sqlite3 libmicrohttpd libcurl jansson \
-            libcyaml libnl-3.0 libnl-route-3.0 libsystemd libxxhash
+            libcyaml yaml-0.1 libnl-3.0 libnl-route-3.0 libsystemd libxxhash
 # These goals build nothing by themselves: the next make does, once the packages are there.
 deps_goals := deps deps-check demo check bench bench-gap
 no_build_goals := clean help format lint-format lint-shell uninstall dist deb version
@@ -80,10 +83,10 @@ $(BUILD)/%.o: %.c | $(PROTO_C)
 	$(COMPILE) -MMD -MP -c -o $@ $<
 
 # The only place that knows where things get installed: `make install prefix=...` may follow a plain make.
-$(BUILD)/lib/base/paths.o: WPAR_CPPFLAGS += -DWPAR_LIBEXECDIR='"$(libexecdir)/relocd"' \
+$(BUILD)/lib/base/paths.o $(BUILD)/pic/lib/base/paths.o: WPAR_CPPFLAGS += -DWPAR_LIBEXECDIR='"$(libexecdir)/relocd"' \
 	-DWPAR_STATEDIR='"$(localstatedir)/lib/relocd"' -DWPAR_RUNDIR='"$(runstatedir)/relocd"' \
 	-DWPAR_ETCDIR='"$(sysconfdir)/relocd"'
-$(BUILD)/lib/base/paths.o: $(BUILD)/directories
+$(BUILD)/lib/base/paths.o $(BUILD)/pic/lib/base/paths.o: $(BUILD)/directories
 
 directories := $(libexecdir) $(localstatedir) $(runstatedir) $(sysconfdir)
 $(BUILD)/directories: FORCE
@@ -93,6 +96,32 @@ $(BUILD)/directories: FORCE
 # Generated code is not ours to warn about.
 $(BUILD)/images/%.pb-c.o: $(BUILD)/images/%.pb-c.c
 	$(CC) $(CPPFLAGS) $(WPAR_CPPFLAGS) $(CFLAGS) $(SANITIZE) -w -MMD -MP -c -o $@ $<
+
+# ---- libwpar: the client library -----------------------------------------------------------------
+# Only what wpar.map names is visible; lib/base is inside of it.
+LIBWPAR_ABI  := 1
+LIBWPAR_FILE := libwpar.so.$(VERSION)
+LIBWPAR_NAME := libwpar.so.$(LIBWPAR_ABI)
+LIBWPAR_OBJ  := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard lib/client/*.c lib/base/*.c))
+LIBWPAR      := $(BUILD)/lib/$(LIBWPAR_NAME)
+CLIENT_LIBS  := $(if $(PKG_LIBS),$(shell pkg-config --libs libcurl jansson))
+# What programs that use the library link of lib/ beside it.
+BASE         := $(BUILD)/libbase.a
+
+$(BUILD)/pic/%.o: %.c
+	@mkdir -p $(@D)
+	$(COMPILE) -fPIC -fvisibility=hidden -ffunction-sections -MMD -MP -c -o $@ $<
+
+$(LIBWPAR): $(LIBWPAR_OBJ) lib/client/wpar.map
+	@mkdir -p $(@D)
+	$(LINK) -shared -Wl,-soname,$(LIBWPAR_NAME) -Wl,--version-script=lib/client/wpar.map -Wl,--gc-sections \
+		$(if $(SANITIZE),,-Wl,-z,defs) -o $(BUILD)/lib/$(LIBWPAR_FILE) $(LIBWPAR_OBJ) $(CLIENT_LIBS)
+	ln -sf $(LIBWPAR_FILE) $@
+	ln -sf $(LIBWPAR_NAME) $(BUILD)/lib/libwpar.so
+
+$(BASE): $(patsubst %.c,$(BUILD)/%.o,$(wildcard lib/base/*.c))
+	@rm -f $@
+	$(AR) rcs $@ $^
 
 # ---- programs ----------------------------------------------------------------------------------
 # Each folder of relocd/ is one program of libexecdir, except daemon/, which is relocd itself.
@@ -111,9 +140,13 @@ $(RELOCD): $(call objects_of,relocd/daemon) $(call objects_of,relocd/move) $(ENG
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(PKG_LIBS)
 
-$(WPARCTL): $(call objects_of,wparctl) $(ENGINE)
+# wparctl is a user of libwpar like any other. It finds it beside itself, where the linker's own
+# configuration does not have it; packages set WPARCTL_RPATH to nothing.
+WPARCTL_RPATH ?= $$ORIGIN/../lib
+$(WPARCTL): $(call objects_of,wparctl) $(LIBWPAR) $(BASE)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $^ $(PKG_LIBS)
+	$(LINK) $(if $(WPARCTL_RPATH),-Wl$(comma)-rpath$(comma)'$(WPARCTL_RPATH)') -o $@ $(filter %.o,$^) -L$(BUILD)/lib -lwpar $(BASE) \
+		$(shell pkg-config --libs jansson yaml-0.1)
 
 define libexec_program
 $(BUILD)/libexec/$(1): $(call objects_of,relocd/$(1)) $(if $(filter departure arrival,$(1)),$(call objects_of,relocd/move)) $(ENGINE)
@@ -150,13 +183,18 @@ $(BUILD)/tests/unit/test_relocd_%: $(BUILD)/tests/unit/test_relocd_%.o \
 		$(filter-out %/main.o,$(call objects_of,relocd/daemon)) $(call objects_of,relocd/move) $(ENGINE)
 	$(LINK) -o $@ $^ $(PKG_LIBS) -lcmocka
 
+# Tests of wparctl itself link all of it but its main().
+$(BUILD)/tests/unit/test_wparctl_%: $(BUILD)/tests/unit/test_wparctl_%.o \
+		$(filter-out %/main.o,$(call objects_of,wparctl)) $(ENGINE)
+	$(LINK) -o $@ $^ $(PKG_LIBS) -lcmocka
+
 $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o $(ENGINE)
 	$(LINK) -o $@ $^ $(PKG_LIBS) -lm
 
 tools: $(TOOLS)
 
 # Tests of the link start real movers.
-unit: $(UNIT) $(BUILD)/libexec/mover
+unit: $(UNIT) $(BUILD)/libexec/mover $(LIBWPAR) $(WPARCTL)
 	@RELOCD_LIBEXECDIR=$(abspath $(BUILD))/libexec tests/unit/run $(UNIT)
 
 check-unit: ## unit tests, then the same under AddressSanitizer and UBSan (no root, no network)
@@ -198,7 +236,7 @@ fuzz-run: $(FUZZ)
 
 # ---- style -------------------------------------------------------------------------------------
 SOURCES  := $(wildcard lib/*/*.[ch] lib/*/*/*.[ch] images/*.[ch] relocd/*/*.[ch] wparctl/*.[ch] tests/*/*.[ch])
-SCRIPTS  := $(wildcard scripts/lab scripts/demo scripts/install-deps .ci/run tests/unit/run tests/system/run tests/system/*.sh tests/bench/gap)
+SCRIPTS  := $(wildcard scripts/completion/wparctl.bash scripts/lab scripts/demo scripts/install-deps .ci/run tests/unit/run tests/system/run tests/system/*.sh tests/bench/gap)
 
 format: ## rewrite all sources in the house style
 	clang-format -i $(SOURCES)
@@ -216,15 +254,30 @@ lint-c: $(PROTO_C)
 lint-shell:
 	shellcheck -x $(SCRIPTS)
 
+# ---- manual ------------------------------------------------------------------------------------
+# The sections of wparctl(1) that the table of verbs makes; a unit test compares them.
+man: $(WPARCTL) ## write the sections of man/wparctl.1 that `wparctl --help` has too
+	$(WPARCTL) --help-man > $(BUILD)/wparctl.mdoc
+	sed -i -e '/--help-man`.$$/,/^.." End of what/{/^.." /!d}' -e '/are printed by `wparctl --help-man`.$$/r $(BUILD)/wparctl.mdoc' man/wparctl.1
+
 # ---- install -----------------------------------------------------------------------------------
 MAN := $(wildcard man/*.[1-8])
 man_target = $(mandir)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
 
 install: all ## install below $(DESTDIR)$(prefix)
 	$(INSTALL) -d $(addprefix $(DESTDIR),$(bindir) $(sbindir) $(libexecdir)/relocd $(systemdsystemunitdir) \
-		$(sysusersdir) $(tmpfilesdir) $(sort $(dir $(foreach m,$(MAN),$(call man_target,$(m))))))
+		$(sysusersdir) $(tmpfilesdir) $(bashcompletiondir) $(zshcompletiondir) $(libdir)/pkgconfig $(includedir) \
+		$(sort $(dir $(foreach m,$(MAN),$(call man_target,$(m))))))
 	$(INSTALL) -m 755 $(WPARCTL) $(DESTDIR)$(bindir)/
+	$(INSTALL) -m 644 scripts/completion/wparctl.bash $(DESTDIR)$(bashcompletiondir)/wparctl
+	$(INSTALL) -m 644 scripts/completion/_wparctl $(DESTDIR)$(zshcompletiondir)/
 	$(INSTALL) -m 755 $(RELOCD) $(DESTDIR)$(sbindir)/
+	$(INSTALL) -m 644 $(BUILD)/lib/$(LIBWPAR_FILE) $(DESTDIR)$(libdir)/
+	ln -sf $(LIBWPAR_FILE) $(DESTDIR)$(libdir)/$(LIBWPAR_NAME)
+	ln -sf $(LIBWPAR_NAME) $(DESTDIR)$(libdir)/libwpar.so
+	$(INSTALL) -m 644 lib/client/wpar.h $(DESTDIR)$(includedir)/
+	sed 's|@prefix@|$(prefix)|;s|@libdir@|$(libdir)|;s|@includedir@|$(includedir)|;s|@version@|$(VERSION)|' \
+		lib/client/libwpar.pc.in > $(DESTDIR)$(libdir)/pkgconfig/libwpar.pc
 	$(INSTALL) -m 755 $(LIBEXEC) $(DESTDIR)$(libexecdir)/relocd/
 	sed 's|@sbindir@|$(sbindir)|g' scripts/systemd/relocd.service.in > $(DESTDIR)$(systemdsystemunitdir)/relocd.service
 	$(INSTALL) -m 644 scripts/systemd/relocd.sysusers $(DESTDIR)$(sysusersdir)/relocd.conf
@@ -233,7 +286,8 @@ install: all ## install below $(DESTDIR)$(prefix)
 	$(foreach m,$(MAN),$(INSTALL) -m 644 $(m) $(DESTDIR)$(call man_target,$(m)) &&) :
 
 uninstall: ## remove what install put there
-	rm -f $(addprefix $(DESTDIR),$(bindir)/wparctl $(sbindir)/relocd $(systemdsystemunitdir)/relocd.service \
+	rm -f $(addprefix $(DESTDIR),$(bindir)/wparctl $(bashcompletiondir)/wparctl $(zshcompletiondir)/_wparctl $(sbindir)/relocd $(systemdsystemunitdir)/relocd.service \
+		$(addprefix $(libdir)/,libwpar.so $(LIBWPAR_NAME) $(LIBWPAR_FILE) pkgconfig/libwpar.pc) $(includedir)/wpar.h \
 		$(sysusersdir)/relocd.conf $(tmpfilesdir)/relocd.conf $(foreach m,$(MAN),$(call man_target,$(m))))
 	rm -rf $(DESTDIR)$(libexecdir)/relocd
 
@@ -270,7 +324,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: all tools unit check-unit check-system check demo bench bench-gap deps deps-check fuzz fuzz-run format lint \
-	lint-format lint-c lint-shell install uninstall dist deb version clean help FORCE
+	lint-format lint-c lint-shell install uninstall dist deb version man clean help FORCE
 .SECONDARY:
 
--include $(ENGINE_OBJ:.o=.d) $(wildcard $(BUILD)/relocd/*/*.d $(BUILD)/wparctl/*.d $(BUILD)/tests/*/*.d)
+-include $(ENGINE_OBJ:.o=.d) $(wildcard $(BUILD)/pic/lib/*/*.d $(BUILD)/relocd/*/*.d $(BUILD)/wparctl/*.d $(BUILD)/tests/*/*.d)

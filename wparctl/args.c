@@ -23,10 +23,12 @@ static int half_a_verb(const char *word, struct error *err)
 {
 	char rest[200] = "";
 	size_t length = strlen(word), used = 0;
-	for (size_t i = 0; i < VERB_COUNT; i++)
-		if (!strncmp(verbs[i].name, word, length) && verbs[i].name[length] == ' ')
+	const struct verb *verb;
+	for (size_t n = 0; (verb = verb_at(n)); n++)
+		if (!strncmp(verb->name, word, length) && verb->name[length] == ' ' &&
+		    used < sizeof(rest))
 			used += (size_t)snprintf(rest + used, sizeof(rest) - used, "%s%s",
-						 used ? ", " : "", verbs[i].name + length + 1);
+						 used ? ", " : "", verb->name + length + 1);
 	if (!used)
 		return 0;
 	error_set(err, ERR_USAGE, "%s: a second word is missing", word);
@@ -39,8 +41,9 @@ static int unknown_verb(const char *word, struct error *err)
 		return -1;
 	const char *best = NULL;
 	size_t least = 3;
-	for (size_t i = 0; i < VERB_COUNT; i++)
-		consider(word, verbs[i].name, &best, &least);
+	const struct verb *verb;
+	for (size_t n = 0; (verb = verb_at(n)); n++)
+		consider(word, verb->name, &best, &least);
 	error_set(err, ERR_USAGE, "there is no verb \"%s\"", word);
 	return best ? error_hint(err, "did you mean \"%s\"?", best) : -1;
 }
@@ -84,12 +87,9 @@ static const struct verb *find_verb(const char *first, const char *second, int *
 {
 	char both[64];
 	snprintf(both, sizeof(both), "%s %s", first, second ? second : "");
-	for (size_t i = 0; i < VERB_COUNT; i++) {
-		*words = strcmp(verbs[i].name, both) ? 1 : 2;
-		if (*words == 2 || !strcmp(verbs[i].name, first))
-			return &verbs[i];
-	}
-	return NULL;
+	const struct verb *verb = verb_find(both);
+	*words = verb ? 2 : 1;
+	return verb ? verb : verb_find(first);
 }
 
 // ---- reading ------------------------------------------------------------------------------------
@@ -191,11 +191,26 @@ static int check(const struct args *args, struct error *err)
 			  verb->form[line] ? " ..." : "");
 }
 
+// Requests are JSON, which holds nothing but Unicode.
+static int check_text(char **argv, struct error *err)
+{
+	for (; *argv; argv++) {
+		json_t *text = json_string(*argv);
+		if (!text)
+			return error_set(err, ERR_USAGE, "\"%s\" is not text in UTF-8", *argv);
+		json_decref(text);
+	}
+	return 0;
+}
+
 int args_parse(struct args *args, int argc, char **argv, struct error *err)
 {
 	size_t most = 1; // a word gives at most as many options as it has letters
 	for (int i = 0; i < argc; i++)
 		most += strlen(argv[i]);
+	*args = (struct args){0};
+	if (check_text(argv, err) < 0)
+		return -1;
 	*args = (struct args){
 		.names = calloc((size_t)argc + 1, sizeof(char *)),
 		.given = calloc(most, sizeof(struct args_given)),

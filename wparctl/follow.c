@@ -4,6 +4,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/units.h"
 #include "wparctl/progress.h"
+#include "wparctl/text.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -29,7 +30,7 @@ static void draw(struct follow *f)
 	char text[512];
 	uint64_t seconds = (uint64_t)(clock_ms_since(f->began_ns) / 1000);
 	progress_line(&f->progress, seconds, ctl_columns(f->ctl), text, sizeof(text));
-	_cleanup_free_ char *plain = table_plain(text);
+	_cleanup_free_ char *plain = text_plain(text);
 	printf("\r%s\x1b[K", plain ?: "");
 	fflush(stdout);
 	f->drawn = true;
@@ -113,7 +114,7 @@ static int say_done(struct follow *f, const json_t *event)
 	}
 	if (!f->ctl->quiet)
 		phase_table(f, result);
-	_cleanup_free_ char *name = table_plain(f->progress.partition);
+	_cleanup_free_ char *name = text_plain(f->progress.partition);
 	// Also with --quiet: a job that moved something says so in one line.
 	printf("%s: moved from %s to %s in %s, downtime %s, %s transferred\n", name ?: "",
 	       f->progress.from, f->progress.to,
@@ -241,6 +242,8 @@ int follow_move(struct ctl *ctl, const char *id)
 	    wpar_move_events(ctl->wpar, id, &f.stream, &err) < 0)
 		return out_error(ctl, NULL, &err);
 	take_names(&f.progress, move);
+	if (json_text(move, "id")[0])
+		f.id = json_text(move, "id"); // `id` may be the name of a partition
 	_cleanup_close_ int interrupts = open_interrupts(&before, &err);
 	f.interrupts = interrupts;
 	int code = interrupts < 0 ? out_error(ctl, NULL, &err) : follow_events(&f);

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#define HELP_WIDTH 80
-
 // ---- plain text ---------------------------------------------------------------------------------
 
 // One paragraph, `column` already used on this line, broken at words, further lines indented.
@@ -81,9 +79,12 @@ static void print_verb(FILE *to, const struct verb *verb)
 
 static void print_all(FILE *to)
 {
-	fputs("usage: wparctl [-c SOCKET] [--json] [--quiet] VERB ...\n\nverbs:\n", to);
-	for (size_t i = 0; i < VERB_COUNT; i++)
-		fprintf(to, "  %-18s %s\n", verbs[i].name, verbs[i].summary);
+	fputs("usage: wparctl [-c HOST] [--json] [--quiet] VERB ...\n", to);
+	for (const struct verb_group *group = verb_groups; group->title; group++) {
+		fprintf(to, "\n%s:\n", group->title);
+		for (const struct verb *verb = group->verbs; verb->name; verb++)
+			fprintf(to, "  %-20s %s\n", verb->name, verb->summary);
+	}
 	fputs("\noptions:\n", to);
 	print_options(to, global_options);
 	fputs("\nexit codes:\n", to);
@@ -193,6 +194,7 @@ void help_print_man(FILE *to)
 	fputs(".Sh OPTIONS\nThese go with every verb and may stand anywhere before \\-\\-.\n", to);
 	man_options(to, global_options);
 	fputs(".Sh VERBS\n", to);
-	for (size_t i = 0; i < VERB_COUNT; i++)
-		man_verb(to, &verbs[i]);
+	const struct verb *verb;
+	for (size_t n = 0; (verb = verb_at(n)); n++)
+		man_verb(to, verb);
 }

@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+#define HELP_WIDTH 80
+
 // All verbs (verb NULL), or one.
 void help_print(FILE *to, const struct verb *verb);
 // The verbs and options as mdoc(7), for man/wparctl.1.

@@ -2,6 +2,7 @@
 #include "wparctl/output.h"
 
 #include "lib/base/cleanup.h"
+#include "wparctl/text.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -39,14 +40,14 @@ void out_say(const struct ctl *ctl, const char *format, ...)
 		text = NULL;
 		return;
 	}
-	_cleanup_free_ char *plain = table_plain(text);
+	_cleanup_free_ char *plain = text_plain(text);
 	if (plain)
 		puts(plain);
 }
 
 void out_note(const struct ctl *ctl, const char *text)
 {
-	_cleanup_free_ char *plain = table_plain(text);
+	_cleanup_free_ char *plain = text_plain(text);
 	if (!ctl->quiet && plain)
 		fprintf(stderr, "wparctl: note: %s\n", plain);
 }
@@ -68,9 +69,17 @@ static void print_line(json_t *envelope)
 	json_decref(envelope);
 }
 
+void out_data_with(json_t *data, const json_t *warnings)
+{
+	json_t *envelope = json_pack("{s:i, s:o}", "schema", 1, "data", data ?: json_null());
+	if (json_array_size(warnings))
+		json_object_set_new(envelope, "warnings", json_deep_copy(warnings));
+	print_line(envelope);
+}
+
 void out_data(json_t *data)
 {
-	print_line(json_pack("{s:i, s:o}", "schema", 1, "data", data ?: json_null()));
+	out_data_with(data, NULL);
 }
 
 void out_json_error(json_t *error)
@@ -91,9 +100,9 @@ char *out_error_text(const char *name, const struct error *err)
 	char *text = NULL;
 	if (!name || !name[0])
 		name = err->partition;
-	_cleanup_free_ char *plain_name = table_plain(name);
-	_cleanup_free_ char *message = table_plain(err->message);
-	_cleanup_free_ char *hint = table_plain(error_hint_of(err));
+	_cleanup_free_ char *plain_name = text_plain(name);
+	_cleanup_free_ char *message = text_plain(err->message);
+	_cleanup_free_ char *hint = text_plain(error_hint_of(err));
 	if (!plain_name || !message || !hint)
 		return NULL;
 	bool front = plain_name[0] && !says_name(message, plain_name);
@@ -118,9 +127,18 @@ int out_error(const struct ctl *ctl, const char *name, const struct error *err)
 	return (int)error_class_of(err);
 }
 
+void out_name(const char *name)
+{
+	_cleanup_free_ char *plain = text_plain(name);
+	if (plain)
+		puts(plain);
+}
+
 void out_table(const struct ctl *ctl, struct table *table)
 {
-	_cleanup_free_ char *text = table_text(table, ctl_columns(ctl), ctl->colour);
+	bool wanted = !ctl->json && !ctl->quiet;
+	_cleanup_free_ char *text =
+		wanted ? table_text(table, ctl_columns(ctl), ctl->colour) : NULL;
 	if (text)
 		fputs(text, stdout);
 	table_free(table);
@@ -206,6 +224,12 @@ int results_end(struct results *results)
 const char *json_text(const json_t *object, const char *key)
 {
 	return json_string_value(json_object_get(object, key)) ?: "";
+}
+
+const char *json_sentence(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+	return json_is_object(value) ? json_text(value, "message") : json_text(object, key);
 }
 
 double json_amount(const json_t *object, const char *key)

@@ -3,7 +3,7 @@
 #ifndef WPARCTL_OUTPUT_H
 #define WPARCTL_OUTPUT_H
 
-#include "lib/client/wpar.h"
+#include "wparctl/client.h"
 #include "wparctl/table.h"
 
 #define EXIT_DETACHED 130
@@ -37,6 +37,8 @@ void out_note(const struct ctl *ctl, const char *text);
 void out_notes(const struct ctl *ctl, const json_t *answer);
 // One line {"schema":1,"data":data}; takes ownership.
 void out_data(json_t *data);
+// As out_data, with a copy of the list of warnings beside it unless that is NULL.
+void out_data_with(json_t *data, const json_t *warnings);
 // One line {"schema":1,"errors":[error]}; takes ownership.
 void out_json_error(json_t *error);
 // Prints the error ("wparctl: NAME: message (CODE)", hint below; or JSON) and returns the exit
@@ -44,7 +46,9 @@ void out_json_error(json_t *error);
 int out_error(const struct ctl *ctl, const char *name, const struct error *err);
 // The form of both lines for people, as text that the caller frees.
 char *out_error_text(const char *name, const struct error *err);
-// Prints and frees.
+// A name alone on a line, as --quiet wants lists.
+void out_name(const char *name);
+// Prints, unless --json or --quiet, and frees.
 void out_table(const struct ctl *ctl, struct table *table);
 
 // "Active" is green and so on.
@@ -78,6 +82,8 @@ int results_end(struct results *results);
 
 // The text at a key, "" when absent or not text.
 const char *json_text(const json_t *object, const char *key);
+// What an error at a key says, an object or a sentence; "" when absent.
+const char *json_sentence(const json_t *object, const char *key);
 // Numbers as they come (integer or real), 0 when absent.
 double json_amount(const json_t *object, const char *key);
 // A list of texts joined by ", ", into text. Returns text.

@@ -2,9 +2,9 @@
 // exec and logs: bytes between this terminal and a partition.
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
-#include "lib/base/units.h"
 #include "wparctl/ctl.h"
 #include "wparctl/options.h"
+#include "wparctl/since.h"
 #include "wparctl/terminal.h"
 
 #include <errno.h>
@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 
 #define EXEC_FAILED 125
 
@@ -192,35 +191,15 @@ int exec_run(struct ctl *ctl, const struct args *args)
 
 // ---- logs ---------------------------------------------------------------------------------------
 
-// An age ("10m") or an RFC 3339 time as a time; NULL stays NULL.
-static int read_since(const char *text, char when[CLOCK_TEXT_MAX], struct error *err)
-{
-	uint64_t ms;
-	struct tm parts = {0};
-	if (!text || strptime(text, "%Y-%m-%dT%H:%M:%S", &parts)) {
-		snprintf(when, CLOCK_TEXT_MAX, "%s", text ? text : "");
-		return 0;
-	}
-	if (units_parse_duration(text, &ms, NULL) < 0)
-		return error_set(err, ERR_USAGE,
-				 "--since \"%s\": an age as 10m or a time as "
-				 "2026-01-31T08:00:00Z is wanted",
-				 text);
-	time_t then = time(NULL) - (time_t)(ms / 1000);
-	gmtime_r(&then, &parts);
-	strftime(when, CLOCK_TEXT_MAX, "%FT%TZ", &parts);
-	return 0;
-}
-
 int logs_run(struct ctl *ctl, const struct args *args)
 {
 	struct error err;
 	struct wpar_stream *stream;
-	char when[CLOCK_TEXT_MAX];
+	char when[SINCE_MAX];
 	const void *bytes;
 	size_t length;
 	enum wpar_next next;
-	if (read_since(args_value(args, "since"), when, &err) < 0 ||
+	if (since_text(args_value(args, "since"), when, &err) < 0 ||
 	    wpar_logs(ctl->wpar, args->names[0], args_has(args, "follow"), when[0] ? when : NULL,
 		      &stream, &err) < 0)
 		return out_error(ctl, args->names[0], &err);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wparctl/table.h"
 
+#include "wparctl/text.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,15 +40,6 @@ void table_free(struct table *table)
 	free(table);
 }
 
-char *table_plain(const char *text)
-{
-	char *plain = strdup(text);
-	for (unsigned char *at = (unsigned char *)plain; plain && *at; at++)
-		if (*at < ' ' || *at == 0x7f || (*at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0))
-			*at = '?';
-	return plain;
-}
-
 void table_row(struct table *table, const char *const *cells, const int *colours)
 {
 	if (!table)
@@ -62,27 +55,8 @@ void table_row(struct table *table, const char *const *cells, const int *colours
 	}
 	struct cell *row = &table->cells[table->rows++ * table->count];
 	for (size_t i = 0; i < table->count; i++)
-		row[i] = (struct cell){table_plain(cells[i] && cells[i][0] ? cells[i] : "-"),
+		row[i] = (struct cell){text_plain(cells[i] && cells[i][0] ? cells[i] : "-"),
 				       colours ? colours[i] : 0};
-}
-
-// Columns on a terminal, one for each character of UTF-8.
-static size_t text_width(const char *text)
-{
-	size_t width = 0;
-	for (; *text; text++)
-		width += ((unsigned char)*text & 0xc0) != 0x80;
-	return width;
-}
-
-// Bytes of the first `width` characters.
-static size_t bytes_of(const char *text, size_t width)
-{
-	size_t i = 0;
-	for (; text[i]; i++)
-		if (((unsigned char)text[i] & 0xc0) != 0x80 && width-- == 0)
-			break;
-	return i;
 }
 
 static size_t floor_of(const struct table_column *column)
@@ -97,39 +71,53 @@ static const char *cell_text(const struct table *table, size_t row, size_t colum
 	return text ? text : "-";
 }
 
-static size_t measure(const struct table *table, size_t *widths)
+// How wide each column would like to be.
+static void measure(const struct table *table, size_t *widths)
 {
-	size_t sum = GAP * (table->count - 1);
 	for (size_t c = 0; c < table->count; c++) {
 		widths[c] = strlen(table->columns[c].title);
 		for (size_t r = 0; r < table->rows; r++) {
 			size_t width = text_width(cell_text(table, r, c));
 			widths[c] = width > widths[c] ? width : widths[c];
 		}
-		sum += widths[c];
 	}
-	return sum;
 }
 
-// The widest column that may still give; flexible ones go first. count: none.
-static size_t widest(const struct table *table, const size_t *widths)
+static size_t least(const struct table_column *column, size_t width)
 {
-	for (int pass = 0; pass < 2; pass++) {
-		size_t best = table->count;
-		for (size_t c = 0; c < table->count; c++)
-			if ((table->columns[c].flexible || pass) &&
-			    widths[c] > floor_of(&table->columns[c]) &&
-			    (best == table->count || widths[c] > widths[best]))
-				best = c;
-		if (best < table->count)
-			return best;
+	size_t floor = floor_of(column);
+	return column->flexible && width > floor ? floor : width;
+}
+
+// How many columns can be shown: the first always.
+static size_t shown(const struct table *table, const size_t *widths, unsigned width)
+{
+	size_t sum = 0;
+	for (size_t c = 0; c < table->count; c++) {
+		sum += (c ? GAP : 0) + least(&table->columns[c], widths[c]);
+		if (sum > width && c)
+			return c;
 	}
 	return table->count;
 }
 
-static void fit(const struct table *table, size_t *widths, size_t sum, unsigned width)
+// The widest flexible column that may still give; count: none.
+static size_t widest(const struct table *table, const size_t *widths, size_t count)
 {
-	for (size_t c; sum > width && (c = widest(table, widths)) < table->count; sum--)
+	size_t best = count;
+	for (size_t c = 0; c < count; c++)
+		if (widths[c] > least(&table->columns[c], widths[c]) &&
+		    (best == count || widths[c] > widths[best]))
+			best = c;
+	return best;
+}
+
+static void fit(const struct table *table, size_t *widths, size_t count, unsigned width)
+{
+	size_t sum = GAP * (count - 1);
+	for (size_t c = 0; c < count; c++)
+		sum += widths[c];
+	for (size_t c; sum > width && (c = widest(table, widths, count)) < count; sum--)
 		widths[c]--;
 }
 
@@ -137,37 +125,41 @@ struct line {
 	FILE *to;
 	const struct table *table;
 	const size_t *widths;
+	size_t count; // of columns
 	bool colour;
 };
 
 static void print_cell(const struct line *line, size_t column, const char *text, int colour)
 {
 	size_t room = line->widths[column], width = text_width(text), length = strlen(text);
-	bool cut = width > room, last = column + 1 == line->table->count;
+	bool cut = width > room, last = column + 1 == line->count;
 	if (cut) {
-		length = bytes_of(text, room - 1);
-		width = room;
+		length = text_fit(text, room - 1);
 	}
-	int pad = (int)(room - width);
+	// A wide character that was cut leaves a column free.
+	char *part = strndup(text, length);
+	width = (part ? text_width(part) : 0) + cut;
+	int pad = width < room ? (int)(room - width) : 0;
 	if (line->table->columns[column].right)
 		fprintf(line->to, "%*s", pad, "");
 	if (line->colour && colour)
 		fprintf(line->to, "\x1b[%dm", colour);
-	fprintf(line->to, "%.*s%s", (int)length, text, cut ? "~" : "");
+	fprintf(line->to, "%s%s", part ? part : "", cut ? "~" : "");
 	if (line->colour && colour)
 		fputs(SGR_RESET, line->to);
 	if (!line->table->columns[column].right && !last)
 		fprintf(line->to, "%*s", pad, "");
 	fprintf(line->to, "%*s%s", last ? 0 : GAP, "", last ? "\n" : "");
+	free(part);
 }
 
 static void print_table(const struct line *line)
 {
 	const struct table *table = line->table;
-	for (size_t c = 0; c < table->count; c++)
+	for (size_t c = 0; c < line->count; c++)
 		print_cell(line, c, table->columns[c].title, 0);
 	for (size_t r = 0; r < table->rows; r++)
-		for (size_t c = 0; c < table->count; c++)
+		for (size_t c = 0; c < line->count; c++)
 			print_cell(line, c, cell_text(table, r, c),
 				   table->cells[r * table->count + c].colour);
 }
@@ -178,10 +170,11 @@ char *table_text(const struct table *table, unsigned width, bool colour)
 	size_t length = 0, *widths = table ? calloc(table->count, sizeof(*widths)) : NULL;
 	FILE *to = widths ? open_memstream(&text, &length) : NULL;
 	if (to) {
-		size_t sum = measure(table, widths);
+		measure(table, widths);
+		size_t count = width ? shown(table, widths, width) : table->count;
 		if (width)
-			fit(table, widths, sum, width);
-		print_table(&(struct line){to, table, widths, colour});
+			fit(table, widths, count, width);
+		print_table(&(struct line){to, table, widths, count, colour});
 		fclose(to);
 	}
 	free(widths);

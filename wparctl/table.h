@@ -9,7 +9,7 @@
 struct table_column {
 	const char *title;
 	bool right;    // numbers
-	bool flexible; // is cut before others when there is no room
+	bool flexible; // is cut when there is no room
 };
 
 struct table;
@@ -20,12 +20,9 @@ void table_free(struct table *table);
 // Adds a row of as many cells as there are columns, by copy. NULL prints as "-"; control characters
 // are replaced. colours may be NULL, or have an SGR number per cell (0: none).
 void table_row(struct table *table, const char *const *cells, const int *colours);
-// The whole text with a line of titles; the caller frees it. width 0: as wide as it is; else cells
-// are cut (ending in "~") until lines fit, as far as columns keep their titles.
+// The whole text with a line of titles; the caller frees it. width 0: as wide as it is; else
+// flexible columns are cut (ending in "~") until lines fit, then columns are left out from the
+// right.
 char *table_text(const struct table *table, unsigned width, bool colour);
-
-// Copies text with control characters replaced by '?', so that nothing from outside reaches the
-// terminal as a command. The caller frees it.
-char *table_plain(const char *text);
 
 #endif

@@ -140,53 +140,10 @@ static int send_json(struct wpar_exec *session, json_t *object, struct error *er
 	_cleanup_free_ char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
 	if (!text)
 		return error_set(err, ERR_NOMEM, "no memory for a request");
-	return wpar_exec_send(session, WPAR_CONTROL, text, strlen(text), err);
+	return exec_frame_append(&session->out, WPAR_CONTROL, text, strlen(text), err);
 }
 
-int wpar_exec(struct wpar *wpar, const char *name, json_t *request, struct wpar_exec **session,
-	      struct error *err)
-{
-	_cleanup_json_ json_t *owned = request;
-	struct wpar_exec *made = calloc(1, sizeof(*made));
-	if (!made)
-		return error_set(err, ERR_NOMEM, "no memory for a session");
-	*made = (struct wpar_exec){
-		.wpar = wpar,
-		.fd = -1,
-		.in = BUF_INIT(CLIENT_ANSWER_MAX + HEADER_MAX),
-		.out = BUF_INIT(QUEUE_MAX),
-	};
-	if (open_socket(made, err) < 0 || upgrade(made, name, err) < 0 ||
-	    send_json(made, json_incref(owned), err) < 0 || wpar_exec_flush(made, err) < 0) {
-		wpar_exec_close(made);
-		return -1;
-	}
-	*session = made;
-	return 0;
-}
-
-int wpar_exec_fd(const struct wpar_exec *session)
-{
-	return session->fd;
-}
-
-int wpar_exec_send(struct wpar_exec *session, enum wpar_channel channel, const void *bytes,
-		   size_t length, struct error *err)
-{
-	return exec_frame_append(&session->out, channel, bytes, length, err);
-}
-
-int wpar_exec_resize(struct wpar_exec *session, unsigned rows, unsigned cols, struct error *err)
-{
-	return send_json(session, json_pack("{s:[i,i]}", "resize", (int)rows, (int)cols), err);
-}
-
-bool wpar_exec_pending(const struct wpar_exec *session)
-{
-	return session->out.length > 0;
-}
-
-int wpar_exec_flush(struct wpar_exec *session, struct error *err)
+static int flush(struct wpar_exec *session, struct error *err)
 {
 	while (session->out.length) {
 		ssize_t n = send(session->fd, session->out.data, session->out.length,
@@ -202,7 +159,70 @@ int wpar_exec_flush(struct wpar_exec *session, struct error *err)
 	return 0;
 }
 
-int wpar_exec_receive(struct wpar_exec *session, struct wpar_exec_frame *frame, struct error *err)
+static int begin(struct wpar_exec *made, const char *name, json_t *request, struct error *err)
+{
+	if (open_socket(made, err) < 0 || upgrade(made, name, err) < 0 ||
+	    send_json(made, request, err) < 0)
+		return -1;
+	return flush(made, err);
+}
+
+int wpar_exec(struct wpar *wpar, const char *name, json_t *request, struct wpar_exec **session,
+	      struct wpar_error *err)
+{
+	struct error why;
+	_cleanup_json_ json_t *owned = request;
+	struct wpar_exec *made = calloc(1, sizeof(*made));
+	if (!made)
+		return client_fail(err, ERR_NOMEM, "no memory for a session");
+	*made = (struct wpar_exec){
+		.wpar = wpar,
+		.fd = -1,
+		.in = BUF_INIT(CLIENT_ANSWER_MAX + HEADER_MAX),
+		.out = BUF_INIT(QUEUE_MAX),
+	};
+	if (begin(made, name, json_incref(owned), &why) < 0) {
+		wpar_exec_close(made);
+		return client_publish(err, &why);
+	}
+	*session = made;
+	return 0;
+}
+
+int wpar_exec_fd(const struct wpar_exec *session)
+{
+	return session->fd;
+}
+
+int wpar_exec_send(struct wpar_exec *session, enum wpar_channel channel, const void *bytes,
+		   size_t length, struct wpar_error *err)
+{
+	struct error why;
+	if (exec_frame_append(&session->out, channel, bytes, length, &why) < 0)
+		return client_publish(err, &why);
+	return 0;
+}
+
+int wpar_exec_resize(struct wpar_exec *session, unsigned rows, unsigned cols,
+		     struct wpar_error *err)
+{
+	struct error why;
+	json_t *size = json_pack("{s:[i,i]}", "resize", (int)rows, (int)cols);
+	return send_json(session, size, &why) < 0 ? client_publish(err, &why) : 0;
+}
+
+bool wpar_exec_pending(const struct wpar_exec *session)
+{
+	return session->out.length > 0;
+}
+
+int wpar_exec_flush(struct wpar_exec *session, struct wpar_error *err)
+{
+	struct error why;
+	return flush(session, &why) < 0 ? client_publish(err, &why) : 0;
+}
+
+static int receive(struct wpar_exec *session, struct wpar_exec_frame *frame, struct error *err)
 {
 	if (session->taken)
 		buf_consume(&session->in, session->taken);
@@ -215,6 +235,14 @@ int wpar_exec_receive(struct wpar_exec *session, struct wpar_exec_frame *frame, 
 		if (got <= 0)
 			return got;
 	}
+}
+
+int wpar_exec_receive(struct wpar_exec *session, struct wpar_exec_frame *frame,
+		      struct wpar_error *err)
+{
+	struct error why;
+	int got = receive(session, frame, &why);
+	return got < 0 ? client_publish(err, &why) : got;
 }
 
 void wpar_exec_close(struct wpar_exec *session)

@@ -84,3 +84,12 @@ int client_read_envelope(const void *bytes, size_t length, long status, json_t *
 		*data = json_incref(json_object_get(answer, "data") ?: json_null());
 	return 0;
 }
+
+int client_read_bare(const void *bytes, size_t length, long status, json_t **document,
+		     struct error *err)
+{
+	if (status >= 400)
+		return client_read_envelope(bytes, length, status, NULL, NULL, err);
+	*document = json_loadb(bytes, length, 0, NULL);
+	return *document ? 0 : error_set(err, ERR_PROTOCOL, "relocd's answer is not JSON");
+}

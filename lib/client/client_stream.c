@@ -148,11 +148,14 @@ static enum wpar_next more(struct wpar_stream *stream, size_t had, int wake_fd, 
 	}
 }
 
-enum wpar_next wpar_stream_read(struct wpar_stream *stream, int wake_fd, deadline_t deadline,
-				const void **bytes, size_t *length, struct error *err)
+enum wpar_next wpar_stream_read(struct wpar_stream *stream, int wake_fd, int64_t deadline,
+				const void **bytes, size_t *length, struct wpar_error *err)
 {
+	struct error why;
 	drop_taken(stream);
-	enum wpar_next next = more(stream, 0, wake_fd, deadline, err);
+	enum wpar_next next = more(stream, 0, wake_fd, deadline, &why);
+	if (next == WPAR_NEXT_ERROR)
+		client_publish(err, &why);
 	if (next == WPAR_NEXT_DATA) {
 		*bytes = stream->held.data;
 		*length = stream->taken = stream->held.length;
@@ -168,7 +171,7 @@ static enum wpar_next cut_off(struct wpar_stream *stream, struct error *err)
 	return WPAR_NEXT_ERROR;
 }
 
-enum wpar_next wpar_stream_event(struct wpar_stream *stream, int wake_fd, deadline_t deadline,
+static enum wpar_next next_event(struct wpar_stream *stream, int wake_fd, deadline_t deadline,
 				 json_t **event, struct error *err)
 {
 	for (;;) {
@@ -200,22 +203,56 @@ enum wpar_next wpar_stream_event(struct wpar_stream *stream, int wake_fd, deadli
 	}
 }
 
-int wpar_stream_open(struct wpar *wpar, const char *path, struct wpar_stream **stream,
-		     struct error *err)
+enum wpar_next wpar_stream_event(struct wpar_stream *stream, int wake_fd, int64_t deadline,
+				 json_t **event, struct wpar_error *err)
 {
-	*stream = stream_new(wpar, path, err);
-	return *stream ? 0 : -1;
+	struct error why;
+	enum wpar_next next = next_event(stream, wake_fd, deadline, event, &why);
+	if (next == WPAR_NEXT_ERROR)
+		client_publish(err, &why);
+	return next;
 }
 
-int wpar_move_events(struct wpar *wpar, const char *id, struct wpar_stream **stream,
-		     struct error *err)
+int wpar_stream_open(struct wpar *wpar, const char *path, struct wpar_stream **stream,
+		     struct wpar_error *err)
 {
-	_cleanup_free_ char *path = wpar_path("/v1/moves/%s/events", id);
+	struct error why;
+	*stream = stream_new(wpar, path, &why);
+	return *stream ? 0 : client_publish(err, &why);
+}
+
+static void add_after(char **path, int64_t after)
+{
+	char number[24];
+	snprintf(number, sizeof(number), "%lld", (long long)after);
+	client_add_query(path, "after", after > 0 ? number : NULL);
+}
+
+int wpar_events(struct wpar *wpar, int64_t after, bool follow, struct wpar_stream **stream,
+		struct wpar_error *err)
+{
+	_cleanup_free_ char *path = wpar_path("/v1/events");
+	add_after(&path, after);
+	client_add_query(&path, "follow", follow ? "1" : NULL);
 	return wpar_stream_open(wpar, path, stream, err);
 }
 
+int wpar_move_events_after(struct wpar *wpar, const char *id, int64_t after,
+			   struct wpar_stream **stream, struct wpar_error *err)
+{
+	_cleanup_free_ char *path = wpar_path("/v1/moves/%s/events", id);
+	add_after(&path, after);
+	return wpar_stream_open(wpar, path, stream, err);
+}
+
+int wpar_move_events(struct wpar *wpar, const char *id, struct wpar_stream **stream,
+		     struct wpar_error *err)
+{
+	return wpar_move_events_after(wpar, id, 0, stream, err);
+}
+
 int wpar_logs(struct wpar *wpar, const char *name, bool follow, const char *since,
-	      struct wpar_stream **stream, struct error *err)
+	      struct wpar_stream **stream, struct wpar_error *err)
 {
 	_cleanup_free_ char *path = wpar_path("/v1/partitions/%s/logs", name);
 	client_add_query(&path, "follow", follow ? "1" : NULL);

@@ -298,13 +298,25 @@ int registry_partition_put(struct registry *r, const struct registry_partition *
 			   struct error *err)
 {
 	char time[CLOCK_TEXT_MAX];
-	_cleanup_json_ json_t *pending = p->pending ? json_incref(p->pending) : json_array();
+	_cleanup_json_ json_t *pending = p->pending ? json_incref(p->pending) : json_object();
 	sqlite3_stmt *s = prepare(r, PARTITION_PUT, "ssjssisssiiijsis", p->name, p->uuid,
 				  p->definition, state_name(p->state), p->reason, (int64_t)p->epoch,
 				  p->departed_to, p->move, p->started, (int64_t)p->exit_code,
 				  (int64_t)p->exit_signal, (int64_t)p->revision, pending,
 				  p->came_from, (int64_t)p->restarts, now(time));
 	return finish(r, s, "write a partition", err);
+}
+
+int registry_partition_rename(struct registry *r, const char *from,
+			      const struct registry_partition *p, struct error *err)
+{
+	if (exec(r, "BEGIN IMMEDIATE", err) < 0)
+		return -1;
+	if (registry_partition_delete(r, from, err) == 0 &&
+	    registry_partition_put(r, p, err) == 0 && exec(r, "COMMIT", err) == 0)
+		return 0;
+	sqlite3_exec(r->db, "ROLLBACK", NULL, NULL, NULL);
+	return -1;
 }
 
 int registry_partition_delete(struct registry *r, const char *name, struct error *err)

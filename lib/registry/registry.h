@@ -61,7 +61,7 @@ struct registry_partition {
 	int exit_code;                // -1: none
 	int exit_signal;              // 0: none
 	uint64_t revision;            // rises with each change of the definition
-	json_t *pending;              // array: keys that take effect at the next start; NULL: none
+	json_t *pending;              // {key: value}, takes effect at the next start; NULL: nothing
 	char came_from[REGISTRY_NAME_MAX]; // the host it moved here from; "": none
 	unsigned restarts; // by its restart policy, since it was last asked to start
 };
@@ -69,6 +69,9 @@ struct registry_partition {
 // Writes the whole row. Takes nothing over.
 int registry_partition_put(struct registry *r, const struct registry_partition *p,
 			   struct error *err);
+// Writes the row in the place of that of `from`.
+int registry_partition_rename(struct registry *r, const char *from,
+			      const struct registry_partition *p, struct error *err);
 int registry_partition_delete(struct registry *r, const char *name, struct error *err);
 // Frees what is inside.
 void registry_partition_clear(struct registry_partition *p);

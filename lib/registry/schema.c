@@ -64,8 +64,8 @@ static const char first[] =
 	") STRICT;";
 
 static const char second[] =
-	// What changed of a definition, and what of that waits for the next start (JSON array of
-	// keys).
+	// What changed of a definition, and what of that waits for the next start (JSON object:
+	// key, value).
 	"ALTER TABLE partitions ADD COLUMN revision INTEGER NOT NULL DEFAULT 1;"
 	"ALTER TABLE partitions ADD COLUMN pending TEXT NOT NULL DEFAULT '[]';"
 	"ALTER TABLE partitions ADD COLUMN came_from TEXT NOT NULL DEFAULT '';"

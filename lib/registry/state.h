@@ -23,17 +23,29 @@ enum partition_state {
 enum partition_act {
 	ACT_START,
 	ACT_STOP,
+	ACT_RESTART,
 	ACT_REMOVE,
+	ACT_SET,
+	ACT_RENAME,
 	ACT_EXEC,
 	ACT_MOVE,
 	ACT_VALIDATE,
-	ACT_ARRIVE, // let the partition come (back) to this host
+	ACT_CANCEL,
+	ACT_RECOVER,
+	ACT_ARRIVE, // let the partition come (back) to this host; not a verb
 };
+#define ACT_COUNT (ACT_ARRIVE + 1)
 
 const char *state_name(enum partition_state state); // "In-doubt"
 // -1 for a name that is none.
 int state_of_name(const char *name, enum partition_state *state);
+// For people: "runs", "stop".
+const char *state_meaning(enum partition_state state);
+const char *state_way_out(enum partition_state state);
+// The verb of wparctl; NULL: none.
+const char *state_verb(enum partition_act act);
 
+bool state_may(enum partition_state state, enum partition_act act);
 // Whether `name`, being in `state`, may be started, stopped ...: 0, or -1 with a sentence
 // (ERR_WRONG_STATE; ERR_MOVE_BUSY or ERR_IN_DOUBT where a move is the reason).
 int state_allows(enum partition_state state, enum partition_act act, const char *name,

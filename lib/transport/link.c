@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lib/transport/link.h"
 
-#include "lib/base/chan.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
-#include "lib/base/paths.h"
 #include "lib/base/spawn.h"
+#include "lib/transport/dial.h"
+#include "lib/transport/mover.h"
 #include "lib/transport/pki.h"
-#include "lib/transport/ring.h"
+#include "lib/transport/seal.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -24,14 +24,13 @@
 #define QUEUE    (LINK_SLOTS + LINK_CREDIT) // the ledger lets no more in
 
 struct link {
-	int channel;
+	struct mover mover;
 	int ready;   // epoll: the channel, or pending
 	int pending; // eventfd: something waits in the queue, or the link has failed
 	bool pending_set;
-	pid_t pid;
-	int pidfd;
 	bool join, up;
-	struct ring ring;
+	struct seal *seal; // NULL in a join
+	bool sealed;       // keys are agreed: from now on every control message carries its tag
 	struct ring_ledger ledger;
 	char peer[PKI_NAME_MAX + 1];
 	char label[320]; // for sentences
@@ -81,8 +80,38 @@ static void enqueue(struct link *link, const struct ring_note *note, const uint8
 	};
 }
 
-static int take_control(struct link *link, const struct ring_note *note, struct error *err)
+// While the seal is agreed on nothing else passes. It is taken in at once: what follows it may be
+// here already and carries a tag.
+static int take_seal(struct link *link, const struct ring_note *note, struct error *err)
 {
+	if (link->join || link->sealed || !link->seal)
+		return error_set(err, ERR_PROTOCOL, "SEAL is not allowed here");
+	if (seal_hear(link->seal, link->packet, note->length, err) < 0)
+		return -1;
+	link->sealed = seal_peer(link->seal) != NULL;
+	enqueue(link, &(struct ring_note){.kind = RING_CONTROL, .type = WIRE_SEAL}, NULL);
+	return 0;
+}
+
+// Only what the peer's privileged side has sealed is handed on, without the seal.
+static int check_seal(struct link *link, struct ring_note *note, struct error *err)
+{
+	if (link->join)
+		return 0;
+	if (!link->sealed)
+		return error_set(err, ERR_PROTOCOL, "%s comes before SEAL", wire_name(note->type));
+	ssize_t length = seal_check(link->seal, note->type, link->packet, note->length, err);
+	if (length >= 0)
+		note->length = (uint32_t)length;
+	return length < 0 ? -1 : 0;
+}
+
+static int take_control(struct link *link, struct ring_note *note, struct error *err)
+{
+	if (note->type == WIRE_SEAL)
+		return take_seal(link, note, err);
+	if (check_seal(link, note, err) < 0)
+		return -1;
 	uint8_t *copy = malloc(note->length + 1);
 	if (!copy)
 		return error_set(err, ERR_NOMEM, "no memory for a message");
@@ -120,7 +149,7 @@ static int take_failure(struct link *link, const struct ring_note *note, struct 
 	return error_set(err, ring_failure_error(note->type), "%s", text);
 }
 
-static int dispatch(struct link *link, const struct ring_note *note, struct error *err)
+static int dispatch(struct link *link, struct ring_note *note, struct error *err)
 {
 	if (ring_ledger_received(&link->ledger, note, err) < 0)
 		return -1;
@@ -132,7 +161,7 @@ static int dispatch(struct link *link, const struct ring_note *note, struct erro
 	case RING_CONTROL:
 		return take_control(link, note, err);
 	case RING_DATA:
-		enqueue(link, note, ring_slot(link->ring.from_mover, note->slot));
+		enqueue(link, note, ring_slot(link->mover.ring.from_mover, note->slot));
 		return 0;
 	case RING_UP:
 		return take_up(link, note, err);
@@ -150,7 +179,7 @@ static int pump(struct link *link)
 	struct ring_note note;
 	enum ring_result got = RING_DONE;
 	while (got == RING_DONE && !error_is_set(&link->failure)) {
-		got = ring_recv(link->channel, true, &note, link->packet, &err);
+		got = ring_recv(link->mover.channel, true, &note, link->packet, &err);
 		if (got == RING_CLOSED)
 			error_set(&err, ERR_PROTOCOL, "the mover has died");
 		if (got == RING_CLOSED || got == RING_ERROR ||
@@ -165,7 +194,7 @@ static int pump(struct link *link)
 static int wait_channel(struct link *link, short events, deadline_t deadline)
 {
 	struct error err;
-	int ready = fdio_wait(link->channel, events, deadline, &err);
+	int ready = fdio_wait(link->mover.channel, events, deadline, &err);
 	if (ready < 0) {
 		fail(link, &err);
 		show_pending(link);
@@ -178,7 +207,7 @@ static int tell(struct link *link, const struct ring_note *note, const void *pay
 	const deadline_t deadline = deadline_in_ms(STALL_MS);
 	struct error err = {0};
 	for (;;) {
-		enum ring_result sent = ring_send(link->channel, note, payload, &err);
+		enum ring_result sent = ring_send(link->mover.channel, note, payload, &err);
 		if (sent == RING_DONE) {
 			ring_ledger_sent(&link->ledger, note);
 			return 0;
@@ -200,24 +229,6 @@ static int tell(struct link *link, const struct ring_note *note, const void *pay
 }
 
 // ---- opening
-static int start_mover(struct link *link, int sock, struct error *err)
-{
-	int ends[2];
-	_cleanup_close_ int memory = ring_memory(err);
-	if (memory < 0 || ring_map(&link->ring, memory, false, err) < 0 || chan_pair(ends, err) < 0)
-		return -1;
-	link->channel = ends[0];
-	_cleanup_close_ int theirs = ends[1];
-	const char *argv[] = {paths_program("mover"), NULL};
-	const struct spawn_fd fds[] = {
-		{theirs, RING_FD_CHANNEL}, {memory, RING_FD_MEMORY}, {sock, RING_FD_SOCKET}};
-	struct spawn what = SPAWN_INIT;
-	what.argv = argv;
-	what.fds = fds;
-	what.fd_count = sock >= 0 ? 3 : 2;
-	return spawn_start(&what, &link->pid, &link->pidfd, err);
-}
-
 static int make_ready(struct link *link, struct error *err)
 {
 	link->pending = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -225,7 +236,7 @@ static int make_ready(struct link *link, struct error *err)
 	struct epoll_event in = {.events = EPOLLIN};
 	if (link->pending < 0 || link->ready < 0 ||
 	    epoll_ctl(link->ready, EPOLL_CTL_ADD, link->pending, &in) < 0 ||
-	    epoll_ctl(link->ready, EPOLL_CTL_ADD, link->channel, &in) < 0)
+	    epoll_ctl(link->ready, EPOLL_CTL_ADD, link->mover.channel, &in) < 0)
 		return error_sys(err, ERR_SYSTEM, errno, "cannot watch a connection");
 	return 0;
 }
@@ -246,57 +257,123 @@ static int wait_up(struct link *link, deadline_t deadline)
 	return link->up ? 0 : -1;
 }
 
-static void set_text(json_t *json, const char *key, const char *value)
+// ---- agreeing on the seal: nothing else passes meanwhile
+static int say_seal(struct link *link, struct error *err)
 {
-	if (value)
-		json_object_set_new(json, key, json_string(value));
+	_cleanup_buf_ struct buf step = BUF_INIT(SEAL_STEP_MAX);
+	int said = seal_say(link->seal, &step, err);
+	if (said <= 0)
+		return said;
+	const struct ring_note note = {
+		.kind = RING_CONTROL, .type = WIRE_SEAL, .length = (uint32_t)step.length};
+	return tell(link, &note, step.data) < 0 ? report(link, err) : 1;
 }
 
-static json_t *start_message(const char *address, const char *peer_name, bool join,
-			     const struct link_tls *tls, deadline_t deadline)
+static int hear_seal(struct link *link, deadline_t deadline, struct error *err)
 {
-	json_t *start = json_pack("{s:s, s:i, s:b, s:b}", "op", "start", "v", 1, "accept", !address,
-				  "join", join);
-	set_text(start, "address", address);
-	set_text(start, "peer", peer_name);
-	set_text(start, "ca", tls->ca);
-	set_text(start, "cert", tls->cert);
-	set_text(start, "key", tls->key);
-	set_text(start, "fingerprint", tls->fingerprint);
-	if (deadline != DEADLINE_NEVER)
-		json_object_set_new(start, "deadline_ms", json_integer(deadline_poll_ms(deadline)));
-	return start;
+	struct link_message message;
+	int got = link_recv(link, deadline, &message, err);
+	if (got <= 0)
+		return got ? -1 : error_set(err, ERR_DEADLINE, "%s: no SEAL in time", link->label);
+	link_done(link, &message); // take_seal has heard it; all else was refused
+	return 0;
 }
 
-// address NULL: sock is an accepted connection.
-static struct link *link_open(const char *address, int sock, const char *label,
-			      const char *peer_name, bool join, const struct link_tls *tls,
-			      deadline_t deadline, struct error *err)
+static int agree_on_seal(struct link *link, deadline_t deadline, struct error *err)
+{
+	while (!link->sealed) {
+		int said = say_seal(link, err);
+		if (said < 0)
+			return -1;
+		link->sealed = seal_peer(link->seal) != NULL;
+		if (!said && !link->sealed && hear_seal(link, deadline, err) < 0)
+			return -1;
+	}
+	if (!strcmp(seal_peer(link->seal), link->peer))
+		return 0;
+	return error_set(err, ERR_PEER_UNTRUSTED, "%s: it is host %s by its seal, %s by TLS",
+			 link->label, seal_peer(link->seal), link->peer);
+}
+
+static int check_name(struct link *link, const char *peer_name, struct error *err)
+{
+	if (!peer_name || !strcmp(peer_name, link->peer))
+		return 0;
+	return error_set(err, ERR_PEER_UNTRUSTED, "%s: it is host %s, expected was %s", link->label,
+			 link->peer, peer_name);
+}
+
+// What a link is to be.
+struct opening {
+	int sock;            // connected; -1: to address
+	const char *address; // connecting side
+	const char *label;
+	const char *peer;
+	bool join;
+	const struct link_tls *tls;
+	deadline_t deadline;
+};
+
+static int connect_and_greet(const struct opening *o, struct error *err)
+{
+	uint8_t preamble[WIRE_PREAMBLE];
+	_cleanup_close_ int sock = dial(o->address, o->deadline, err);
+	if (sock < 0)
+		return error_wrap(err, "%s", o->label);
+	wire_preamble_put(preamble, o->join ? WIRE_KIND_JOIN : WIRE_KIND_CONTROL);
+	if (send(sock, preamble, sizeof(preamble), MSG_NOSIGNAL) != sizeof(preamble))
+		return error_sys(err, ERR_PEER_UNREACHABLE, errno, "%s: cannot send", o->label);
+	return take_fd(&sock);
+}
+
+static int start_mover(struct link *link, const struct opening *o, const struct identity *identity,
+		       struct error *err)
+{
+	_cleanup_close_ int dialled = o->address ? connect_and_greet(o, err) : -1;
+	const int sock = o->address ? dialled : o->sock;
+	if (sock < 0 || dial_set_options(sock, err) < 0)
+		return -1;
+	const struct mover_plan plan = {.sock = sock,
+					.accepting = !o->address,
+					.join = o->join,
+					.peer = o->peer,
+					.fingerprint = o->tls->fingerprint,
+					.identity = identity};
+	return mover_start(&plan, &link->mover, err);
+}
+
+static int open_link(struct link *link, const struct opening *o, struct error *err)
+{
+	__attribute__((cleanup(identity_free))) struct identity identity = {0};
+	if (identity_make(o->tls, !o->address, o->join, &identity, err) < 0)
+		return -1;
+	// Without a certificate (to be refused by the peer) there is nothing to seal with.
+	if (!o->join && o->tls->cert && !(link->seal = seal_open(!o->address, o->tls, err)))
+		return -1;
+	if (start_mover(link, o, &identity, err) < 0 || make_ready(link, err) < 0)
+		return -1;
+	if (wait_up(link, o->deadline) < 0)
+		return report(link, err);
+	if (!o->join && (!link->seal || agree_on_seal(link, o->deadline, err) < 0))
+		return link->seal ? -1
+				  : error_set(err, ERR_CERTIFICATE,
+					      "this host has no certificate to show");
+	return check_name(link, o->peer, err);
+}
+
+static struct link *link_open(const struct opening *o, struct error *err)
 {
 	struct link *link = calloc(1, sizeof(*link));
 	if (!link) {
 		error_set(err, ERR_NOMEM, "no memory for a connection");
 		return NULL;
 	}
-	link->channel = link->ready = link->pending = link->pidfd = -1;
-	link->join = join;
-	snprintf(link->label, sizeof(link->label), "%s", label);
-	_cleanup_json_ json_t *start = start_message(address, peer_name, join, tls, deadline);
-	if (start_mover(link, sock, err) < 0 || make_ready(link, err) < 0 ||
-	    chan_send(link->channel, start, NULL, 0, err) < 0) {
-		link_close(link);
-		return NULL;
-	}
-	struct error wrong;
-	if (wait_up(link, deadline) == 0 && peer_name && strcmp(peer_name, link->peer) != 0) {
-		error_set(&wrong, ERR_PEER_UNTRUSTED, "it is host %s, expected was %s", link->peer,
-			  peer_name);
-		link->up = false;
-		fail(link, &wrong);
-	}
-	if (link->up)
+	link->mover = (struct mover){.channel = -1, .pidfd = -1};
+	link->ready = link->pending = -1;
+	link->join = o->join;
+	snprintf(link->label, sizeof(link->label), "%s", o->label);
+	if (open_link(link, o, err) == 0)
 		return link;
-	report(link, err);
 	link_close(link);
 	return NULL;
 }
@@ -312,7 +389,14 @@ struct link *link_connect(const char *address, const char *peer_name, const stru
 		return NULL;
 	}
 	snprintf(label, sizeof(label), "%s at %s", peer_name ? peer_name : "cluster", address);
-	return link_open(address, -1, label, peer_name, join, tls, deadline, err);
+	return link_open(&(struct opening){.sock = -1,
+					   .address = address,
+					   .label = label,
+					   .peer = peer_name,
+					   .join = join,
+					   .tls = tls,
+					   .deadline = deadline},
+			 err);
 }
 
 struct link *link_accept(int sock, bool join, const struct link_tls *tls, deadline_t deadline,
@@ -327,7 +411,12 @@ struct link *link_accept(int sock, bool join, const struct link_tls *tls, deadli
 			NI_NUMERICHOST | NI_NUMERICSERV) != 0)
 		snprintf(host, sizeof(host), "?"), port[0] = 0;
 	snprintf(label, sizeof(label), "connection from %.200s port %s", host, port);
-	return link_open(NULL, owned, label, NULL, join, tls, deadline, err);
+	return link_open(&(struct opening){.sock = owned,
+					   .label = label,
+					   .join = join,
+					   .tls = tls,
+					   .deadline = deadline},
+			 err);
 }
 
 const char *link_peer(const struct link *link)
@@ -346,15 +435,36 @@ static int check_outgoing(struct link *link, uint16_t type, size_t length, bool 
 {
 	if (wire_check(type, length, err) < 0)
 		return -1;
-	if (wire_is_data(type) != data || (link->join && !wire_is_join(type)))
+	if (wire_is_data(type) != data || type == WIRE_SEAL || (link->join && !wire_is_join(type)))
 		return error_set(err, ERR_INTERNAL, "%s is sent the wrong way", wire_name(type));
 	return pump(link) < 0 ? report(link, err) : 0;
+}
+
+static int send_sealed(struct link *link, uint16_t type, const void *payload, size_t length,
+		       struct error *err)
+{
+	_cleanup_free_ uint8_t *sealed = malloc(length + SEAL_TAG);
+	if (!sealed)
+		return error_set(err, ERR_NOMEM, "no memory for a message");
+	memcpy(sealed, payload, length);
+	if (link->sealed) {
+		if (seal_put(link->seal, type, sealed, length, sealed + length, err) < 0)
+			return -1;
+		length += SEAL_TAG;
+	}
+	const struct ring_note note = {
+		.kind = RING_CONTROL, .type = type, .length = (uint32_t)length};
+	return tell(link, &note, sealed) < 0 ? report(link, err) : 0;
 }
 
 int link_send(struct link *link, uint16_t type, const void *payload, size_t length,
 	      struct error *err)
 {
 	const deadline_t deadline = deadline_in_ms(STALL_MS);
+	if (length > LINK_CONTROL_MAX)
+		return error_set(err, ERR_PROTOCOL,
+				 "a %s message of %zu bytes is over the limit of %d",
+				 wire_name(type), length, LINK_CONTROL_MAX);
 	if (check_outgoing(link, type, length, false, err) < 0)
 		return -1;
 	while (link->ledger.controls_lent >= LINK_CREDIT) {
@@ -365,9 +475,7 @@ int link_send(struct link *link, uint16_t type, const void *payload, size_t leng
 			return error_set(err, ERR_DEADLINE, "%s: the peer takes no messages",
 					 link->label);
 	}
-	const struct ring_note note = {
-		.kind = RING_CONTROL, .type = type, .length = (uint32_t)length};
-	return tell(link, &note, payload) < 0 ? report(link, err) : 0;
+	return send_sealed(link, type, payload, length, err);
 }
 
 void *link_slot(struct link *link, deadline_t deadline, struct error *err)
@@ -379,7 +487,7 @@ void *link_slot(struct link *link, deadline_t deadline, struct error *err)
 		}
 		int slot = ring_ledger_free_slot(&link->ledger);
 		if (slot >= 0)
-			return ring_slot(link->ring.to_mover, (unsigned)slot);
+			return ring_slot(link->mover.ring.to_mover, (unsigned)slot);
 		int ready = wait_channel(link, POLLIN, deadline);
 		if (ready == 0)
 			error_set(err, ERR_DEADLINE, "%s: the peer takes no data", link->label);
@@ -392,7 +500,7 @@ void *link_slot(struct link *link, deadline_t deadline, struct error *err)
 
 int link_send_slot(struct link *link, uint16_t type, void *slot, size_t length, struct error *err)
 {
-	size_t at = (size_t)((uint8_t *)slot - link->ring.to_mover);
+	size_t at = (size_t)((uint8_t *)slot - link->mover.ring.to_mover);
 	if (at >= RING_ROW || at % WIRE_DATA_MAX || link->ledger.lent & 1U << at / WIRE_DATA_MAX)
 		return error_set(err, ERR_INTERNAL, "this is not a free slot");
 	if (check_outgoing(link, type, length, true, err) < 0)
@@ -447,7 +555,7 @@ int link_recv(struct link *link, deadline_t deadline, struct link_message *messa
 void link_done(struct link *link, struct link_message *message)
 {
 	struct ring_note note = {.kind = RING_CONTROL_TAKEN};
-	if (!message->payload)
+	if (!message->type)
 		return;
 	if (message->slot >= 0) {
 		note.kind = RING_SLOT_TAKEN;
@@ -465,13 +573,13 @@ static void end_mover(struct link *link)
 {
 	struct error err = {0};
 	int status = 0;
-	if (link->channel >= 0)
-		shutdown(link->channel, SHUT_WR);
-	if (fdio_wait(link->pidfd, POLLIN, deadline_in_ms(CLOSE_MS), &err) != 1) {
+	if (link->mover.channel >= 0)
+		shutdown(link->mover.channel, SHUT_WR);
+	if (fdio_wait(link->mover.pidfd, POLLIN, deadline_in_ms(CLOSE_MS), &err) != 1) {
 		log_warn("%s: the mover does not end, killed", link->label);
-		kill(link->pid, SIGKILL);
+		kill(link->mover.pid, SIGKILL);
 	}
-	if (spawn_wait(link->pid, &status, &err) < 0)
+	if (spawn_wait(link->mover.pid, &status, &err) < 0)
 		log_error_of(&err, link->label);
 	else if (status)
 		log_warn("%s: the mover ended with status %d", link->label,
@@ -482,15 +590,14 @@ void link_close(struct link *link)
 {
 	if (!link)
 		return;
-	if (link->pidfd >= 0)
+	if (link->mover.pidfd >= 0)
 		end_mover(link);
 	for (; link->count; link->count--, link->head = (link->head + 1) % QUEUE)
 		if (link->queue[link->head].slot < 0)
 			free((void *)link->queue[link->head].payload);
-	cleanup_close(&link->channel);
 	cleanup_close(&link->ready);
 	cleanup_close(&link->pending);
-	cleanup_close(&link->pidfd);
-	ring_unmap(&link->ring);
+	mover_release(&link->mover);
+	seal_close(link->seal);
 	free(link);
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A connection to a peer host, seen from the privileged side (departure, arrival, relocd's join).
 //
-// The TCP socket, TLS and framing belong to a mover: an unprivileged child process (libexec/mover).
-// Bulk data passes through a ring of slots in a sealed memfd that both map; everything else through
-// a SOCK_SEQPACKET channel. Nothing that the mover says is trusted: slot numbers, lengths and types
-// are checked here, and a mover that misbehaves is an error (ERR_PROTOCOL), never a crash.
+// TLS and framing belong to a mover: an unprivileged, confined child process (libexec/mover). Bulk
+// data passes through rings of slots in sealed memfds that both map; everything else through a
+// SOCK_SEQPACKET channel. Nothing that the mover says is trusted: slot numbers, lengths and types
+// are checked here, control messages carry a seal that it cannot make (seal.h; not in a join), and
+// a mover that misbehaves is an error (ERR_PROTOCOL), never a crash.
 //
 // A link is used by one thread at a time. The mover dies with the thread that opened the link
 // (PR_SET_PDEATHSIG) and with the channel. A dead peer is noticed within about LINK_DEAD_PEER_MS,
@@ -24,8 +25,11 @@
 #define LINK_CREDIT       16    // control messages under way each way
 #define LINK_DEAD_PEER_MS 15000 // TCP_USER_TIMEOUT
 
+#define SEAL_TAG         16 // bytes that the seal adds to a control message
+#define LINK_CONTROL_MAX (WIRE_CONTROL_MAX - SEAL_TAG)
+
 struct link_tls {
-	const char *ca;          // PEM files; the mover reads them before it drops root
+	const char *ca;          // PEM files; no mover reads them
 	const char *cert;        // of this host
 	const char *key;         // of this host
 	const char *fingerprint; // connecting side of a join only: SHA-256 of the cluster CA as in
@@ -57,7 +61,7 @@ const char *link_peer(const struct link *link);
 // with a deadline that has passed.
 int link_fd(const struct link *link);
 
-// Sends a control message (at most WIRE_CONTROL_MAX bytes). Blocks while LINK_CREDIT messages are
+// Sends a control message (at most LINK_CONTROL_MAX bytes). Blocks while LINK_CREDIT messages are
 // under way; a mover that takes none for LINK_DEAD_PEER_MS + 5 s is ERR_DEADLINE.
 int link_send(struct link *link, uint16_t type, const void *payload, size_t length,
 	      struct error *err);

@@ -12,38 +12,74 @@
 _Static_assert(sizeof(struct ring_note) == 12, "no padding in what crosses the channel");
 _Static_assert(LINK_SLOTS <= 32, "the ledger has a bit a slot");
 
-static const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+#define SEALS      (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#define SEALS_READ (SEALS | F_SEAL_FUTURE_WRITE)
 
-int ring_memory(struct error *err)
+#define FROM_MOVER_SIZE (RING_ROW + URING_MEMORY)
+
+static int make_memory(size_t size, struct error *err)
 {
 	_cleanup_close_ int fd = memfd_create("wpar-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0 || ftruncate(fd, (off_t)(2 * RING_ROW)) < 0 || fcntl(fd, F_ADD_SEALS, seals) < 0)
+	if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
 		return error_sys(err, ERR_SYSTEM, errno, "cannot make the ring of a connection");
 	return take_fd(&fd);
 }
 
-static uint8_t *map_row(int memory, int row, bool writable)
+static uint8_t *map_row(int memory, bool writable)
 {
 	// Populated now: page faults would otherwise fall into the first round of a move.
 	void *at = mmap(NULL, RING_ROW, writable ? PROT_READ | PROT_WRITE : PROT_READ,
-			MAP_SHARED | MAP_POPULATE, memory, (off_t)((size_t)row * RING_ROW));
+			MAP_SHARED | MAP_POPULATE, memory, 0);
 	return at == MAP_FAILED ? NULL : at;
 }
 
-int ring_map(struct ring *ring, int memory, bool mover, struct error *err)
+static int map(struct ring *ring, const struct ring_memory *memory, bool mover, struct error *err)
+{
+	*ring = (struct ring){.to_mover = map_row(memory->to_mover, !mover),
+			      .from_mover = map_row(memory->from_mover, mover)};
+	if (ring->to_mover && ring->from_mover)
+		return 0;
+	error_sys(err, ERR_SYSTEM, errno, "cannot map the ring of a connection");
+	ring_unmap(ring);
+	return -1;
+}
+
+int ring_make(struct ring *ring, struct ring_memory *memory, struct error *err)
 {
 	*ring = (struct ring){0};
-	int have = fcntl(memory, F_GET_SEALS);
-	if (have < 0 || (have & seals) != seals)
-		return error_set(err, ERR_INTERNAL, "the ring of a connection is not sealed");
-	ring->to_mover = map_row(memory, 0, !mover);
-	ring->from_mover = map_row(memory, 1, mover);
-	if (!ring->to_mover || !ring->from_mover) {
-		int why = errno;
+	*memory = (struct ring_memory){make_memory(RING_ROW, err), -1};
+	if (memory->to_mover >= 0)
+		memory->from_mover = make_memory(FROM_MOVER_SIZE, err);
+	if (memory->from_mover >= 0 && map(ring, memory, false, err) == 0) {
+		if (fcntl(memory->to_mover, F_ADD_SEALS, SEALS_READ) == 0 &&
+		    fcntl(memory->from_mover, F_ADD_SEALS, SEALS) == 0)
+			return 0;
+		error_sys(err, ERR_SYSTEM, errno, "cannot seal the ring of a connection");
 		ring_unmap(ring);
-		return error_sys(err, ERR_SYSTEM, why, "cannot map the ring of a connection");
 	}
-	return 0;
+	ring_memory_close(memory);
+	return -1;
+}
+
+void ring_memory_close(struct ring_memory *memory)
+{
+	cleanup_close(&memory->to_mover);
+	cleanup_close(&memory->from_mover);
+	*memory = (struct ring_memory){-1, -1};
+}
+
+static bool is_sealed(int memory, int seals)
+{
+	int have = fcntl(memory, F_GET_SEALS);
+	return have >= 0 && (have & seals) == seals;
+}
+
+int ring_take(struct ring *ring, const struct ring_memory *memory, struct error *err)
+{
+	*ring = (struct ring){0};
+	if (!is_sealed(memory->to_mover, SEALS_READ) || !is_sealed(memory->from_mover, SEALS))
+		return error_set(err, ERR_INTERNAL, "the ring of a connection is not sealed");
+	return map(ring, memory, true, err);
 }
 
 void ring_unmap(struct ring *ring)

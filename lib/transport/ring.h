@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the privileged side of a link and its mover share: two rows of data slots in a sealed memfd,
+// What the privileged side of a link and its mover share: two rows of data slots in sealed memfds,
 // and small notes over a SOCK_SEQPACKET channel. Both sides check every note with the same code:
 // its form (ring_recv) and whether it fits what was handed over before (struct ring_ledger).
 //
@@ -9,6 +9,7 @@
 
 #include "lib/base/error.h"
 #include "lib/transport/link.h"
+#include "lib/transport/uring.h"
 #include "lib/transport/wire.h"
 
 #include <stdbool.h>
@@ -16,9 +17,11 @@
 #include <stdint.h>
 
 // Descriptors of a mover.
-#define RING_FD_CHANNEL 3
-#define RING_FD_MEMORY  4
-#define RING_FD_SOCKET  5 // an accepted connection
+#define RING_FD_CHANNEL    3
+#define RING_FD_TO_MOVER   4 // memfd: the row that the mover only reads
+#define RING_FD_FROM_MOVER 5 // memfd: the row that it writes, then URING_MEMORY bytes
+#define RING_FD_URING      6
+#define RING_FD_SOCKET     7 // the connection
 
 #define RING_TEXT_MAX    1024 // payload of UP and FAILED
 #define RING_FLUSHES_MAX 4    // asked for and not yet answered
@@ -59,10 +62,17 @@ struct ring {
 
 #define RING_ROW ((size_t)LINK_SLOTS * WIRE_DATA_MAX)
 
-// A sealed memfd of fixed size: neither side can make the other fault by truncating it.
-int ring_memory(struct error *err);
-// Maps both rows; the other side's row is read-only. Refuses a memfd without the seals.
-int ring_map(struct ring *ring, int memory, bool mover, struct error *err);
+struct ring_memory {
+	int to_mover, from_mover; // descriptors
+};
+
+// The parent's half. Both memfds are sealed at their size, so that neither side can make the other
+// fault by truncating them, and the first one against new writable mappings (F_SEAL_FUTURE_WRITE):
+// a mover cannot change what the parent is about to hash.
+int ring_make(struct ring *ring, struct ring_memory *memory, struct error *err);
+void ring_memory_close(struct ring_memory *memory);
+// The mover's half. Refuses memfds without the seals.
+int ring_take(struct ring *ring, const struct ring_memory *memory, struct error *err);
 void ring_unmap(struct ring *ring);
 
 static inline uint8_t *ring_slot(uint8_t *row, unsigned slot)

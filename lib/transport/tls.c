@@ -3,10 +3,12 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/transport/cert.h"
+#include "lib/transport/identity.h"
 #include "lib/transport/pki.h"
 #include "lib/transport/wire.h"
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <string.h>
 
@@ -136,6 +138,13 @@ static int verify_chain(struct tls *tls, X509_STORE_CTX *context)
 static int verify(X509_STORE_CTX *context, void *argument)
 {
 	struct tls *tls = argument;
+	X509 *leaf = X509_STORE_CTX_get0_cert(context);
+	X509 *host = identity_host(leaf, X509_STORE_CTX_get0_untrusted(context));
+	int vouched = identity_vouched(leaf, host);
+	// From here on it is about the host: its certificate must be the cluster's.
+	X509_STORE_CTX_set_cert(context, host);
+	if (vouched != X509_V_OK)
+		return refuse(tls, context, vouched);
 	if (verify_chain(tls, context) <= 0) {
 		int why = X509_STORE_CTX_get_error(context);
 		return refuse(tls, context, why == X509_V_OK ? X509_V_ERR_UNSPECIFIED : why);
@@ -152,15 +161,6 @@ static int verify(X509_STORE_CTX *context, void *argument)
 }
 
 // ---- set-up
-static int no_password(char *buffer, int size, int writing, void *data)
-{
-	(void)buffer;
-	(void)size;
-	(void)writing;
-	(void)data;
-	return 0; // a key with a passphrase is refused, not asked for on the terminal
-}
-
 static const unsigned char alpn[] = "\x06" WIRE_ALPN;
 
 static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *length,
@@ -185,7 +185,6 @@ static int set_policy(SSL_CTX *c, struct error *err)
 	SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 				    SSL_MODE_NO_AUTO_CHAIN);
 	SSL_CTX_set_max_cert_list(c, TLS_CHAIN_MAX);
-	SSL_CTX_set_default_passwd_cb(c, no_password);
 	SSL_CTX_set_alpn_select_cb(c, select_alpn, NULL);
 	if (!SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION) ||
 	    !SSL_CTX_set_max_proto_version(c, TLS1_3_VERSION) ||
@@ -196,28 +195,51 @@ static int set_policy(SSL_CTX *c, struct error *err)
 	return 0;
 }
 
-static int load_files(SSL_CTX *c, const struct tls_setup *setup, struct error *err)
+static int take_authority(SSL_CTX *c, const char *text, struct error *err)
 {
-	if (setup->ca && !SSL_CTX_load_verify_file(c, setup->ca))
-		return cert_error(err, "cannot use %s as the cluster's CA", setup->ca);
-	if (!setup->cert)
-		return 0;
-	if (SSL_CTX_use_certificate_file(c, setup->cert, SSL_FILETYPE_PEM) != 1)
-		return cert_error(err, "cannot use %s as this host's certificate", setup->cert);
-	if (SSL_CTX_use_PrivateKey_file(c, setup->key ? setup->key : "", SSL_FILETYPE_PEM) != 1 ||
-	    SSL_CTX_check_private_key(c) != 1)
-		return cert_error(err, "cannot use %s as the key of %s",
-				  setup->key ? setup->key : "(none)", setup->cert);
-	if (!setup->server || !setup->join)
-		return 0;
-	X509 *authority = cert_load(setup->ca, err);
+	X509 *authority = cert_parse(text, err);
 	if (!authority)
 		return -1;
-	if (!SSL_CTX_add0_chain_cert(c, authority)) {
-		X509_free(authority);
-		return cert_error(err, "cannot send %s along", setup->ca);
+	int added = X509_STORE_add_cert(SSL_CTX_get_cert_store(c), authority);
+	X509_free(authority);
+	return added ? 0 : cert_error(err, "cannot use the cluster's CA");
+}
+
+static int take_key(SSL_CTX *c, const char *text, struct error *err)
+{
+	BIO *bio = BIO_new_mem_buf(text, -1);
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, "") : NULL;
+	int taken = key && SSL_CTX_use_PrivateKey(c, key) == 1 && SSL_CTX_check_private_key(c) == 1;
+	EVP_PKEY_free(key);
+	BIO_free(bio);
+	return taken ? 0 : cert_error(err, "cannot use the key of a connection");
+}
+
+static int take_chain(SSL_CTX *c, const char *text, struct error *err)
+{
+	BIO *bio = BIO_new_mem_buf(text, -1);
+	X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	int taken = cert && SSL_CTX_use_certificate(c, cert) == 1;
+	while (taken) {
+		X509_free(cert);
+		cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+		if (!cert)
+			break;
+		taken = SSL_CTX_add1_chain_cert(c, cert) == 1;
 	}
-	return 0;
+	ERR_clear_error(); // the end of the text
+	X509_free(cert);
+	BIO_free(bio);
+	return taken ? 0 : cert_error(err, "cannot use the certificate of a connection");
+}
+
+static int take_identity(SSL_CTX *c, const struct tls_setup *setup, struct error *err)
+{
+	if (setup->ca && take_authority(c, setup->ca, err) < 0)
+		return -1;
+	if (!setup->chain || !setup->key)
+		return 0;
+	return take_chain(c, setup->chain, err) < 0 ? -1 : take_key(c, setup->key, err);
 }
 
 static int set_verification(struct tls *tls, const struct tls_setup *setup, struct error *err)
@@ -270,7 +292,8 @@ struct tls *tls_open(const struct tls_setup *setup, struct tls_pipe *in, struct 
 	tls->context = SSL_CTX_new(setup->server ? TLS_server_method() : TLS_client_method());
 	if (!tls->context)
 		cert_error(err, "cannot start TLS");
-	else if (set_policy(tls->context, err) == 0 && load_files(tls->context, setup, err) == 0 &&
+	else if (set_policy(tls->context, err) == 0 &&
+		 take_identity(tls->context, setup, err) == 0 &&
 		 set_verification(tls, setup, err) == 0 && open_session(tls, err) == 0)
 		return tls;
 	tls_close(tls);

@@ -2,7 +2,8 @@
 // TLS 1.3 between hosts without touching a socket: ciphertext goes in and out through two plain
 // buffers that the caller fills and empties (the mover: io_uring's registered buffers).
 //
-// Both sides present a certificate of the cluster's CA, or in a join only the accepting one.
+// Both sides present a certificate that a host of the cluster has signed (identity.h), or in a join
+// only the accepting one.
 // AES-128-GCM is preferred: the fastest where it matters (AES-NI), see TLS_CIPHERS in tls.c.
 #ifndef WPAR_TRANSPORT_TLS_H
 #define WPAR_TRANSPORT_TLS_H
@@ -15,9 +16,9 @@
 
 struct tls_setup {
 	bool server, join;
-	const char *ca, *cert, *key; // PEM files; NULL as in struct link_tls
-	const char *fingerprint;     // client of a join
-	const char *peer;            // name that the peer must carry; NULL: any
+	const char *ca, *chain, *key; // PEM texts of struct identity
+	const char *fingerprint;      // client of a join
+	const char *peer;             // name that the peer must carry; NULL: any
 };
 
 // Ciphertext from start to end. `in` is filled by the caller and `ended` set at the end of the
@@ -30,7 +31,7 @@ struct tls_pipe {
 
 struct tls;
 
-// Reads the files now; the pipes must outlive it. ERR_CERTIFICATE names the file that is wrong.
+// The pipes must outlive it; the texts need not. Opens no file. ERR_CERTIFICATE.
 struct tls *tls_open(const struct tls_setup *setup, struct tls_pipe *in, struct tls_pipe *out,
 		     struct error *err);
 void tls_close(struct tls *tls);

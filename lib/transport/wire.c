@@ -40,13 +40,19 @@ static const struct {
 	[WIRE_PING] = {"PING", 0},
 	[WIRE_JOIN] = {"JOIN", JOIN},
 	[WIRE_JOINED] = {"JOINED", JOIN},
+	[WIRE_SEAL] = {"SEAL", 0},
 };
 
 static const char preamble_magic[8] = {'W', 'P', 'A', 'R', '/', '1', '\r', '\n'};
 
+static bool is_known(uint16_t type)
+{
+	return type < ARRAY_SIZE(types) && types[type].name;
+}
+
 const char *wire_name(uint16_t type)
 {
-	return type < ARRAY_SIZE(types) ? types[type].name : "?";
+	return is_known(type) ? types[type].name : "?";
 }
 
 bool wire_is_data(uint16_t type)
@@ -61,7 +67,7 @@ bool wire_is_join(uint16_t type)
 
 int wire_check(uint16_t type, size_t length, struct error *err)
 {
-	if (type == WIRE_OPEN || type >= ARRAY_SIZE(types))
+	if (type == WIRE_OPEN || !is_known(type))
 		return error_set(err, ERR_PROTOCOL, "message type %u is not known", type);
 	size_t max = wire_is_data(type) ? WIRE_DATA_MAX : WIRE_CONTROL_MAX;
 	if (length > max)

@@ -44,6 +44,7 @@ enum wire_type {
 	WIRE_PING = 22,
 	WIRE_JOIN = 23,
 	WIRE_JOINED = 24,
+	WIRE_SEAL = 40, // between links only: lib/transport/seal.h
 };
 
 // "HELLO"; "?" for a number that is none.
@@ -53,7 +54,8 @@ bool wire_is_data(uint16_t type);
 bool wire_is_join(uint16_t type);
 
 // A message of this type and length that a caller may send or get: ERR_PROTOCOL names what is
-// wrong (unknown type, over-long). WIRE_OPEN is refused: callers never see it.
+// wrong (unknown type, over-long). WIRE_OPEN is refused: callers never see it. What a caller may
+// put into a control message is shorter by the seal: LINK_CONTROL_MAX.
 int wire_check(uint16_t type, size_t length, struct error *err);
 
 // Frame header, little endian: u32 payload length, u16 type, u16 zero.

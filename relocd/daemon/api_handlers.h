@@ -12,6 +12,8 @@ int api_partition_get(struct request *q, struct error *err);
 int api_partition_create(struct request *q, struct error *err);
 int api_partition_start(struct request *q, struct error *err);
 int api_partition_stop(struct request *q, struct error *err);
+int api_partition_restart(struct request *q, struct error *err);
+int api_partition_change(struct request *q, struct error *err);
 int api_partition_remove(struct request *q, struct error *err);
 int api_partition_validate(struct request *q, struct error *err);
 

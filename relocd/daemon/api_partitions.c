@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// /v1/partitions: create, show, start, stop, remove, validate.
+// /v1/partitions: create, show, change, start, stop, restart, remove, validate.
 #include "relocd/daemon/api_handlers.h"
 
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
+#include "lib/partition/name.h"
 #include "relocd/daemon/departures.h"
 #include "relocd/daemon/lifecycle.h"
 
@@ -65,7 +66,7 @@ static int start_new(struct request *q, const char *name, struct error *err)
 	if (lifecycle_start(q->d, name, err) == 0)
 		return 0;
 	struct error second;
-	if (partition_remove(q->d, name, true, &second) < 0)
+	if (partition_remove(q->d, name, true, false, &second) < 0)
 		log_error_of(&second, name);
 	return -1;
 }
@@ -95,7 +96,10 @@ int api_partition_start(struct request *q, struct error *err)
 	return show(q, q->param, err);
 }
 
-int api_partition_stop(struct request *q, struct error *err)
+static int stop_or_restart(struct request *q,
+			   int (*act)(struct daemon *d, const char *name, int64_t grace_ms,
+				      bool kill, struct error *err),
+			   struct error *err)
 {
 	json_int_t grace_ms = -1;
 	int kill = 0;
@@ -103,14 +107,40 @@ int api_partition_stop(struct request *q, struct error *err)
 		return -1;
 	if (grace_ms > GRACE_MAX_MS)
 		return error_set(err, ERR_USAGE, "a grace period of more than an hour");
-	if (lifecycle_stop(q->d, q->param, grace_ms, kill, err) < 0)
+	if (act(q->d, q->param, grace_ms, kill, err) < 0)
 		return -1;
 	return show(q, q->param, err);
 }
 
+int api_partition_stop(struct request *q, struct error *err)
+{
+	return stop_or_restart(q, lifecycle_stop, err);
+}
+
+int api_partition_restart(struct request *q, struct error *err)
+{
+	return stop_or_restart(q, lifecycle_restart, err);
+}
+
 int api_partition_remove(struct request *q, struct error *err)
 {
-	return partition_remove(q->d, q->param, api_flag(q, "force"), err);
+	return partition_remove(q->d, q->param, api_flag(q, "force"), api_flag(q, "volumes"), err);
+}
+
+int api_partition_change(struct request *q, struct error *err)
+{
+	char name[REGISTRY_NAME_MAX];
+	const char *if_match =
+		MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, "If-Match");
+	if (name_check(q->param, err) < 0)
+		return -1;
+	snprintf(name, sizeof(name), "%s", q->param);
+	if (partition_change(q->d, name, q->body, if_match, err) < 0) {
+		if (err->id == ERR_CONFLICT)
+			q->status = MHD_HTTP_PRECONDITION_FAILED;
+		return -1;
+	}
+	return show(q, name, err);
 }
 
 int api_partition_validate(struct request *q, struct error *err)

@@ -8,7 +8,9 @@
 #include "lib/partition/cgroup.h"
 #include "lib/partition/keeper_client.h"
 #include "lib/partition/signame.h"
+#include "lib/storage/store.h"
 #include "relocd/daemon/reaper.h"
+#include "relocd/daemon/revive.h"
 #include "relocd/move/facts.h"
 
 #include <poll.h>
@@ -87,7 +89,11 @@ void lifecycle_note_exit(struct partition *p)
 	p->stopping = false;
 	p->row.started[0] = 0;
 	lifecycle_clear(p);
-	partition_set(p, reason[0] && !asked ? STATE_FAILED : STATE_DEFINED, asked ? NULL : reason);
+	if (!asked && revive_wanted(p))
+		revive_later(p, reason[0] ? reason : "ended with status 0");
+	else
+		partition_set(p, reason[0] && !asked ? STATE_FAILED : STATE_DEFINED,
+			      asked ? NULL : reason);
 }
 
 static int code_of(const json_t *event, const char *key, int none)
@@ -145,7 +151,8 @@ static void on_watch(void *arg, short revents)
 int lifecycle_check_host(const struct partition_def *def, struct error *err)
 {
 	struct facts_folder folder;
-	if (facts_folder(def->rootfs, &folder, err) < 0)
+	_cleanup_close_ int image = def->image ? store_open(def->image_digest, err) : -1;
+	if (def->image ? image < 0 : facts_folder(def->rootfs, &folder, err) < 0)
 		return -1;
 	for (size_t i = 0; i < def->network_count; i++)
 		if (port_check_bridge(def->networks[i].bridge, NETNS_CURRENT, err) < 0)
@@ -236,12 +243,15 @@ static struct partition_def *definition_for_start(struct partition *p, struct er
 	json_t *features = facts_cpu_features(err);
 	if (!features)
 		return NULL;
+	partition_adopt_pending(p);
 	json_object_set_new(p->row.definition, "cpu_features", features);
 	return definition_from_json(p->row.definition, err);
 }
 
 static void mark_started(struct partition *p)
 {
+	revive_cancel(p);
+	p->began_ns = clock_now_ns();
 	clock_rfc3339(p->row.started);
 	p->row.exit_code = -1;
 	p->row.exit_signal = 0;
@@ -250,8 +260,8 @@ static void mark_started(struct partition *p)
 	partition_set(p, STATE_ACTIVE, NULL);
 }
 
-// 1: is to be started, and marked busy; 0: runs already.
-static int begin_start(struct daemon *d, const char *name, struct partition_def **def,
+// 1: is to be started, and marked busy; 0: runs already, or (`again`) nobody wants it any more.
+static int begin_start(struct daemon *d, const char *name, bool again, struct partition_def **def,
 		       struct error *err)
 {
 	if (partition_wait_idle(d, name, deadline_in_ms(CLEAR_MS), err) < 0)
@@ -259,11 +269,15 @@ static int begin_start(struct daemon *d, const char *name, struct partition_def 
 	struct partition *p = partition_get_for(d, name, ACT_START, err);
 	if (!p)
 		return -1;
-	if (p->row.state == STATE_ACTIVE)
+	if (p->row.state == STATE_ACTIVE || (again && !p->reviving))
 		return 0;
 	*def = definition_for_start(p, err);
 	if (!*def)
 		return -1;
+	if (!again) {
+		revive_cancel(p);
+		p->streak = p->row.restarts = 0;
+	}
 	p->busy = "started";
 	return 1;
 }
@@ -280,17 +294,18 @@ static int watch_started(struct daemon *d, const char *name, struct error *err)
 	return -1;
 }
 
-int lifecycle_start(struct daemon *d, const char *name, struct error *err)
+static int start(struct daemon *d, const char *name, bool again, struct error *err)
 {
 	_cleanup_definition_ struct partition_def *def = NULL;
 	daemon_lock(d);
-	int needed = begin_start(d, name, &def, err);
+	int needed = begin_start(d, name, again, &def, err);
 	daemon_unlock(d);
 	if (needed <= 0)
 		return needed;
 	int failed = launch(d, def, err);
 	daemon_lock(d);
 	struct partition *p = partition_find(d, name);
+	p->row.restarts += again && !failed;
 	if (failed)
 		p->busy = NULL;
 	else
@@ -302,6 +317,21 @@ int lifecycle_start(struct daemon *d, const char *name, struct error *err)
 	if (failed)
 		error_at(err, d->config.host, name, NULL);
 	return failed;
+}
+
+int lifecycle_start(struct daemon *d, const char *name, struct error *err)
+{
+	return start(d, name, false, err);
+}
+
+int lifecycle_start_again(struct daemon *d, const char *name, struct error *err)
+{
+	return start(d, name, true, err);
+}
+
+bool partition_may_autostart(const struct partition *p)
+{
+	return (p->row.state == STATE_DEFINED || p->row.state == STATE_FAILED) && !p->row.move[0];
 }
 
 // ---- stop ---------------------------------------------------------------------------------------
@@ -358,6 +388,8 @@ static int end_it(struct daemon *d, struct partition *p, int64_t grace_ms, bool 
 static struct partition *begin_stop(struct daemon *d, const char *name, int64_t *grace_ms,
 				    bool *runs, struct error *err)
 {
+	struct partition *found = partition_find(d, name);
+	bool waited = found && revive_cancel(found);
 	if (partition_wait_idle(d, name, deadline_in_ms(CLEAR_MS), err) < 0)
 		return NULL;
 	struct partition *p = partition_get_for(d, name, ACT_STOP, err);
@@ -366,6 +398,8 @@ static struct partition *begin_stop(struct daemon *d, const char *name, int64_t 
 	if (*grace_ms < 0)
 		*grace_ms = json_integer_value(json_object_get(p->row.definition, "grace_ms"));
 	*runs = p->row.state == STATE_ACTIVE;
+	if (waited && !*runs)
+		partition_set(p, STATE_DEFINED, NULL);
 	p->busy = "stopped";
 	p->stopping = *runs;
 	return p;
@@ -391,6 +425,18 @@ int lifecycle_stop(struct daemon *d, const char *name, int64_t grace_ms, bool ki
 	if (failed)
 		error_at(err, d->config.host, name, NULL);
 	return failed;
+}
+
+int lifecycle_restart(struct daemon *d, const char *name, int64_t grace_ms, bool kill,
+		      struct error *err)
+{
+	daemon_lock(d);
+	int failed = partition_wait_idle(d, name, deadline_in_ms(CLEAR_MS), err) < 0 ||
+		     !partition_get_for(d, name, ACT_RESTART, err);
+	daemon_unlock(d);
+	if (failed || lifecycle_stop(d, name, grace_ms, kill, err) < 0)
+		return -1;
+	return lifecycle_start(d, name, err);
 }
 
 // ---- at relocd's start --------------------------------------------------------------------------

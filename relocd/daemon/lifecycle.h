@@ -11,6 +11,11 @@
 int lifecycle_check_host(const struct partition_def *def, struct error *err);
 // Starts it; one that runs already is fine.
 int lifecycle_start(struct daemon *d, const char *name, struct error *err);
+// The same for its restart policy: only while that wants it (p->reviving).
+int lifecycle_start_again(struct daemon *d, const char *name, struct error *err);
+// Stop, then start; the same as start for one that does not run.
+int lifecycle_restart(struct daemon *d, const char *name, int64_t grace_ms, bool kill,
+		      struct error *err);
 // SIGTERM, then after grace_ms (< 0: the definition's) SIGKILL; `kill`: at once. Returns when all
 // of it is gone. One that does not run is fine.
 int lifecycle_stop(struct daemon *d, const char *name, int64_t grace_ms, bool kill,
@@ -26,6 +31,10 @@ void lifecycle_reconnect(struct daemon *d);
 int lifecycle_attach(struct daemon *d, const char *name, struct error *err);
 
 // With the lock held.
+
+// Whether relocd may start it without being asked: it does not run, and there is no doubt that it
+// is this host's to run.
+bool partition_may_autostart(const struct partition *p);
 
 // In the background: waits for the end of its keeper (asks for it, unless a departure did), removes
 // its control groups. p->clearing until then.

@@ -6,9 +6,11 @@
 #include "relocd/daemon/api.h"
 #include "relocd/daemon/cluster.h"
 #include "relocd/daemon/events.h"
+#include "relocd/daemon/images.h"
 #include "relocd/daemon/lifecycle.h"
 #include "relocd/daemon/listener.h"
 #include "relocd/daemon/moves.h"
+#include "relocd/daemon/revive.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -173,7 +175,9 @@ static int start(struct daemon *d, struct signals *s, struct error *err)
 		return error_set(err, ERR_NOMEM, "no memory for the signals");
 	lifecycle_reconnect(d);
 	moves_resume(d);
+	revive_begin(d);
 	daemon_lock(d);
+	images_collect(d);
 	int failed = cluster_member(d) ? listener_start(d, err) : 0;
 	daemon_unlock(d);
 	return failed ? -1 : api_start(d, err);

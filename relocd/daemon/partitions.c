@@ -8,7 +8,9 @@
 #include "lib/partition/keeper_client.h"
 #include "lib/partition/name.h"
 #include "relocd/daemon/events.h"
+#include "relocd/daemon/images.h"
 #include "relocd/daemon/lifecycle.h"
+#include "relocd/daemon/volumes.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -17,30 +19,48 @@
 
 // ---- the table ----------------------------------------------------------------------------------
 
+static void insert(struct partition *p)
+{
+	struct partition **at = &p->daemon->partitions;
+	while (*at && strcmp((*at)->row.name, p->row.name) < 0)
+		at = &(*at)->next;
+	p->next = *at;
+	*at = p;
+}
+
+static void take_out(struct partition *p)
+{
+	struct partition **at = &p->daemon->partitions;
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+}
+
+void partition_sort(struct partition *p)
+{
+	take_out(p);
+	insert(p);
+}
+
 // Takes row->definition over.
 static struct partition *link_row(struct daemon *d, struct registry_partition *row)
 {
-	struct partition *p = calloc(1, sizeof(*p)), **at = &d->partitions;
+	struct partition *p = calloc(1, sizeof(*p));
 	if (!p)
 		return NULL;
 	p->daemon = d;
 	p->row = *row;
 	p->watch = -1;
 	row->definition = row->pending = NULL;
-	while (*at && strcmp((*at)->row.name, p->row.name) < 0)
-		at = &(*at)->next;
-	p->next = *at;
-	*at = p;
+	insert(p);
 	return p;
 }
 
 static void unlink_row(struct partition *p)
 {
-	struct partition **at = &p->daemon->partitions;
-	while (*at != p)
-		at = &(*at)->next;
-	*at = p->next;
+	take_out(p);
 	loop_remove(p->daemon->loop, p->watch_id);
+	loop_remove(p->daemon->loop, p->revive_watch);
 	if (p->watch >= 0)
 		close(p->watch);
 	registry_partition_clear(&p->row);
@@ -166,7 +186,10 @@ int partition_drop(struct partition *p, struct error *err)
 	if (registry_partition_delete(d->registry, p->row.name, err) < 0)
 		return -1;
 	events_add(d, "partition", "removed", p->row.name, NULL, NULL);
+	bool of_image = json_object_get(p->row.definition, "image");
 	unlink_row(p);
+	if (of_image)
+		images_collect(d);
 	daemon_changed(d);
 	return 0;
 }
@@ -262,6 +285,60 @@ static json_t *addresses_json(const json_t *definition)
 	return list;
 }
 
+json_t *partition_wanted(const struct partition *p)
+{
+	return definition_with(p->row.definition, p->row.pending);
+}
+
+static void set_definition(struct partition *p, json_t *definition, json_t *pending)
+{
+	json_decref(p->row.definition);
+	json_decref(p->row.pending);
+	p->row.definition = definition;
+	p->row.pending = pending;
+}
+
+void partition_adopt_pending(struct partition *p)
+{
+	if (json_object_size(p->row.pending))
+		set_definition(p, partition_wanted(p), NULL);
+}
+
+json_t *partition_travels(const struct partition *p)
+{
+	json_t *definition = json_deep_copy(p->row.definition);
+	json_object_set_new(definition, "revision", json_integer((json_int_t)p->row.revision));
+	if (json_object_size(p->row.pending))
+		json_object_set(definition, "pending", p->row.pending);
+	return definition;
+}
+
+void partition_take_definition(struct partition *p, const json_t *travels)
+{
+	json_t *definition = json_deep_copy(travels);
+	json_int_t revision = json_integer_value(json_object_get(definition, "revision"));
+	json_t *pending = json_incref(json_object_get(definition, "pending"));
+	json_object_del(definition, "revision");
+	json_object_del(definition, "pending");
+	set_definition(p, definition, pending);
+	p->row.revision = revision > 0 ? (uint64_t)revision : 1;
+}
+
+void partition_etag(const struct partition *p, char etag[PARTITION_ETAG_MAX])
+{
+	snprintf(etag, PARTITION_ETAG_MAX, "\"%s-%llu\"", p->row.uuid,
+		 (unsigned long long)p->row.revision);
+}
+
+static json_t *pending_keys(const struct partition *p)
+{
+	json_t *keys = json_array(), *value;
+	const char *key;
+	json_object_foreach (p->row.pending, key, value)
+		json_array_append_new(keys, json_string(key));
+	return keys;
+}
+
 json_t *partition_json(const struct partition *p, bool whole)
 {
 	const struct registry_partition *r = &p->row;
@@ -275,8 +352,15 @@ json_t *partition_json(const struct partition *p, bool whole)
 		"addresses", addresses_json(r->definition), "memory_bytes", limit, "started",
 		text_or_null(r->started), "exit", exit_json(p), "epoch", (json_int_t)r->epoch,
 		"departed_to", text_or_null(r->departed_to), "move", text_or_null(r->move));
-	if (o && whole)
-		json_object_set(o, "definition", r->definition);
+	if (!o)
+		return NULL;
+	json_object_set_new(o, "came_from", text_or_null(r->came_from));
+	json_object_set_new(o, "revision", json_integer((json_int_t)r->revision));
+	json_object_set_new(o, "pending", pending_keys(p));
+	json_object_set_new(o, "restarts", json_integer(r->restarts));
+	json_object_set(o, "autostart", json_object_get(r->definition, "autostart"));
+	if (whole)
+		json_object_set_new(o, "definition", partition_wanted(p));
 	return o;
 }
 
@@ -303,12 +387,25 @@ static int stop_first(struct daemon *d, const char *name, bool force, struct err
 	return force && active ? lifecycle_stop(d, name, 0, true, err) : 0;
 }
 
-static struct partition *begin_remove(struct daemon *d, const char *name, struct error *err)
+// The volumes of one that has departed are in use elsewhere.
+static int check_volumes(const struct partition *p, bool volumes, struct error *err)
+{
+	if (!volumes || p->row.state != STATE_DEPARTED)
+		return 0;
+	return error_set(err, ERR_WRONG_STATE,
+			 "%s runs on %s, with its volumes: remove those there", p->row.name,
+			 p->row.departed_to);
+}
+
+static struct partition *begin_remove(struct daemon *d, const char *name, bool volumes,
+				      struct error *err)
 {
 	daemon_lock(d);
 	int failed = partition_wait_idle(d, name, deadline_in_ms(REMOVE_MS), err);
 	struct partition *p = failed ? NULL : partition_get_for(d, name, ACT_REMOVE, err);
-	if (p)
+	if (p && check_volumes(p, volumes, err) < 0)
+		p = NULL;
+	else if (p)
 		p->busy = "removed";
 	else if (!failed && err && err->id == ERR_WRONG_STATE)
 		error_hint(err, "stop it first, or use --force");
@@ -316,15 +413,18 @@ static struct partition *begin_remove(struct daemon *d, const char *name, struct
 	return p;
 }
 
-int partition_remove(struct daemon *d, const char *name, bool force, struct error *err)
+int partition_remove(struct daemon *d, const char *name, bool force, bool volumes,
+		     struct error *err)
 {
+	_cleanup_json_ json_t *definition = NULL;
 	struct partition *p =
-		stop_first(d, name, force, err) < 0 ? NULL : begin_remove(d, name, err);
+		stop_first(d, name, force, err) < 0 ? NULL : begin_remove(d, name, volumes, err);
 	if (!p)
 		return -1;
 	int failed = lifecycle_sweep(name, force, err);
 	daemon_lock(d);
 	p->busy = NULL;
+	definition = partition_wanted(p);
 	if (!failed)
 		failed = partition_drop(p, err);
 	daemon_changed(d);
@@ -332,6 +432,8 @@ int partition_remove(struct daemon *d, const char *name, bool force, struct erro
 	if (failed)
 		return -1;
 	remove_folders(name);
+	if (volumes)
+		volumes_remove(&d->config, definition);
 	log_info("partition %s: removed", name);
 	return 0;
 }

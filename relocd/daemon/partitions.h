@@ -18,6 +18,13 @@ struct partition {
 	pid_t pid;        // of its init; 0: does not run
 	int watch;        // connection to the keeper that delivers events; -1: none
 	uint64_t watch_id;
+
+	// revive.h
+	int64_t began_ns;      // when it was started last; 0: unknown, or dealt with
+	unsigned streak;       // restarts by its policy that did not last
+	uint64_t revive_watch; // its policy starts it when this is due; 0: no
+	bool reviving;         // a thread is about to, for its policy
+	bool autostart_tried;
 };
 
 // With the lock held, all of them.
@@ -35,6 +42,8 @@ struct partition *partition_get_for(struct daemon *d, const char *name, enum par
 // Adds a row; the caller has checked that the name is free. NULL: nothing was added.
 struct partition *partition_add(struct daemon *d, const struct registry_partition *row,
 				struct error *err);
+// Puts it where its name belongs, after that has changed.
+void partition_sort(struct partition *p);
 // Writes the row to the registry, after a change. A failure is logged as well.
 int partition_save(struct partition *p, struct error *err);
 // Changes state and reason (NULL: none), saves, and wakes who waits.
@@ -45,6 +54,16 @@ int partition_drop(struct partition *p, struct error *err);
 // None of the addresses in `definition` belongs to another partition of this host than `name`.
 int partition_addresses_free(struct daemon *d, const json_t *definition, const char *name,
 			     struct error *err);
+
+// What it is at the next start: its definition with what is pending. The caller's.
+json_t *partition_wanted(const struct partition *p);
+// Makes that its definition.
+void partition_adopt_pending(struct partition *p);
+// What a move carries: the definition that it runs by, and beside it what is pending and the
+// revision. The caller's.
+json_t *partition_travels(const struct partition *p);
+// The other end of that: takes the row's definition, pending and revision from it.
+void partition_take_definition(struct partition *p, const json_t *travels);
 
 // What GET shows; `whole` with the definition.
 json_t *partition_json(const struct partition *p, bool whole);
@@ -59,7 +78,20 @@ int partition_wait_idle(struct daemon *d, const char *name, deadline_t deadline,
 // and "cap_add", "cap_drop". *notes: sentences for the caller of the API; the caller's.
 int partition_create(struct daemon *d, const json_t *body, char name[REGISTRY_NAME_MAX],
 		     json_t **notes, struct error *err);
-// `force`: one that runs is killed.
-int partition_remove(struct daemon *d, const char *name, bool force, struct error *err);
+// What a definition leaves open and this host decides: bridges, storage, the paths of volumes.
+// Sentences are added to `notes`.
+int partition_complete(const struct config *c, json_t *definition, json_t *notes,
+		       struct error *err);
+// `force`: one that runs is killed. `volumes`: those that relocd made for it go, too.
+int partition_remove(struct daemon *d, const char *name, bool force, bool volumes,
+		     struct error *err);
+// change.c: a JSON merge patch (RFC 7396) over the definition; with "on_next_start":true in it,
+// nothing changes before the next start. {"name":N} alone renames. `if_match`: the ETag that the
+// caller has seen, NULL: any. name[] is what it is called afterwards.
+int partition_change(struct daemon *d, char name[REGISTRY_NAME_MAX], const json_t *patch,
+		     const char *if_match, struct error *err);
+// "uuid-revision" in quotes. With the lock held.
+#define PARTITION_ETAG_MAX 80
+void partition_etag(const struct partition *p, char etag[PARTITION_ETAG_MAX]);
 
 #endif

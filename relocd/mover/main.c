@@ -4,9 +4,9 @@
 #include "lib/base/chan.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
+#include "lib/base/sandbox.h"
+#include "lib/transport/dial.h"
 #include "lib/transport/ring.h"
-#include "relocd/mover/dial.h"
-#include "relocd/mover/privileges.h"
 #include "relocd/mover/session.h"
 
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #define START_MS  10000
 #define LINGER_MS 1000
@@ -36,42 +37,40 @@ static json_t *read_start(struct error *err)
 	return NULL;
 }
 
+// What remains once the connection may speak to us: io_uring as the parent has left it, the
+// channel, and the end of the connection.
+static int confine(struct error *err)
+{
+	static const int calls[] = {
+		__NR_io_uring_enter, __NR_sendmsg,  __NR_recvmsg, __NR_recvfrom,
+#ifdef __NR_poll
+		__NR_poll,
+#endif
+		__NR_ppoll,          __NR_shutdown,
+	};
+	return sandbox_close(calls, ARRAY_SIZE(calls), err);
+}
+
+// Nothing of what the peer sends has been read when this returns.
 static struct session *prepare(const json_t *start, struct error *err)
 {
 	const struct tls_setup setup = {
 		.server = json_is_true(json_object_get(start, "accept")),
 		.join = json_is_true(json_object_get(start, "join")),
 		.ca = text_of(start, "ca"),
-		.cert = text_of(start, "cert"),
+		.chain = text_of(start, "chain"),
 		.key = text_of(start, "key"),
 		.fingerprint = text_of(start, "fingerprint"),
 		.peer = text_of(start, "peer"),
 	};
-	struct session *session = session_open(RING_FD_MEMORY, &setup, err);
-	if (session && privileges_drop(err) < 0) {
+	if (sandbox_drop(err) < 0)
+		return NULL;
+	struct session *session = session_open(&setup, err);
+	if (session && confine(err) < 0) {
 		session_close(session);
 		session = NULL;
 	}
 	return session;
-}
-
-static int open_socket(const json_t *start, struct error *err)
-{
-	uint8_t preamble[WIRE_PREAMBLE];
-	const char *address = text_of(start, "address");
-	const json_t *ms = json_object_get(start, "deadline_ms");
-	if (!address)
-		return dial_set_options(RING_FD_SOCKET, err) < 0 ? -1 : RING_FD_SOCKET;
-	_cleanup_close_ int sock =
-		dial(address, ms ? deadline_in_ms(json_integer_value(ms)) : DEADLINE_NEVER, err);
-	if (sock < 0 || dial_set_options(sock, err) < 0)
-		return -1;
-	wire_preamble_put(preamble, json_is_true(json_object_get(start, "join"))
-					    ? WIRE_KIND_JOIN
-					    : WIRE_KIND_CONTROL);
-	if (send(sock, preamble, sizeof(preamble), MSG_NOSIGNAL) != sizeof(preamble))
-		return error_sys(err, ERR_PEER_UNREACHABLE, errno, "cannot send");
-	return take_fd(&sock);
 }
 
 // The last thing that the parent hears; then stay until it closes, so that nothing it still sends
@@ -105,11 +104,9 @@ static int run(struct error *err)
 	struct session *session = prepare(start, err);
 	if (!session)
 		return -1;
-	_cleanup_close_ int sock = open_socket(start, err);
-	int result = sock < 0 ? -1 : session_run(session, RING_FD_CHANNEL, sock, err);
+	int result = session_run(session, err);
 	session_close(session);
-	if (sock >= 0)
-		dial_linger(sock, deadline_in_ms(LINGER_MS));
+	dial_linger(RING_FD_SOCKET, deadline_in_ms(LINGER_MS));
 	return result;
 }
 
@@ -118,7 +115,7 @@ int main(void)
 	struct error err = {0};
 	log_open("mover");
 	signal(SIGPIPE, SIG_IGN);
-	if (fcntl(RING_FD_CHANNEL, F_GETFD) < 0 || fcntl(RING_FD_MEMORY, F_GETFD) < 0) {
+	if (fcntl(RING_FD_CHANNEL, F_GETFD) < 0 || fcntl(RING_FD_SOCKET, F_GETFD) < 0) {
 		log_error("it is started by relocd, not by hand");
 		return 2;
 	}
@@ -126,5 +123,5 @@ int main(void)
 		report(&err);
 		await_parent();
 	}
-	return 0;
+	_exit(0); // what libraries do at their end is not in the sandbox's list
 }

@@ -34,7 +34,7 @@ struct request {
 };
 
 struct session {
-	int channel, sock;
+	int channel;
 	bool server, join;
 	enum phase phase;
 	struct ring ring;
@@ -166,7 +166,7 @@ static int begin_write(struct session *s, struct error *err)
 	s->filling = s->filling == 1 ? 2 : 1;
 	s->out.data = uring_buffer(&s->uring, s->filling);
 	s->out.end = 0;
-	return uring_write(&s->uring, s->sock, s->sending.buffer, 0, s->sending.end, err);
+	return uring_write(&s->uring, s->sending.buffer, 0, s->sending.end, err);
 }
 
 static int answer_flushes(struct session *s, struct error *err)
@@ -193,7 +193,7 @@ static int wrote(struct session *s, int result, struct error *err)
 	s->sending.at += (size_t)result;
 	s->written += (size_t)result;
 	if (s->sending.at < s->sending.end)
-		return uring_write(&s->uring, s->sock, s->sending.buffer, s->sending.at,
+		return uring_write(&s->uring, s->sending.buffer, s->sending.at,
 				   s->sending.end - s->sending.at, err);
 	return answer_flushes(s, err);
 }
@@ -404,14 +404,14 @@ static int arm(struct session *s, struct error *err)
 		return -1;
 	if (wants_input(s) && !busy[URING_READ]) {
 		s->in.start = s->in.end = 0;
-		if (uring_read(&s->uring, s->sock, 0, err) < 0)
+		if (uring_read(&s->uring, 0, err) < 0)
 			return -1;
 	}
 	if (s->phase < PHASE_CLOSING && !busy[URING_CHANNEL_IN] &&
-	    uring_poll(&s->uring, s->channel, URING_CHANNEL_IN, err) < 0)
+	    uring_poll(&s->uring, URING_CHANNEL_IN, err) < 0)
 		return -1;
 	if (s->channel_full && s->phase < PHASE_CLOSING && !busy[URING_CHANNEL_OUT] &&
-	    uring_poll(&s->uring, s->channel, URING_CHANNEL_OUT, err) < 0)
+	    uring_poll(&s->uring, URING_CHANNEL_OUT, err) < 0)
 		return -1;
 	return 0;
 }
@@ -470,10 +470,8 @@ static void deliver_rest(struct session *s)
 			return;
 }
 
-int session_run(struct session *s, int channel, int sock, struct error *err)
+int session_run(struct session *s, struct error *err)
 {
-	s->channel = channel;
-	s->sock = sock;
 	if (loop(s, err) == 0)
 		return 0;
 	if (err->id == ERR_PEER_UNREACHABLE && error_is_set(&s->write_failure))
@@ -488,18 +486,27 @@ int session_run(struct session *s, int channel, int sock, struct error *err)
 	return -1;
 }
 
-struct session *session_open(int memory, const struct tls_setup *setup, struct error *err)
+static int take_memory(struct session *s, struct error *err)
+{
+	const struct ring_memory memory = {RING_FD_TO_MOVER, RING_FD_FROM_MOVER};
+	if (ring_take(&s->ring, &memory, err) < 0)
+		return -1;
+	return uring_take(&s->uring, RING_FD_URING, RING_FD_FROM_MOVER, RING_ROW, err);
+}
+
+struct session *session_open(const struct tls_setup *setup, struct error *err)
 {
 	struct session *s = calloc(1, sizeof(*s));
 	if (!s) {
 		error_set(err, ERR_NOMEM, "no memory for a connection");
 		return NULL;
 	}
-	s->channel = s->sock = -1;
+	s->channel = RING_FD_CHANNEL;
+	s->uring.ring.ring_fd = -1;
 	s->server = setup->server;
 	s->join = setup->join;
 	s->filling = 1;
-	if (ring_map(&s->ring, memory, true, err) == 0 && uring_open(&s->uring, err) == 0) {
+	if (take_memory(s, err) == 0) {
 		s->in = (struct tls_pipe){uring_buffer(&s->uring, 0), 0, 0, URING_BUFFER_SIZE,
 					  false};
 		s->out = (struct tls_pipe){uring_buffer(&s->uring, 1), 0, 0, URING_BUFFER_SIZE,

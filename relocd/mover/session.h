@@ -10,18 +10,17 @@
 #include "lib/base/error.h"
 #include "lib/transport/ring.h"
 #include "lib/transport/tls.h"
-#include "relocd/mover/uring.h"
 
 struct session;
 
-// Sets up everything that needs root: ring, registered buffers, key. The memory fd stays the
-// caller's; channel and socket are given to session_run.
-struct session *session_open(int memory, const struct tls_setup *setup, struct error *err);
+// Maps what the parent has made (descriptors: lib/transport/ring.h), turns io_uring on and reads
+// the key: all that must be done before the sandbox is closed.
+struct session *session_open(const struct tls_setup *setup, struct error *err);
 void session_close(struct session *session);
 
 // Runs until the parent closes the channel (0: what it had sent is on its way, with close_notify)
 // or the connection fails (-1).
-int session_run(struct session *session, int channel, int sock, struct error *err);
+int session_run(struct session *session, struct error *err);
 
 // Blocks until the channel takes notes again, however long the parent is busy with other things.
 // -1: the parent has closed.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "relocd/mover/dial.h"
+#include "lib/transport/dial.h"
 
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The TCP side of a mover: connecting, and the options that make a dead peer be noticed.
-#ifndef WPAR_MOVER_DIAL_H
-#define WPAR_MOVER_DIAL_H
+// The TCP side of a link: connecting, and the options that make a dead peer be noticed.
+#ifndef WPAR_TRANSPORT_DIAL_H
+#define WPAR_TRANSPORT_DIAL_H
 
 #include "lib/base/clock.h"
 #include "lib/base/error.h"

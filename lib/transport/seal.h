@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seal on every control message of a link, between the two privileged processes: movers carry
+// the messages, but cannot make, change, repeat, drop or reorder one unnoticed.
+//
+// Both sides agree on keys by X25519 and sign what they agreed on with their hosts' keys, which are
+// certified by the cluster's CA (a sigma protocol, as TLS 1.3's):
+//   1. connecting -> accepting: a public key
+//   2. accepting -> connecting: a public key, certificate, signature over 1 and 2
+//   3. connecting -> accepting: certificate, signature over 1 to 3
+// From then on a message carries the HMAC-SHA-256, cut to SEAL_TAG bytes, of its number, type and
+// payload, by a key for each direction (HKDF over all of the above).
+//
+// Data messages are not sealed: what they bring is held against digests in sealed messages.
+#ifndef WPAR_TRANSPORT_SEAL_H
+#define WPAR_TRANSPORT_SEAL_H
+
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+#include "lib/transport/link.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SEAL_STEP_MAX 8192 // bytes of one of the three messages
+
+struct seal;
+
+// Reads the files of `tls`: ERR_CERTIFICATE.
+struct seal *seal_open(bool server, const struct link_tls *tls, struct error *err);
+void seal_close(struct seal *seal);
+
+// Appends the next message of ours to *out: 1, or 0 when it is the peer's turn, or all is agreed.
+int seal_say(struct seal *seal, struct buf *out, struct error *err);
+// Takes the peer's next one. ERR_PROTOCOL; ERR_PEER_UNTRUSTED (sentence as TLS would say).
+int seal_hear(struct seal *seal, const uint8_t *bytes, size_t length, struct error *err);
+// Agreed: the host in the peer's certificate; before that NULL.
+const char *seal_peer(const struct seal *seal);
+
+// Once agreed. The tag of the next message that we send.
+int seal_put(struct seal *seal, uint16_t type, const void *payload, size_t length,
+	     uint8_t tag[SEAL_TAG], struct error *err);
+// Checks the next one that came, the tag at its end; returns the length without it, or -1:
+// ERR_PROTOCOL.
+ssize_t seal_check(struct seal *seal, uint16_t type, const uint8_t *message, size_t length,
+		   struct error *err);
+
+#endif

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// create, show, set, rename: definitions.
+#include "lib/base/cleanup.h"
+#include "wparctl/ctl.h"
+#include "wparctl/options.h"
+#include "wparctl/yaml.h"
+
+#include <string.h>
+
+static const char *name_in(const json_t *body)
+{
+	const json_t *definition = json_object_get(body, "definition");
+	return json_text(definition ? definition : body, "name");
+}
+
+int create_run(struct ctl *ctl, const struct args *args)
+{
+	struct error err;
+	_cleanup_json_ json_t *made = NULL;
+	_cleanup_json_ json_t *body = options_create(args, &err);
+	if (!body)
+		return out_error(ctl, NULL, &err);
+	const char *name = name_in(body);
+	if (wpar_create(ctl->wpar, json_incref(body), &made, &err) < 0)
+		return out_error(ctl, name, &err);
+	if (ctl->json)
+		out_data(json_incref(made));
+	out_notes(ctl, made);
+	out_say(ctl, "%s: %s", name, args_has(args, "start") ? "created and started" : "created");
+	return 0;
+}
+
+// ---- show ---------------------------------------------------------------------------------------
+
+// What relocd sets itself, and refuses or replaces when it is given.
+static void drop_own_keys(json_t *definition)
+{
+	static const char *const keys[] = {"uuid", "owner", "epoch", "cpu_features"};
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		json_object_del(definition, keys[i]);
+}
+
+static void drop_nulls(json_t *value)
+{
+	size_t i;
+	const char *key;
+	void *safe;
+	json_t *item;
+	json_array_foreach (value, i, item)
+		drop_nulls(item);
+	json_object_foreach_safe(value, safe, key, item)
+	{
+		if (json_is_null(item))
+			json_object_del(value, key);
+		else
+			drop_nulls(item);
+	}
+}
+
+int show_run(struct ctl *ctl, const struct args *args)
+{
+	struct error err;
+	_cleanup_json_ json_t *partition = NULL;
+	const char *name = args->names[0];
+	if (wpar_partition(ctl->wpar, name, &partition, &err) < 0)
+		return out_error(ctl, name, &err);
+	json_t *definition = json_object_get(partition, "definition");
+	drop_own_keys(definition);
+	drop_nulls(definition);
+	if (ctl->json) {
+		out_data(json_incref(definition));
+		return 0;
+	}
+	return yaml_write(definition, stdout, &err) < 0 ? out_error(ctl, name, &err) : 0;
+}
+
+// ---- set, rename --------------------------------------------------------------------------------
+
+int set_run(struct ctl *ctl, const struct args *args)
+{
+	struct error err;
+	char waits[512];
+	_cleanup_json_ json_t *changed = NULL;
+	const char *name = args->names[0];
+	json_t *body = options_set(args, &err);
+	if (!body)
+		return out_error(ctl, NULL, &err);
+	if (wpar_set(ctl->wpar, name, body, NULL, &changed, &err) < 0)
+		return out_error(ctl, name, &err);
+	if (ctl->json)
+		out_data(json_incref(changed));
+	out_notes(ctl, changed);
+	json_joined(json_object_get(changed, "pending"), waits, sizeof(waits));
+	out_say(ctl, "%s: set%s%s", name, waits[0] ? "; at its next start: " : "", waits);
+	return 0;
+}
+
+int rename_run(struct ctl *ctl, const struct args *args)
+{
+	struct error err;
+	struct results results;
+	const char *name = args->names[0], *to = args->names[1];
+	results_begin(&results, ctl);
+	if (wpar_rename(ctl->wpar, name, to, &err) < 0) {
+		results_bad(&results, name, &err);
+	} else {
+		out_say(ctl, "%s: renamed to %s", name, to);
+		results_good(&results, to, NULL, NULL);
+	}
+	return results_end(&results);
+}

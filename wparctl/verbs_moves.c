@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// Verbs about moves.
+#include "wparctl/ctl.h"
+
+static const struct verb_option relocate_options[] = {
+	{"group", 0, "GROUP", "move all partitions of this group"},
+	{"back", 0, NULL, "move each to the host that it came from; then there is no HOST"},
+	{"deadline", 0, "TIME", "give the move up when it is not decided by then (default: 10m)"},
+	{"dry-run", 0, NULL, "only validate"},
+	{"keep-going", 0, NULL, "of several, go on with the next when one fails"},
+	{"no-wait", 0, NULL, "print the name of each move and leave them to relocd"},
+	{0},
+};
+
+static const struct verb_option moves_options[] = {
+	{"all", 0, NULL, "also those that have ended"},
+	{"since", 0, "TIME",
+	 "those that began later: an RFC 3339 time, or an age as 2h; ended ones too"},
+	{0},
+};
+
+static const struct verb_option recover_options[] = {
+	{"keep", 0, "HOST", "let the copy on HOST run and destroy the other"},
+	{"reason", 0, "TEXT", "why, for the record; needed with --keep"},
+	{"peer-is-dead", 0, NULL,
+	 "the other host cannot be reached and runs nothing any more: you have made sure"},
+	{0},
+};
+
+static const struct verb_option events_options[] = {
+	{"follow", 'f', NULL, "go on with new ones as they happen"},
+	{"after", 0, "SEQ", "only those after this number"},
+	{0},
+};
+
+static const struct verb_option no_options[] = {{0}};
+
+const struct verb move_verbs[] = {
+	{
+		.name = "validate",
+		.summary = "check whether a partition could move",
+		.form = "NAME [HOST...]",
+		.text = "Asks both sides for everything that a move needs, and changes nothing. "
+			"Prints each check, its outcome and what to do; without HOST for all other "
+			"hosts. The exit code is 4 when a check fails.",
+		.options = no_options,
+		.args = "NAME HOST...",
+		.min = 1,
+		.max = VERB_ANY,
+		.example = "wparctl validate db1 hostB",
+		.calls = "POST /v1/partitions/{}/validate",
+		.run = validate_run,
+	},
+	{
+		.name = "relocate",
+		.summary = "move running partitions to another host",
+		.form = "(NAME... | --group GROUP) (HOST | --back)\n"
+			"    [--deadline TIME] [--dry-run] [--keep-going] [--no-wait]",
+		.text = "Moves running partitions to HOST, one after the other; with --no-wait all "
+			"are begun at once. Their connections stay. On a terminal a line shows the "
+			"progress, elsewhere there is a line for each phase; at the end a table "
+			"tells the milliseconds of each phase and the downtime (from freeze to "
+			"resume). With --json each event is a line, and the last line of a move is "
+			"its result.\n"
+			"Of a group, those that are on HOST already are left alone.\n"
+			"Ctrl-C detaches (exit code 130): the move goes on in relocd. A move that "
+			"fails before the commit leaves the partition running where it was.",
+		.options = relocate_options,
+		.args = "NAME... HOST",
+		.min = 0,
+		.max = VERB_ANY,
+		.example = "wparctl relocate db1 hostB\nwparctl relocate --group night hostB "
+			   "--keep-going\nwparctl relocate db1 --back",
+		.calls = "POST /v1/moves\nGET /v1/moves/{}\nGET /v1/moves/{}/events\n"
+			 "GET /v1/partitions\nGET /v1/partitions/{}\n"
+			 "POST /v1/partitions/{}/validate",
+		.run = relocate_run,
+	},
+	{
+		.name = "moves",
+		.summary = "list moves",
+		.form = "[--all] [--since TIME]",
+		.text = "Lists the moves that run, with --all also those that have ended.",
+		.options = moves_options,
+		.example = "wparctl moves --since 24h",
+		.calls = "GET /v1/moves",
+		.run = moves_run,
+	},
+	{
+		.name = "wait",
+		.summary = "follow moves to their end",
+		.form = "MOVE...",
+		.text = "Attaches to moves: prints what relocate prints, with its exit code. The "
+			"name of a partition stands for its last move.",
+		.options = no_options,
+		.args = "MOVE...",
+		.min = 1,
+		.max = VERB_ANY,
+		.example = "wparctl wait m-1f3a",
+		.calls = "GET /v1/moves/{}\nGET /v1/moves/{}/events",
+		.run = wait_run,
+	},
+	{
+		.name = "cancel",
+		.summary = "cancel moves",
+		.form = "(NAME | MOVE)...",
+		.text = "Asks relocd to give moves up; the partitions run on where they are. After "
+			"the commit a move can no longer be cancelled.",
+		.options = no_options,
+		.args = "NAME|MOVE...",
+		.min = 1,
+		.max = VERB_ANY,
+		.example = "wparctl cancel db1",
+		.calls = "POST /v1/moves/{}/cancel",
+		.run = cancel_run,
+	},
+	{
+		.name = "recover",
+		.summary = "decide a move that is in doubt",
+		.form = "NAME [--keep HOST --reason TEXT [--peer-is-dead]]",
+		.text = "Shows what both sides know of the last move of a partition, and what "
+			"relocd proposes to do; changes nothing.\n"
+			"With --keep the copy on HOST runs; the other is destroyed first, and its "
+			"host must say so. When that host cannot be reached, --peer-is-dead is "
+			"needed, and it destroys its copy when it returns. Two copies that run at "
+			"the same time damage their data and connections.",
+		.options = recover_options,
+		.args = "NAME",
+		.min = 1,
+		.max = 1,
+		.example = "wparctl recover db1\n"
+			   "wparctl recover db1 --keep hostB --reason 'hostA burnt' --peer-is-dead",
+		.calls = "POST /v1/moves/{}/recover",
+		.run = recover_run,
+	},
+	{
+		.name = "events",
+		.summary = "show what happened",
+		.form = "[-f] [--after SEQ]",
+		.text = "Prints the events of partitions, moves, hosts and requests, the oldest "
+			"first, each with its number; with -f it goes on until it is interrupted. "
+			"With --json each is a line.",
+		.options = events_options,
+		.example = "wparctl events -f --after 1042",
+		.calls = "GET /v1/events",
+		.run = events_run,
+	},
+	{0},
+};
