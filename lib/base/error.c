@@ -173,7 +173,7 @@ json_t *error_to_json(const struct error *err)
 	return object;
 }
 
-static enum error_id id_of(const char *code)
+enum error_id error_id_of(const char *code)
 {
 	for (unsigned i = 1; code && i < ERR_COUNT; i++)
 		if (!strcmp(codes[i].code, code))
@@ -184,7 +184,7 @@ static enum error_id id_of(const char *code)
 int error_from_json(struct error *err, const json_t *json)
 {
 	const char *message = json_string_value(json_object_get(json, "message"));
-	error_set(err, id_of(json_string_value(json_object_get(json, "code"))), "%s",
+	error_set(err, error_id_of(json_string_value(json_object_get(json, "code"))), "%s",
 		  message ? message : "an error without a message");
 	if (!err)
 		return -1;

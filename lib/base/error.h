@@ -69,6 +69,9 @@ const char *error_code(const struct error *err);
 enum error_class error_class_of(const struct error *err);
 const char *error_hint_of(const struct error *err);
 
+// The identifier of a stable code; ERR_INTERNAL for one that is not known (of a newer version).
+enum error_id error_id_of(const char *code);
+
 // Lists all codes: fills code, class and default hint of the n-th; false past the end.
 bool error_nth(unsigned n, const char **code, enum error_class *class, const char **hint);
 

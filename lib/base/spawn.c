@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -53,6 +54,18 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+static int seal_files(const char *writable)
+{
+	struct mount_attr seal = {.attr_set = MOUNT_ATTR_RDONLY};
+	struct mount_attr open_again = {.attr_clr = MOUNT_ATTR_RDONLY};
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount(writable, writable, NULL, MS_BIND, NULL) < 0 ||
+	    mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &seal, sizeof(seal)) < 0 ||
+	    mount_setattr(AT_FDCWD, writable, 0, &open_again, sizeof(open_again)) < 0)
+		return errno;
+	return 0;
+}
+
 static int child(const struct spawn *what, int *report)
 {
 	if (what->new_session)
@@ -65,7 +78,10 @@ static int child(const struct spawn *what, int *report)
 		return errno;
 	if (what->unshare_flags && unshare(what->unshare_flags) < 0)
 		return errno;
-	int failed = place_fds(what, report);
+	int failed = what->only_writable ? seal_files(what->only_writable) : 0;
+	if (failed)
+		return failed;
+	failed = place_fds(what, report);
 	if (failed)
 		return failed;
 	execve(what->argv[0], (char *const *)what->argv,

@@ -23,6 +23,9 @@ struct spawn {
 	size_t cgroup_count;
 	int unshare_flags; // after the cgroups were entered: CLONE_NEWCGROUP ...
 	bool new_session;  // setsid(): out of reach of the terminal's signals
+	// A mount namespace of its own, in which every file is read-only but those below this
+	// folder; NULL: stay. For programs that unpack what others have packed.
+	const char *only_writable;
 };
 
 #define SPAWN_INIT          \

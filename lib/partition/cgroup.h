@@ -39,6 +39,8 @@ bool cgroup_exists(const char *name);
 int cgroup_set_limits(struct cgroup *cg, const struct cgroup_limits *limits, struct error *err);
 // Bytes charged to the partition now; -1 with err when there is no memory controller.
 int64_t cgroup_memory_now(struct cgroup *cg, struct error *err);
+// What of these the kernel cannot simply drop: all but pages of files that nobody used lately.
+int64_t cgroup_memory_used(struct cgroup *cg, struct error *err);
 
 // Freezes the whole partition and waits until the kernel confirms it. On ERR_DEADLINE the request
 // stays written: thaw it. Freezing a frozen group is fine.

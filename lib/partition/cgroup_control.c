@@ -105,6 +105,24 @@ int64_t cgroup_memory_now(struct cgroup *cg, struct error *err)
 	return error_set(err, ERR_CGROUP, "this host has no memory controller");
 }
 
+int64_t cgroup_memory_used(struct cgroup *cg, struct error *err)
+{
+	// v1 has the sums over all groups below with a name of their own, see cgroup-v1/memory.rst.
+	static const char *const names[] = {"\ntotal_inactive_file ", "\ninactive_file "};
+	char text[8192];
+	int64_t now = cgroup_memory_now(cg, err);
+	int folder = now < 0 ? -1 : folder_with(cg, "memory.stat");
+	if (folder < 0 || group_read(folder, "memory.stat", text, sizeof(text), NULL) < 0)
+		return now;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		const char *at = strstr(text, names[i]);
+		int64_t idle = at ? strtoll(at + strlen(names[i]), NULL, 10) : -1;
+		if (idle >= 0)
+			return idle < now ? now - idle : 0;
+	}
+	return now;
+}
+
 // ---- freezing ----------------------------------------------------------------------------------
 
 const char *cgroup_freezer_path(const struct cgroup *cg)

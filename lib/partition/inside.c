@@ -115,6 +115,11 @@ static int make_mount_point(const char *given, bool folder, struct error *err)
 	return fd < 0 ? error_sys(err, ERR_LAUNCH, errno, "cannot make %s", path) : 0;
 }
 
+int inside_make_folder(const char *path, struct error *err)
+{
+	return make_mount_point(path, true, err);
+}
+
 static int mount_new(const char *type, const char *path, unsigned long flags, const char *data,
 		     struct error *err)
 {

@@ -10,4 +10,7 @@
 // Makes the stage's root the root, leaves the host's mounts behind and mounts everything.
 int inside_mount(const struct stage *stage, const struct partition_def *def, struct error *err);
 
+// Then: makes a folder and those above it, where they are missing.
+int inside_make_folder(const char *path, struct error *err);
+
 #endif

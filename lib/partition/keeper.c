@@ -168,6 +168,7 @@ int keeper_main(int argc, char **argv)
 			   .pidfd = -1,
 			   .host_netns = -1,
 			   .netns = -1,
+			   .stage = STAGE_NONE,
 			   .console_fds = {-1, -1}};
 	for (size_t i = 0; i < KEEPER_CONNECTIONS_MAX; i++)
 		k.connections[i].fd = -1;

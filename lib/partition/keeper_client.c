@@ -297,6 +297,11 @@ int keeper_netns(int conn, struct error *err)
 	return count ? fd : error_set(err, ERR_PROTOCOL, "the keeper sent no descriptor");
 }
 
+int keeper_mount_root(int conn, struct error *err)
+{
+	return simple(conn, op("mount_root"), err);
+}
+
 int keeper_drain(int conn, struct error *err)
 {
 	return simple(conn, op("drain"), err);

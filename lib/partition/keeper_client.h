@@ -79,6 +79,8 @@ void keeper_externals_free(struct keeper_externals *externals);
 // The volatile folders (/run, /tmp, /dev/shm, tmpfs mounts) whose contents travel in a move.
 int keeper_trees(int conn, struct keeper_trees *trees, struct error *err);
 void keeper_trees_close(struct keeper_trees *trees);
+// Mounts the root that is made of an image, whose upper layer has arrived.
+int keeper_mount_root(int conn, struct error *err);
 // A descriptor of the partition's network namespace, or -1.
 int keeper_netns(int conn, struct error *err);
 // Everything that waits in the stdio pipes is in the console log (use while frozen).

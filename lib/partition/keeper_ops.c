@@ -128,6 +128,16 @@ static int op_trees(struct keeper *k, const struct request *request, struct answ
 	return 0;
 }
 
+// The upper layer of an image has arrived.
+static int op_mount_root(struct keeper *k, const struct request *request, struct answer *answer,
+			 struct error *err)
+{
+	(void)request, (void)answer;
+	return k->def->image ? stage_mount_image(&k->stage, k->def, err)
+			     : error_set(err, ERR_WRONG_STATE, "the root of %s is a folder",
+					 k->def->name);
+}
+
 static int op_netns(struct keeper *k, const struct request *request, struct answer *answer,
 		    struct error *err)
 {
@@ -222,10 +232,11 @@ static const struct {
 	int (*handle)(struct keeper *k, const struct request *request, struct answer *answer,
 		      struct error *err);
 } operations[] = {
-	{"status", op_status}, {"run", op_run},         {"watch", op_watch},
-	{"signal", op_signal}, {"trees", op_trees},     {"externals", op_externals},
-	{"netns", op_netns},   {"drain", op_drain},     {"spawn_criu", op_spawn_criu},
-	{"adopt", op_adopt},   {"release", op_release}, {"quit", op_quit},
+	{"status", op_status},         {"run", op_run},         {"watch", op_watch},
+	{"signal", op_signal},         {"trees", op_trees},     {"externals", op_externals},
+	{"netns", op_netns},           {"drain", op_drain},     {"spawn_criu", op_spawn_criu},
+	{"adopt", op_adopt},           {"release", op_release}, {"quit", op_quit},
+	{"mount_root", op_mount_root},
 };
 
 static int dispatch(struct keeper *k, const struct request *request, struct answer *answer,

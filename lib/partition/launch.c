@@ -100,6 +100,9 @@ static int become_init(const struct launch *what, struct error *err)
 		return error_sys(err, ERR_LAUNCH, errno, "cannot set the host name");
 	if (place_stdio(what, err) < 0 || confine_reset(err) < 0)
 		return -1;
+	// Images name working folders that they do not have.
+	if (def->image && inside_make_folder(p->cwd, err) < 0)
+		return -1;
 	if (chdir(p->cwd) < 0)
 		return error_sys(err, ERR_LAUNCH, errno, "cannot change to folder %s", p->cwd);
 	char **args = command_of(def), **env = environment_of(def);

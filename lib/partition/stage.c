@@ -7,6 +7,8 @@
 #include "lib/base/paths.h"
 #include "lib/partition/submount.h"
 #include "lib/partition/treecopy.h"
+#include "lib/storage/store.h"
+#include "lib/storage/upper.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -295,7 +297,7 @@ static int refuse_mounts_below(const struct partition_mount *volume, struct erro
 static int check_sources(const struct partition_def *def, struct error *err)
 {
 	struct stat st;
-	if (stat(def->rootfs, &st) < 0 || !S_ISDIR(st.st_mode))
+	if (!def->image && (stat(def->rootfs, &st) < 0 || !S_ISDIR(st.st_mode)))
 		return error_set(err, ERR_ROOTFS_MISSING, "the root filesystem %s %s", def->rootfs,
 				 errno == ENOENT ? "does not exist" : "is not a usable folder");
 	for (size_t i = 0; i < def->mount_count; i++) {
@@ -309,16 +311,43 @@ static int check_sources(const struct partition_def *def, struct error *err)
 	return 0;
 }
 
-static int mount_both(struct stage *stage, const struct partition_def *def, struct error *err)
+static int mount_folder(struct stage *stage, const struct partition_def *def, struct error *err)
 {
-	// Slave: what the host unmounts goes away here too and is not kept busy.
-	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
-		return error_sys(err, ERR_LAUNCH, errno, "cannot separate the mounts");
 	// Device nodes are in /dev and nowhere else. What the host forbids there stays forbidden.
 	struct mount_attr nodev = {.attr_set = MOUNT_ATTR_NODEV};
 	if (mount(def->rootfs, stage->root, NULL, MS_BIND, NULL) < 0 ||
 	    mount_setattr(AT_FDCWD, stage->root, 0, &nodev, sizeof(nodev)) < 0)
 		return error_sys(err, ERR_LAUNCH, errno, "cannot bind %s", def->rootfs);
+	return 0;
+}
+
+int stage_mount_image(struct stage *stage, const struct partition_def *def, struct error *err)
+{
+	if (stage->upper >= 0)
+		return error_set(err, ERR_WRONG_STATE, "the root of %s is mounted", def->name);
+	if ((stage->image = store_open(def->image_digest, err)) < 0 ||
+	    upper_make(def->name, def->image_digest, err) < 0 ||
+	    (stage->upper = upper_hold(def->name, err)) < 0)
+		return -1;
+	return upper_mount(def->name, def->image_digest, stage->root, err);
+}
+
+static int mount_root(struct stage *stage, const struct partition_def *def, bool fresh,
+		      struct error *err)
+{
+	if (!def->image)
+		return mount_folder(stage, def, err);
+	return fresh ? stage_mount_image(stage, def, err) : 0;
+}
+
+static int mount_both(struct stage *stage, const struct partition_def *def, bool fresh,
+		      struct error *err)
+{
+	// Slave: what the host unmounts goes away here too and is not kept busy.
+	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return error_sys(err, ERR_LAUNCH, errno, "cannot separate the mounts");
+	if (mount_root(stage, def, fresh, err) < 0)
+		return -1;
 	if (mount("wpar", stage->volatile_dir, "tmpfs", 0, "mode=711") < 0)
 		return error_sys(err, ERR_LAUNCH, errno, "cannot mount a tmpfs on %s",
 				 stage->volatile_dir);
@@ -328,7 +357,7 @@ static int mount_both(struct stage *stage, const struct partition_def *def, stru
 int stage_prepare(struct stage *stage, const struct partition_def *def, const char *run_dir,
 		  bool fresh, struct error *err)
 {
-	*stage = (struct stage){.binds = NULL};
+	*stage = (struct stage)STAGE_NONE;
 	if (check_sources(def, err) < 0 ||
 	    make_folder(run_dir, "rootfs", stage->root, sizeof(stage->root), err) < 0 ||
 	    make_folder(run_dir, "volatile", stage->volatile_dir, sizeof(stage->volatile_dir),
@@ -336,7 +365,7 @@ int stage_prepare(struct stage *stage, const struct partition_def *def, const ch
 		return -1;
 	if (unshare(CLONE_NEWNS) < 0)
 		return error_sys(err, ERR_LAUNCH, errno, "cannot make a mount namespace");
-	if (mount_both(stage, def, err) < 0 || fill_volatile(stage, def, err) < 0)
+	if (mount_both(stage, def, fresh, err) < 0 || fill_volatile(stage, def, err) < 0)
 		return -1;
 	return fresh ? fill_trees(stage, def, err) : 0;
 }
@@ -360,5 +389,9 @@ void stage_remove(struct stage *stage)
 		free(stage->binds[i].destination);
 	}
 	free(stage->binds);
-	*stage = (struct stage){.binds = NULL};
+	if (stage->image >= 0)
+		close(stage->image);
+	if (stage->upper >= 0)
+		close(stage->upper);
+	*stage = (struct stage)STAGE_NONE;
 }

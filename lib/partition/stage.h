@@ -46,14 +46,23 @@ struct stage {
 	size_t null_mask, empty_mask; // which of them: a device for files, an empty folder
 	struct stage_tree trees[15];  // as many as one message carries (KEEPER_TREES_MAX)
 	size_t tree_count;
+	int image, upper; // held while its root is made of them; -1: it is a folder
 };
+
+#define STAGE_NONE                       \
+	{                                \
+		.image = -1, .upper = -1 \
+	}
 
 // Leaves the host's mount namespace (for good: the calling process becomes its keeper) and mounts
 // and fills everything below run_dir. With `fresh` the trees get what the root filesystem has in
 // /run, and libexec/init where it is needed; without, they stay empty (an arriving partition brings
-// them). ERR_ROOTFS_MISSING, ERR_STORAGE (a mount below the source of an rbind), ERR_LAUNCH.
+// them). The root that is made of an image is then not mounted yet: its upper layer has to arrive
+// first. ERR_ROOTFS_MISSING, ERR_STORAGE (a mount below the source of an rbind), ERR_LAUNCH.
 int stage_prepare(struct stage *stage, const struct partition_def *def, const char *run_dir,
 		  bool fresh, struct error *err);
+// Mounts the root of an image.
+int stage_mount_image(struct stage *stage, const struct partition_def *def, struct error *err);
 // Unmounts and removes the folders; never fails aloud.
 void stage_remove(struct stage *stage);
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests and answers over the control socket: what is sent, how answers and failures are read.
+#include "lib/base/clock.h"
+#include "lib/base/error.h"
 #include "lib/client/wpar.h"
 
 #include "tests/unit/fake_relocd.h"
@@ -13,7 +15,7 @@
 
 static struct wpar *open_at(const struct fake *fake)
 {
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar *wpar = wpar_open(fake->path, &err);
 	assert_non_null(wpar);
 	return wpar;
@@ -22,7 +24,7 @@ static struct wpar *open_at(const struct fake *fake)
 static void asks_and_reads_data(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	json_t *data = NULL;
 	struct wpar *wpar = open_at(fake);
 	fake_answer(fake, "200 OK", "{\"schema\":1,\"data\":[{\"name\":\"db1\"}]}");
@@ -37,7 +39,7 @@ static void asks_and_reads_data(void **state)
 static void keeps_one_connection(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar *wpar = open_at(fake);
 	fake_answer(fake, "200 OK", "{\"schema\":1,\"data\":null}");
 	for (int i = 0; i < 3; i++)
@@ -49,7 +51,7 @@ static void keeps_one_connection(void **state)
 static void connects_anew_after_a_restart(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar *wpar = open_at(fake);
 	fake->hang_up = true;
 	fake_answer(fake, "200 OK", "{\"schema\":1,\"data\":null}");
@@ -62,7 +64,7 @@ static void connects_anew_after_a_restart(void **state)
 static void sends_bodies(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	json_t *move = NULL;
 	struct wpar *wpar = open_at(fake);
 	fake_answer(fake, "202 Accepted", "{\"schema\":1,\"data\":{\"move\":\"m-1f3a\"}}");
@@ -82,7 +84,7 @@ static void sends_bodies(void **state)
 static void forces_a_removal(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar *wpar = open_at(fake);
 	fake_answer(fake, "200 OK", "{\"schema\":1,\"data\":null}");
 	assert_int_equal(wpar_remove(wpar, "db1", true, &err), 0);
@@ -105,15 +107,15 @@ static void a_name_stays_one_segment(void **state)
 static void reads_errors(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	json_t *data = NULL;
 	struct wpar *wpar = open_at(fake);
 	fake_answer(fake, "404 Not Found",
 		    "{\"schema\":1,\"errors\":[{\"code\":\"WPAR-P003\",\"message\":\"no partition "
 		    "named db9\",\"hint\":\"look\",\"partition\":\"db9\",\"host\":\"hostA\"}]}");
 	assert_int_equal(wpar_partition(wpar, "db9", &data, &err), -1);
-	assert_int_equal(err.id, ERR_NAME_UNKNOWN);
-	assert_int_equal(error_class_of(&err), ERROR_CLASS_NOT_FOUND);
+	assert_int_equal(error_id_of(err.code), ERR_NAME_UNKNOWN);
+	assert_int_equal(err.error_class, WPAR_NOT_FOUND);
 	assert_string_equal(err.message, "no partition named db9");
 	assert_string_equal(err.hint, "look");
 	assert_string_equal(err.partition, "db9");
@@ -124,7 +126,7 @@ static void reads_errors(void **state)
 static void asks_for_a_host(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar *wpar = open_at(fake);
 	json_t *data = NULL;
 	fake_answer(fake, "200 OK",
@@ -147,7 +149,7 @@ static void asks_for_a_host(void **state)
 static void distrusts_strange_answers(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar *wpar = open_at(fake);
 	static const struct {
 		const char *status, *body;
@@ -158,7 +160,7 @@ static void distrusts_strange_answers(void **state)
 	for (size_t i = 0; i < sizeof(strange) / sizeof(strange[0]); i++) {
 		fake_answer(fake, strange[i].status, strange[i].body);
 		assert_int_equal(wpar_start(wpar, "db1", &err), -1);
-		assert_int_equal(err.id, ERR_PROTOCOL);
+		assert_int_equal(error_id_of(err.code), ERR_PROTOCOL);
 	}
 	wpar_close(wpar);
 }
@@ -166,15 +168,15 @@ static void distrusts_strange_answers(void **state)
 static void says_when_nobody_listens(void **state)
 {
 	(void)state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar *wpar = wpar_open("/tmp/wpar-unit-no-such-socket", &err);
 	assert_int_equal(wpar_start(wpar, "db1", &err), -1);
-	assert_int_equal(err.id, ERR_UNREACHABLE);
+	assert_int_equal(error_id_of(err.code), ERR_UNREACHABLE);
 	assert_non_null(strstr(err.message, "/tmp/wpar-unit-no-such-socket"));
 	assert_non_null(strstr(err.message, strerror(ENOENT)));
 	wpar_close(wpar);
 	assert_null(wpar_open("", &err));
-	assert_int_equal(err.id, ERR_USAGE);
+	assert_int_equal(error_id_of(err.code), ERR_USAGE);
 }
 
 static void answer_never(struct fake *fake, int fd)
@@ -188,12 +190,12 @@ static void answer_never(struct fake *fake, int fd)
 static void gives_up_in_time(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar *wpar = open_at(fake);
 	fake->serve = answer_never;
 	int64_t began = clock_now_ns();
 	assert_int_equal(wpar_call(wpar, "GET", "/v1/version", NULL, 200, NULL, &err), -1);
-	assert_int_equal(err.id, ERR_DEADLINE);
+	assert_int_equal(error_id_of(err.code), ERR_DEADLINE);
 	assert_true(clock_ms_since(began) < 5000);
 	wpar_close(wpar);
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Exec sessions: the upgrade, frames both ways, refusals.
 #include "lib/client/exec_frame.h"
+#include "lib/base/clock.h"
+#include "lib/base/error.h"
 #include "lib/client/wpar.h"
 
 #include "tests/unit/fake_relocd.h"
@@ -11,7 +13,7 @@
 
 #include <cmocka.h>
 
-static struct wpar_exec *session_of(struct fake *fake, struct wpar **wpar, struct error *err)
+static struct wpar_exec *session_of(struct fake *fake, struct wpar **wpar, struct wpar_error *err)
 {
 	struct wpar_exec *session = NULL;
 	*wpar = wpar_open(fake->path, err);
@@ -23,7 +25,7 @@ static struct wpar_exec *session_of(struct fake *fake, struct wpar **wpar, struc
 // Waits for one frame; its bytes as text.
 static enum wpar_channel next_frame(struct wpar_exec *session, char *text, size_t size)
 {
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar_exec_frame frame;
 	int got;
 	while ((got = wpar_exec_receive(session, &frame, &err)) == 0) {
@@ -80,7 +82,7 @@ static void serve_session(struct fake *fake, int fd)
 static void talks_both_ways(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar *wpar;
 	char text[256];
 	fake->serve = serve_session;
@@ -104,7 +106,7 @@ static void talks_both_ways(void **state)
 	struct pollfd ready = {.fd = wpar_exec_fd(session), .events = POLLIN};
 	assert_int_equal(poll(&ready, 1, 5000), 1);
 	assert_int_equal(wpar_exec_receive(session, &frame, &err), -1);
-	assert_int_equal(err.id, ERR_UNREACHABLE);
+	assert_int_equal(error_id_of(err.code), ERR_UNREACHABLE);
 	wpar_exec_close(session);
 	wpar_close(wpar);
 	assert_non_null(strstr(fake->request, "POST /v1/partitions/db1/exec HTTP/1.1\r\n"));
@@ -120,13 +122,13 @@ static void talks_both_ways(void **state)
 static void reads_why_there_is_no_session(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar *wpar;
 	fake_answer(fake, "409 Conflict",
 		    "{\"schema\":1,\"errors\":[{\"code\":\"WPAR-P004\",\"message\":\"db1 is "
 		    "Defined\"}]}");
 	assert_null(session_of(fake, &wpar, &err));
-	assert_int_equal(err.id, ERR_WRONG_STATE);
+	assert_int_equal(error_id_of(err.code), ERR_WRONG_STATE);
 	assert_string_equal(err.message, "db1 is Defined");
 	wpar_close(wpar);
 }
@@ -134,15 +136,15 @@ static void reads_why_there_is_no_session(void **state)
 static void distrusts_other_answers(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar *wpar;
 	fake_answer(fake, "200 OK", "{\"schema\":1,\"data\":null}");
 	assert_null(session_of(fake, &wpar, &err));
-	assert_int_equal(err.id, ERR_PROTOCOL);
+	assert_int_equal(error_id_of(err.code), ERR_PROTOCOL);
 	wpar_close(wpar);
 	strcpy(fake->answer, "SSH-2.0-OpenSSH_9.2\r\n\r\n");
 	assert_null(session_of(fake, &wpar, &err));
-	assert_int_equal(err.id, ERR_PROTOCOL);
+	assert_int_equal(error_id_of(err.code), ERR_PROTOCOL);
 	wpar_close(wpar);
 }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Streams: events split and joined by the network, logs, refusals, cut connections, wake-ups.
+#include "lib/base/clock.h"
+#include "lib/base/error.h"
 #include "lib/client/wpar.h"
 
 #include "tests/unit/fake_relocd.h"
@@ -12,7 +14,7 @@
 
 static struct wpar *open_at(const struct fake *fake)
 {
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar *wpar = wpar_open(fake->path, &err);
 	assert_non_null(wpar);
 	return wpar;
@@ -48,7 +50,7 @@ static void serve_events(struct fake *fake, int fd)
 static void reads_events_however_they_are_cut(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar *wpar = open_at(fake);
 	struct wpar_stream *stream;
 	static const char *const wanted[] = {"phase", "phase", "done"};
@@ -86,7 +88,7 @@ static void serve_and_die(struct fake *fake, int fd)
 }
 
 // What comes after the events that are there.
-static enum wpar_next last_of(struct fake *fake, struct error *err)
+static enum wpar_next last_of(struct fake *fake, struct wpar_error *err)
 {
 	struct wpar *wpar = open_at(fake);
 	struct wpar_stream *stream;
@@ -105,24 +107,24 @@ static enum wpar_next last_of(struct fake *fake, struct error *err)
 static void a_cut_stream_is_no_end(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	fake->serve = serve_half_an_event;
 	assert_int_equal(last_of(fake, &err), WPAR_NEXT_ERROR);
-	assert_int_equal(err.id, ERR_UNREACHABLE);
+	assert_int_equal(error_id_of(err.code), ERR_UNREACHABLE);
 	fake->serve = serve_and_die;
 	assert_int_equal(last_of(fake, &err), WPAR_NEXT_ERROR);
-	assert_int_equal(err.id, ERR_UNREACHABLE);
+	assert_int_equal(error_id_of(err.code), ERR_UNREACHABLE);
 }
 
 static void reads_refusals(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	fake_answer(
 		fake, "404 Not Found",
 		"{\"schema\":1,\"errors\":[{\"code\":\"WPAR-M005\",\"message\":\"no move m-1\"}]}");
 	assert_int_equal(last_of(fake, &err), WPAR_NEXT_ERROR);
-	assert_int_equal(err.id, ERR_MOVE_UNKNOWN);
+	assert_int_equal(error_id_of(err.code), ERR_MOVE_UNKNOWN);
 	assert_string_equal(err.message, "no move m-1");
 }
 
@@ -143,7 +145,7 @@ static void serve_log(struct fake *fake, int fd)
 static void reads_a_long_log(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar *wpar = open_at(fake);
 	struct wpar_stream *stream;
 	const void *bytes;
@@ -176,7 +178,7 @@ static void serve_silence(struct fake *fake, int fd)
 static void wakes_and_times_out(void **state)
 {
 	struct fake *fake = *state;
-	struct error err = {0};
+	struct wpar_error err = {0};
 	struct wpar *wpar = open_at(fake);
 	struct wpar_stream *stream;
 	json_t *event = NULL;

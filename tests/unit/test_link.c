@@ -94,7 +94,7 @@ static void test_messages_pass_in_order(void **state)
 	slot = link_slot(link, deadline_in_ms(FIXTURE_MS), NULL);
 	assert_non_null(slot);
 	assert_int_equal(link_send_slot(link, WIRE_HELD, slot, 0, NULL), 0);
-	static uint8_t largest[WIRE_CONTROL_MAX], pages[WIRE_DATA_MAX];
+	static uint8_t largest[LINK_CONTROL_MAX], pages[WIRE_DATA_MAX];
 	memset(largest, 9, sizeof(largest));
 	memset(pages, 7, sizeof(pages));
 	assert_int_equal(link_send(link, WIRE_MANIFEST, largest, sizeof(largest), NULL), 0);
@@ -113,7 +113,7 @@ static void test_what_is_not_allowed_is_not_sent(void **state)
 	(void)state;
 	struct fixture_server server = {.tls = &host_b.tls, .play = echo};
 	struct error err = {0};
-	static uint8_t over[WIRE_CONTROL_MAX + 1];
+	static uint8_t over[LINK_CONTROL_MAX + 1];
 	fixture_start(&server);
 	_cleanup_link_ struct link *link = connect_to(&server);
 	uint8_t *slot = link_slot(link, deadline_in_ms(FIXTURE_MS), NULL);
@@ -446,6 +446,8 @@ static void test_the_mover_is_confined(void **state)
 	assert_true(mover > 0);
 	status_line(mover, "\nNoNewPrivs:", value);
 	assert_string_equal(value, "1");
+	status_line(mover, "\nSeccomp:", value);
+	assert_string_equal(value, "2");
 	status_line(mover, "\nCapPrm:", value);
 	assert_string_equal(value, "0000000000000000");
 	status_line(mover, "\nCapInh:", value);

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // A captured mover: this program is also the mover, and misbehaves in every way that the channel
 // and the ring allow. The privileged side must report an error each time, and nothing else.
+#include "images/pagestore.h"
 #include "lib/base/chan.h"
 #include "lib/transport/ring.h"
+#include "lib/transport/seal.h"
 #include "tests/unit/link_fixture.h"
 
 #include <errno.h>
 #include <sys/mman.h>
+
+static struct fixture_host host_a, host_b;
 
 // ---- the mover's side
 static void tell_raw(const void *bytes, size_t length)
@@ -28,6 +32,105 @@ static void tell(uint8_t kind, uint16_t type, uint32_t slot, uint32_t length, co
 static void up(void)
 {
 	tell(RING_UP, 0, 0, 5, "hostB");
+}
+
+// This mover plays the peer as well, whose privileged side it could not be: it has hostB's key.
+static struct seal *seal;
+static uint8_t packet[sizeof(struct ring_note) + WIRE_CONTROL_MAX];
+
+static void agree(void)
+{
+	struct buf step = BUF_INIT(SEAL_STEP_MAX);
+	const struct ring_note *note = (const struct ring_note *)packet;
+	seal = seal_open(true, &host_b.tls, NULL);
+	while (seal && !seal_peer(seal)) {
+		ssize_t n = recv(RING_FD_CHANNEL, packet, sizeof(packet), 0);
+		if (n <= 0)
+			_exit(1);
+		if (note->kind != RING_CONTROL)
+			continue;
+		tell(RING_CONTROL_TAKEN, 0, 0, 0, NULL);
+		if (seal_hear(seal, packet + sizeof(*note), note->length, NULL) < 0)
+			_exit(1);
+		if (seal_say(seal, &step, NULL) > 0)
+			tell(RING_CONTROL, WIRE_SEAL, 0, (uint32_t)step.length, step.data);
+	}
+	buf_free(&step);
+}
+
+static void tell_sealed(uint16_t type, const char *text)
+{
+	uint8_t bytes[256];
+	size_t length = strlen(text);
+	memcpy(bytes, text, length);
+	seal_put(seal, type, text, length, bytes + length, NULL);
+	tell(RING_CONTROL, type, 0, (uint32_t)(length + SEAL_TAG), bytes);
+}
+
+// ---- what only the seal stops
+static void control_without_a_seal(void)
+{
+	tell(RING_CONTROL, WIRE_COMMIT, 0, 20, "a commit of our own.");
+}
+
+static void control_shorter_than_a_seal(void)
+{
+	tell(RING_CONTROL, WIRE_COMMIT, 0, 3, "abc");
+}
+
+static void control_changed(void)
+{
+	uint8_t bytes[4 + SEAL_TAG] = "good";
+	seal_put(seal, WIRE_MANIFEST, bytes, 4, bytes + 4, NULL);
+	memcpy(bytes, "evil", 4);
+	tell(RING_CONTROL, WIRE_MANIFEST, 0, sizeof(bytes), bytes);
+}
+
+static void control_of_another_type(void)
+{
+	uint8_t bytes[4 + SEAL_TAG] = "text";
+	seal_put(seal, WIRE_ABORT, bytes, 4, bytes + 4, NULL);
+	tell(RING_CONTROL, WIRE_COMMIT, 0, sizeof(bytes), bytes);
+}
+
+static void control_repeated(void)
+{
+	uint8_t bytes[4 + SEAL_TAG] = "once";
+	seal_put(seal, WIRE_READY, bytes, 4, bytes + 4, NULL);
+	tell(RING_CONTROL, WIRE_READY, 0, sizeof(bytes), bytes);
+	tell(RING_CONTROL, WIRE_READY, 0, sizeof(bytes), bytes);
+}
+
+static void control_reordered(void)
+{
+	uint8_t first[5 + SEAL_TAG] = "first", second[6 + SEAL_TAG] = "second";
+	seal_put(seal, WIRE_OBJECT, first, 5, first + 5, NULL);
+	seal_put(seal, WIRE_OBJECT, second, 6, second + 6, NULL);
+	tell(RING_CONTROL, WIRE_OBJECT, 0, sizeof(second), second);
+	tell(RING_CONTROL, WIRE_OBJECT, 0, sizeof(first), first);
+}
+
+static void control_dropped(void)
+{
+	uint8_t dropped[SEAL_TAG];
+	seal_put(seal, WIRE_ABORT, "", 0, dropped, NULL);
+	tell_sealed(WIRE_COMMIT, "go");
+}
+
+static void control_sent_back(void)
+{
+	// What the parent sealed itself: the other direction has another key.
+	const struct ring_note *note = (const struct ring_note *)packet;
+	while (recv(RING_FD_CHANNEL, packet, sizeof(packet), 0) > 0)
+		if (note->kind == RING_CONTROL) {
+			tell(RING_CONTROL, note->type, 0, note->length, packet + sizeof(*note));
+			return;
+		}
+}
+
+static void seal_again(void)
+{
+	tell(RING_CONTROL, WIRE_SEAL, 0, 4, "once");
 }
 
 static void slot_out_of_range(void)
@@ -69,7 +172,7 @@ static void control_not_lent(void)
 static void control_over_credit(void)
 {
 	for (int i = 0; i <= LINK_CREDIT; i++)
-		tell(RING_CONTROL, WIRE_PING, 0, 1, "x");
+		tell_sealed(WIRE_PING, "x");
 }
 
 static void control_of_unknown_type(void)
@@ -178,15 +281,62 @@ static const struct {
 	ACT(death),
 	ACT(descriptors),
 	ACT(failure_of_unknown_kind),
+	ACT(control_without_a_seal),
+	ACT(control_shorter_than_a_seal),
+	ACT(control_changed),
+	ACT(control_of_another_type),
+	ACT(control_repeated),
+	ACT(control_reordered),
+	ACT(control_dropped),
+	ACT(control_sent_back),
+	ACT(seal_again),
 };
 
-// 0: all attacks on the memory are refused by the kernel.
-static int attack_memory(void)
+static bool cannot_resize(int memory)
 {
-	void *row = mmap(NULL, RING_ROW, PROT_READ, MAP_SHARED, RING_FD_MEMORY, 0);
-	if (row == MAP_FAILED || ftruncate(RING_FD_MEMORY, 0) == 0 || errno != EPERM)
-		return 1;
-	return ftruncate(RING_FD_MEMORY, (off_t)(4 * RING_ROW)) == 0 || errno != EPERM;
+	struct stat st;
+	if (fstat(memory, &st) < 0 || ftruncate(memory, 0) == 0 || errno != EPERM)
+		return false;
+	return ftruncate(memory, 2 * st.st_size) < 0 && errno == EPERM;
+}
+
+// What the parent fills is read-only here, however it is opened.
+static bool cannot_write(int memory)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", memory);
+	_cleanup_close_ int again = open(path, O_RDWR | O_CLOEXEC);
+	const int ways[] = {memory, again >= 0 ? again : memory};
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		if (mmap(NULL, RING_ROW, PROT_READ | PROT_WRITE, MAP_SHARED, ways[i], 0) !=
+			    MAP_FAILED ||
+		    pwrite(ways[i], "x", 1, 0) >= 0)
+			return false;
+	}
+	uint8_t *row = mmap(NULL, RING_ROW, PROT_READ, MAP_SHARED, memory, 0);
+	return row != MAP_FAILED && mprotect(row, RING_ROW, PROT_READ | PROT_WRITE) < 0;
+}
+
+// Whether all attacks on the memory are refused by the kernel.
+static bool memory_withstands(void)
+{
+	return cannot_resize(RING_FD_TO_MOVER) && cannot_resize(RING_FD_FROM_MOVER) &&
+	       cannot_write(RING_FD_TO_MOVER);
+}
+
+// Hands a page over and goes on changing it until the parent closes.
+static void mutate(void)
+{
+	uint8_t *row =
+		mmap(NULL, RING_ROW, PROT_READ | PROT_WRITE, MAP_SHARED, RING_FD_FROM_MOVER, 0);
+	if (row == MAP_FAILED)
+		_exit(1);
+	tell(RING_DATA, WIRE_PAGES, 0, PAGESTORE_PAGE, NULL);
+	for (uint8_t value = 0;; value++) {
+		memset(row, value, PAGESTORE_PAGE);
+		if (value == 0 && recv(RING_FD_CHANNEL, packet, 1, MSG_DONTWAIT) == 0)
+			_exit(0);
+	}
 }
 
 static int be_the_mover(const char *act)
@@ -205,8 +355,12 @@ static int be_the_mover(const char *act)
 		tell(RING_UP, 0, 0, sizeof(long_name), memset(long_name, 'a', sizeof(long_name)));
 	else
 		up();
-	if (!strcmp(act, "memory") && attack_memory() == 0)
-		tell(RING_CONTROL, WIRE_STATE, 0, 4, "safe");
+	if (strcmp(act, "join_hello") != 0)
+		agree();
+	if (!strcmp(act, "mutate"))
+		mutate();
+	if (!strcmp(act, "memory") && memory_withstands())
+		tell_sealed(WIRE_STATE, "safe");
 	if (!strcmp(act, "join_hello"))
 		tell(RING_CONTROL, WIRE_HELLO, 0, 1, "x");
 	for (size_t i = 0; i < ARRAY_SIZE(acts); i++)
@@ -221,10 +375,15 @@ static int be_the_mover(const char *act)
 // ---- the privileged side
 static struct link *open_link(const char *act, bool join, struct error *err)
 {
-	const struct link_tls tls = {.ca = "x"};
+	struct fixture_server peer; // the kernel accepts, nobody speaks
 	setenv("HOSTILE_ACT", act, 1);
-	return link_connect("127.0.0.1:1", join ? NULL : "hostB", &tls, join,
-			    deadline_in_ms(FIXTURE_MS), err);
+	fixture_listen(&peer);
+	struct link *link = link_connect(peer.address, join ? NULL : "hostB", &host_a.tls, join,
+					 deadline_in_ms(FIXTURE_MS), err);
+	close(peer.listener);
+	if (link && !strcmp(act, "control_sent_back"))
+		link_send(link, WIRE_STATE, "ours, and sealed", 16, NULL);
+	return link;
 }
 
 static void drain_until_failure(struct link *link, struct error *err)
@@ -240,7 +399,8 @@ static void drain_until_failure(struct link *link, struct error *err)
 			sum = (uint8_t)(sum + held[count].payload[i]);
 		count++;
 	}
-	assert_int_equal(got, -1);
+	if (got != -1)
+		fail_msg("%s: nothing was wrong", getenv("HOSTILE_ACT"));
 	while (count)
 		link_done(link, &held[--count]);
 }
@@ -306,6 +466,62 @@ static void test_the_memory_cannot_be_taken_away(void **state)
 	link_close(link);
 }
 
+#define ROUNDS 2000
+
+static void store_page_often(struct pagestore *store, const uint8_t *page)
+{
+	struct error err = {0};
+	for (uint64_t i = 0; i < ROUNDS; i++)
+		if (pagestore_add(store, 1 << 8 | PAGESTORE_TASK, i * PAGESTORE_PAGE, 1,
+				  PAGESTORE_PRESENT, &err) < 0 ||
+		    pagestore_write(store, page, PAGESTORE_PAGE, &err) < 0)
+			fail_msg("%s", err.message);
+}
+
+// The same digest, computed from what lies in the file that CRIU would read.
+static void digest_of_file(int dir, struct digest *digest)
+{
+	static uint8_t page[PAGESTORE_PAGE];
+	struct digest_ctx *context = digest_begin(NULL);
+	int fd = openat(dir, "pages-1.img", O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	for (uint64_t i = 0; i < ROUNDS; i++) {
+		assert_int_equal(fdio_read_all(fd, page, sizeof(page), NULL), 0);
+		digest_page_entry(context, 1 << 8 | PAGESTORE_TASK, i * PAGESTORE_PAGE, 1,
+				  PAGESTORE_PRESENT, NULL);
+		digest_update(context, page, sizeof(page), NULL);
+	}
+	close(fd);
+	digest_end(context, digest, NULL);
+}
+
+static void test_a_page_that_changes_while_it_is_stored(void **state)
+{
+	const struct pagestore_limits limits = {
+		.bytes = 1 << 30, .entries = ROUNDS, .destinations = 4};
+	struct error err = {0};
+	struct link_message message;
+	struct digest announced, stored;
+	uint64_t destination, pages;
+	(void)state;
+	struct link *link = open_link("mutate", false, &err);
+	if (!link)
+		fail_msg("%s", err.message);
+	assert_int_equal(link_recv(link, deadline_in_ms(FIXTURE_MS), &message, &err), 1);
+	int dir = open(fixture_top, O_DIRECTORY | O_CLOEXEC);
+	struct pagestore *store = pagestore_open(dir, &limits, &err);
+	assert_non_null(store);
+	store_page_often(store, message.payload);
+	assert_int_equal(pagestore_finish(store, &err), 0);
+	assert_int_equal(pagestore_digest(store, 0, &destination, &pages, &announced, &err), 0);
+	assert_int_equal(pages, ROUNDS);
+	digest_of_file(dir, &stored);
+	assert_true(digest_equal(&announced, &stored));
+	pagestore_free(store);
+	close(dir);
+	link_close(link);
+}
+
 static int setup(void **state)
 {
 	char path[128], self[4096];
@@ -315,6 +531,10 @@ static int setup(void **state)
 	self[n] = 0;
 	snprintf(path, sizeof(path), "%s/mover", fixture_top);
 	setenv("RELOCD_LIBEXECDIR", fixture_top, 1);
+	setenv("HOSTILE_TOP", fixture_top, 1);
+	fixture_authority("ca");
+	fixture_member(&host_a, "a", "hostA", "ca");
+	fixture_member(&host_b, "b", "hostB", "ca");
 	return symlink(self, path);
 }
 
@@ -322,13 +542,17 @@ int main(int argc, char **argv)
 {
 	const char *name = strrchr(argv[0], '/');
 	(void)argc;
-	if (name && !strcmp(name, "/mover"))
+	if (name && !strcmp(name, "/mover")) {
+		snprintf(fixture_top, sizeof(fixture_top), "%s", getenv("HOSTILE_TOP"));
+		fixture_host_at(&host_b, "b");
 		return be_the_mover(getenv("HOSTILE_ACT"));
+	}
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_misdeed_is_an_error),
 		cmocka_unit_test(test_misdeeds_before_the_handshake),
 		cmocka_unit_test(test_a_join_lets_nothing_else_in),
 		cmocka_unit_test(test_the_memory_cannot_be_taken_away),
+		cmocka_unit_test(test_a_page_that_changes_while_it_is_stored),
 	};
 	return cmocka_run_group_tests(tests, setup, fixture_teardown);
 }

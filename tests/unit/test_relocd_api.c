@@ -2,6 +2,7 @@
 // The control API over its socket, asked by the client library: envelope, errors, roles, limits.
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
+#include "lib/base/paths.h"
 #include "lib/client/wpar.h"
 #include "relocd/daemon/api.h"
 #include "relocd/daemon/partitions.h"
@@ -38,7 +39,7 @@ static int set_up(void **state)
 	if (config_parse("", "host: hostA\n", 12, &f->d.config, &err) < 0 ||
 	    daemon_open(&f->d, &err) < 0 || api_start(&f->d, &err) < 0)
 		fail_msg("%s", err.message);
-	f->wpar = wpar_open(f->socket, &err);
+	f->wpar = wpar_open(f->socket, NULL);
 	assert_non_null(f->wpar);
 	*state = f;
 	return 0;
@@ -60,8 +61,10 @@ static int tear_down(void **state)
 static int call(struct fixture *f, const char *method, const char *path, json_t *body,
 		json_t **data, struct error *err)
 {
+	struct wpar_error why;
 	memset(err, 0, sizeof(*err));
-	return wpar_call(f->wpar, method, path, body, 10000, data, err);
+	int failed = wpar_call(f->wpar, method, path, body, 10000, data, &why);
+	return failed ? error_set(err, error_id_of(why.code), "%s", why.message) : 0;
 }
 
 // Without root everybody is nobody: each request is refused, and says so.
@@ -153,14 +156,15 @@ static void create_show_remove(void **state)
 	assert_string_equal(json_string_value(json_object_get(whole, "owner")), "hostA");
 	assert_int_equal(json_integer_value(json_object_get(whole, "epoch")), 1);
 	// What does not run: stopping it is done already, logs are empty, exec and moves refused.
-	assert_int_equal(wpar_stop(f->wpar, "db1", -1, false, &err), 0);
+	struct wpar_error why;
+	assert_int_equal(wpar_stop(f->wpar, "db1", -1, false, &why), 0);
 	expect_refused(f, "POST", "/v1/partitions/db1/validate", NULL, ERR_WRONG_STATE,
 		       "db1 does not run (Defined)");
 	struct wpar_exec *session;
 	assert_int_equal(
-		wpar_exec(f->wpar, "db1", json_pack("{s:[s]}", "args", "ls"), &session, &err), -1);
-	assert_int_equal(err.id, ERR_WRONG_STATE);
-	assert_int_equal(wpar_remove(f->wpar, "db1", false, &err), 0);
+		wpar_exec(f->wpar, "db1", json_pack("{s:[s]}", "args", "ls"), &session, &why), -1);
+	assert_int_equal(error_id_of(why.code), ERR_WRONG_STATE);
+	assert_int_equal(wpar_remove(f->wpar, "db1", 0, &why), 0);
 	expect_refused(f, "GET", "/v1/partitions/db1", NULL, ERR_NAME_UNKNOWN, "no partition db1");
 }
 
@@ -180,8 +184,21 @@ static void what_cannot_be_created(void **state)
 		json_pack("[{s:s, s:[s]}]", "bridge", "nobridge0", "addresses", "10.99.0.2/24"));
 	expect_refused(f, "POST", "/v1/partitions", body, ERR_BRIDGE_MISSING, "nobridge0");
 	body = definition(f, "db1");
-	json_object_set_new(json_object_get(body, "definition"), "autostart", json_true());
-	expect_refused(f, "POST", "/v1/partitions", body, ERR_DEFINITION, "autostart");
+	json_object_set_new(json_object_get(body, "definition"), "mounts",
+			    json_pack("[{s:s, s:s, s:b}]", "destination", "/d", "source",
+				      "/nonexistent/volume", "volume", 1));
+	expect_refused(f, "POST", "/v1/partitions", body, ERR_ROOTFS_MISSING,
+		       "/nonexistent/volume");
+	body = definition(f, "db1");
+	json_object_set_new(
+		json_object_get(body, "definition"), "mounts",
+		json_pack("[{s:s, s:s}]", "destination", "/d", "source", paths_state()));
+	expect_refused(f, "POST", "/v1/partitions", body, ERR_DEFINITION, "relocd's own");
+	body = definition(f, "db1");
+	json_object_set_new(json_object_get(body, "definition"), "mounts",
+			    json_pack("[{s:s, s:s, s:b}]", "destination", "/d", "source", "../up",
+				      "volume", 1));
+	expect_refused(f, "POST", "/v1/partitions", body, ERR_DEFINITION, "neither an absolute");
 	body = definition(f, "db1");
 	json_object_set_new(body, "cap_add", json_pack("[s]", "CAP_NONSENSE"));
 	expect_refused(f, "POST", "/v1/partitions", body, ERR_DEFINITION, "CAP_NONSENSE");
@@ -191,6 +208,139 @@ static void what_cannot_be_created(void **state)
 			       ERR_NAME_INVALID, "");
 	expect_refused(f, "POST", "/v1/partitions",
 		       json_pack("{s:s}", "bundle", "/nonexistent/bundle"), ERR_BUNDLE_SYNTAX, "");
+}
+
+static json_int_t integer(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+// A merge patch over the whole, validated like a new one; one that does not run waits for nothing.
+static void changes(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_json_ json_t *made = NULL, *changed = NULL, *again = NULL, *shown = NULL;
+	struct error err;
+	if (skip_unless_root(f))
+		return;
+	assert_int_equal(call(f, "POST", "/v1/partitions", definition(f, "db1"), &made, &err), 0);
+	assert_int_equal(integer(made, "revision"), 1);
+	json_t *patch = json_pack("{s:{s:i, s:i}, s:[s], s:s, s:b}", "resources", "pids", 50,
+				  "memory_bytes", 1 << 20, "groups", "web", "restart", "always",
+				  "autostart", 1);
+	if (call(f, "PATCH", "/v1/partitions/db1", patch, &changed, &err) < 0)
+		fail_msg("%s", err.message);
+	const json_t *now = json_object_get(changed, "definition");
+	assert_int_equal(integer(json_object_get(now, "resources"), "pids"), 50);
+	assert_int_equal(integer(changed, "revision"), 2);
+	assert_int_equal(json_array_size(json_object_get(changed, "pending")), 0);
+	assert_true(json_is_true(json_object_get(changed, "autostart")));
+	// Null takes away; what is the same changes nothing.
+	patch = json_pack("{s:{s:n}, s:s}", "resources", "pids", "restart", "always");
+	assert_int_equal(call(f, "PATCH", "/v1/partitions/db1", patch, &again, &err), 0);
+	now = json_object_get(again, "definition");
+	assert_int_equal(integer(json_object_get(now, "resources"), "pids"), 0);
+	assert_int_equal(integer(json_object_get(now, "resources"), "memory_bytes"), 1 << 20);
+	assert_int_equal(call(f, "PATCH", "/v1/partitions/db1", json_object(), &shown, &err), 0);
+	assert_true(json_equal(again, shown));
+}
+
+static void what_cannot_be_changed(void **state)
+{
+	struct fixture *f = *state;
+	struct error err;
+	_cleanup_json_ json_t *shown = NULL;
+	if (skip_unless_root(f))
+		return;
+	assert_int_equal(call(f, "POST", "/v1/partitions", definition(f, "db1"), NULL, &err), 0);
+	expect_refused(f, "PATCH", "/v1/partitions/db1", json_pack("{s:s}", "uuid", "x"),
+		       ERR_DEFINITION, "uuid cannot be changed");
+	expect_refused(f, "PATCH", "/v1/partitions/db1",
+		       json_pack("{s:s, s:i}", "name", "db2", "priority", 1), ERR_DEFINITION,
+		       "name cannot be changed");
+	expect_refused(f, "PATCH", "/v1/partitions/db1", json_pack("{s:s}", "colour", "red"),
+		       ERR_DEFINITION, "colour");
+	expect_refused(f, "PATCH", "/v1/partitions/db1", json_pack("{s:i}", "revision", 7),
+		       ERR_DEFINITION, "revision");
+	expect_refused(f, "PATCH", "/v1/partitions/db1", json_pack("{s:s}", "rootfs", "/nowhere"),
+		       ERR_ROOTFS_MISSING, "/nowhere");
+	expect_refused(f, "PATCH", "/v1/partitions/db1",
+		       json_pack("{s:[{s:s}]}", "networks", "bridge", "nobridge0"),
+		       ERR_BRIDGE_MISSING, "nobridge0");
+	expect_refused(f, "PATCH", "/v1/partitions/db2", json_pack("{s:i}", "priority", 1),
+		       ERR_NAME_UNKNOWN, "no partition db2");
+	assert_int_equal(call(f, "GET", "/v1/partitions/db1", NULL, &shown, &err), 0);
+	assert_int_equal(integer(shown, "revision"), 1);
+}
+
+static void renames(void **state)
+{
+	struct fixture *f = *state;
+	struct error err;
+	_cleanup_json_ json_t *now = NULL;
+	if (skip_unless_root(f))
+		return;
+	assert_int_equal(call(f, "POST", "/v1/partitions", definition(f, "db1"), NULL, &err), 0);
+	assert_int_equal(call(f, "POST", "/v1/partitions", definition(f, "db2"), NULL, &err), 0);
+	expect_refused(f, "PATCH", "/v1/partitions/db1", json_pack("{s:s}", "name", "db2"),
+		       ERR_NAME_TAKEN, "db2");
+	expect_refused(f, "PATCH", "/v1/partitions/db1", json_pack("{s:s}", "name", "a/b"),
+		       ERR_NAME_INVALID, "");
+	assert_int_equal(call(f, "PATCH", "/v1/partitions/db1", json_pack("{s:s}", "name", "zz"),
+			      &now, &err),
+			 0);
+	assert_string_equal(json_string_value(json_object_get(now, "name")), "zz");
+	const json_t *whole = json_object_get(now, "definition");
+	assert_string_equal(json_string_value(json_object_get(whole, "name")), "zz");
+	assert_string_equal(json_string_value(json_object_get(whole, "hostname")), "zz");
+	expect_refused(f, "GET", "/v1/partitions/db1", NULL, ERR_NAME_UNKNOWN, "db1");
+}
+
+// What GET shows makes the same partition again.
+static void definitions_go_round(void **state)
+{
+	struct fixture *f = *state;
+	struct error err;
+	_cleanup_json_ json_t *first = NULL, *second = NULL;
+	if (skip_unless_root(f))
+		return;
+	json_t *body = definition(f, "db1");
+	json_object_set_new(json_object_get(body, "definition"), "dns",
+			    json_pack("[s]", "10.0.0.1"));
+	assert_int_equal(call(f, "POST", "/v1/partitions", body, &first, &err), 0);
+	assert_int_equal(call(f, "DELETE", "/v1/partitions/db1", NULL, NULL, &err), 0);
+	body = json_pack("{s:O}", "definition", json_object_get(first, "definition"));
+	if (call(f, "POST", "/v1/partitions", body, &second, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_true(json_equal(json_object_get(first, "definition"),
+			       json_object_get(second, "definition")));
+}
+
+// A volume with a name is a folder that relocd makes, and removes only when that is asked for.
+static void named_volumes(void **state)
+{
+	struct fixture *f = *state;
+	struct error err;
+	struct stat st;
+	_cleanup_json_ json_t *made = NULL, *again = NULL;
+	if (skip_unless_root(f))
+		return;
+	json_t *body = definition(f, "db1");
+	json_object_set_new(json_object_get(body, "definition"), "mounts",
+			    json_pack("[{s:s, s:s, s:b, s:s}]", "destination", "/data", "source",
+				      "data", "volume", 1, "storage", "copied"));
+	if (call(f, "POST", "/v1/partitions", body, &made, &err) < 0)
+		fail_msg("%s", err.message);
+	const json_t *mounts = json_object_get(json_object_get(made, "definition"), "mounts");
+	const char *path = json_string_value(json_object_get(json_array_get(mounts, 0), "source"));
+	assert_int_equal(strncmp(path, paths_state(), strlen(paths_state())), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(call(f, "DELETE", "/v1/partitions/db1", NULL, NULL, &err), 0);
+	assert_int_equal(stat(path, &st), 0);
+	body = json_pack("{s:O}", "definition", json_object_get(made, "definition"));
+	assert_int_equal(call(f, "POST", "/v1/partitions", body, &again, &err), 0);
+	assert_int_equal(call(f, "DELETE", "/v1/partitions/db1?volumes=1", NULL, NULL, &err), 0);
+	assert_int_equal(stat(path, &st), -1);
 }
 
 static void without_a_cluster(void **state)
@@ -216,8 +366,17 @@ int main(void)
 	signal(SIGPIPE, SIG_IGN);
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(the_socket_is_private), TEST(version_and_health),     TEST(what_is_no_request),
-		TEST(create_show_remove),    TEST(what_cannot_be_created), TEST(without_a_cluster),
+		TEST(the_socket_is_private),
+		TEST(version_and_health),
+		TEST(what_is_no_request),
+		TEST(create_show_remove),
+		TEST(what_cannot_be_created),
+		TEST(without_a_cluster),
+		TEST(changes),
+		TEST(what_cannot_be_changed),
+		TEST(renames),
+		TEST(definitions_go_round),
+		TEST(named_volumes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

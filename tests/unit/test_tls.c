@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // TLS over two plain buffers, without sockets: small rooms, cut and damaged streams, other
 // versions.
+#include "lib/transport/identity.h"
 #include "lib/transport/tls.h"
 #include "tests/unit/link_fixture.h"
 
@@ -30,12 +31,15 @@ static int setup(void **state)
 
 static void open_end(struct end *end, const struct fixture_host *host, bool accepting, size_t room)
 {
-	const struct tls_setup as = {.server = accepting,
-				     .ca = host->ca,
-				     .cert = host->cert,
-				     .key = host->key,
-				     .peer = accepting ? NULL : "hostB"};
 	struct error err = {0};
+	__attribute__((cleanup(identity_free))) struct identity identity = {0};
+	if (identity_make(&host->tls, accepting, false, &identity, &err) < 0)
+		fail_msg("%s", err.message);
+	const struct tls_setup as = {.server = accepting,
+				     .ca = identity.ca,
+				     .chain = identity.chain,
+				     .key = identity.key,
+				     .peer = accepting ? NULL : "hostB"};
 	end->in = (struct tls_pipe){end->in_bytes, 0, 0, ROOM, false};
 	end->out = (struct tls_pipe){end->out_bytes, 0, 0, room, false};
 	end->tls = tls_open(&as, &end->in, &end->out, &err);

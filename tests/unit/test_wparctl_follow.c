@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // What relocate prints while a move runs and at its end, for people, for programs and for cron.
-#include "wparctl/follow.c"
-#include "wparctl/output.c"
-#include "wparctl/progress.c"
-#include "wparctl/table.c"
+#include "wparctl/follow.h"
 
 #include "tests/unit/fake_relocd.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The options of create as a request body.
-#include "wparctl/args.c"
-#include "wparctl/options.c"
-#include "wparctl/verbs.c"
+#include "wparctl/options.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -67,15 +71,19 @@ static void a_full_one(void **state)
 	same(BODY(&err, "--rootfs=/srv/a", "--type", "system", "--hostname", "h", "--storage",
 		  "shared", "--memory", "512M", "--cpus", "1.5", "--pids", "100", "--user",
 		  "999:998", "--env", "A=1", "--env", "PATH=/x", "--dns", "10.0.0.1", "--volume",
-		  "/srv/v:/data:ro", "--net", "bridge=br1,address=10.0.0.5/24,address=fd::5/64",
-		  "--net", "gateway=10.1.0.1,mac=02:00:00:00:00:01", "--cap-add", "NET_RAW",
-		  "--cap-drop", "ALL", "--seccomp", "unconfined", "--start"),
+		  "/srv/v:/data:ro,storage=shared", "--group", "night", "--group", "web",
+		  "--priority", "-3", "--autostart", "--restart", "on-failure", "--net",
+		  "bridge=br1,address=10.0.0.5/24,address=fd::5/64", "--net",
+		  "gateway=10.1.0.1,mac=02:00:00:00:00:01", "--cap-add", "NET_RAW", "--cap-drop",
+		  "ALL", "--seccomp", "unconfined", "--start"),
 	     "{'start':true,'cap_add':['NET_RAW'],'cap_drop':['ALL'],'definition':{'name':'db1',"
 	     "'rootfs':'/srv/a','type':'system','hostname':'h','storage':'shared',"
 	     "'resources':{'memory_bytes':536870912,'cpu_millis':1500,'pids':100},"
 	     "'process':{'uid':999,'gid':998,'env':['A=1','PATH=/x']},'dns':['10.0.0.1'],"
 	     "'mounts':[{'destination':'/data','type':'bind','source':'/srv/v',"
-	     "'options':['bind','ro']}],'seccomp':'unconfined',"
+	     "'options':['bind','ro'],'volume':true,'storage':'shared'}],"
+	     "'seccomp':'unconfined','groups':['night','web'],'priority':-3,'autostart':true,"
+	     "'restart':'on-failure',"
 	     "'networks':[{'bridge':'br1','addresses':['10.0.0.5/24','fd::5/64']},"
 	     "{'addresses':[],'gateway':'10.1.0.1','mac':'02:00:00:00:00:01'}]}}");
 }
@@ -137,13 +145,13 @@ static void refuses_what_it_cannot_read(void **state)
 {
 	struct error err;
 	(void)state;
-	refused(BODY(&err, "--memory", "1G"), &err, "either --bundle DIR or --rootfs DIR");
-	refused(BODY(&err, "--rootfs", "/a", "--bundle", "/b"), &err, "either --bundle");
+	refused(BODY(&err, "--memory", "1G"), &err, "one of --bundle DIR, --image");
+	refused(BODY(&err, "--rootfs", "/a", "--bundle", "/b"), &err, "one of --bundle");
 	refused(BODY(&err, "--rootfs", ""), &err, "a directory is wanted");
 	refused(BODY(&err, "--rootfs", "/a", "--memory", "lots"), &err, "--memory: \"lots\"");
 	refused(BODY(&err, "--rootfs", "/a", "--cpus", "0"), &err, "--cpus: \"0\"");
-	refused(BODY(&err, "--rootfs", "/a", "--pids", "0"), &err, "--pids \"0\"");
-	refused(BODY(&err, "--rootfs", "/a", "--pids", "9x"), &err, "--pids \"9x\"");
+	refused(BODY(&err, "--rootfs", "/a", "--pids", "0"), &err, "--pids: \"0\"");
+	refused(BODY(&err, "--rootfs", "/a", "--pids", "9x"), &err, "--pids: \"9x\"");
 	refused(BODY(&err, "--rootfs", "/a", "--user", "redis"), &err, "--user \"redis\"");
 	refused(BODY(&err, "--rootfs", "/a", "--user", "1:"), &err, "--user");
 	refused(BODY(&err, "--rootfs", "/a", "--user", "1:2:3"), &err, "--user");
@@ -160,7 +168,14 @@ static void refuses_what_it_cannot_read(void **state)
 	refused(BODY(&err, "--rootfs", "/a", "--net", "vlan=5"), &err, "parts are");
 	refused(BODY(&err, "--rootfs", "/a", "--net", "bridge=a", "--address", "10.0.0.1/8"), &err,
 		"do not go together");
-	refused(BODY(&err, "--rootfs", "/a\xff"), &err, "UTF-8");
+	refused(BODY(&err, "--rootfs", "/a", "--volume", "/a:/b,storage=far"), &err, "SRC:DST");
+	refused(BODY(&err, "--rootfs", "/a", "--volume", "/a:/b,storage=shared:ro"), &err,
+		"SRC:DST");
+	refused(BODY(&err, "--rootfs", "/a", "--priority", "high"), &err, "--priority \"high\"");
+	refused(BODY(&err, "--image", "docker.io/redis"), &err, "--image \"docker.io");
+	refused(BODY(&err, "--image", "oci:"), &err, "--image \"oci:\"");
+	refused(BODY(&err, "--image", "oci:/a", "--rootfs", "/a"), &err, "one of --bundle");
+	refused(BODY(&err, "--rootfs", "/a", "--memory", ""), &err, "--memory wants a value");
 }
 
 int main(void)

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The progress line: its fields, what goes when there is no room, and that it never runs backwards.
-#include "wparctl/progress.c"
+#include "wparctl/progress.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
