@@ -4,6 +4,7 @@
 #include "lib/base/cleanup.h"
 
 #include <endian.h>
+#include <openssl/crypto.h>
 #include <string.h>
 
 enum {
@@ -100,6 +101,8 @@ int wire_header_get(const uint8_t bytes[WIRE_HEADER], struct wire_header *header
 	return wire_check(header->type, header->length, err);
 }
 
+#define TOKEN_AT (WIRE_PREAMBLE - WIRE_TOKEN)
+
 void wire_preamble_put(uint8_t bytes[WIRE_PREAMBLE], enum wire_kind kind)
 {
 	memset(bytes, 0, WIRE_PREAMBLE);
@@ -107,13 +110,29 @@ void wire_preamble_put(uint8_t bytes[WIRE_PREAMBLE], enum wire_kind kind)
 	bytes[sizeof(preamble_magic)] = (uint8_t)kind;
 }
 
+void wire_preamble_put_bulk(uint8_t bytes[WIRE_PREAMBLE], const uint8_t token[WIRE_TOKEN])
+{
+	wire_preamble_put(bytes, WIRE_KIND_BULK);
+	memcpy(bytes + TOKEN_AT, token, WIRE_TOKEN);
+}
+
+const uint8_t *wire_preamble_token(const uint8_t bytes[WIRE_PREAMBLE])
+{
+	return bytes + TOKEN_AT;
+}
+
 int wire_preamble_get(const uint8_t bytes[WIRE_PREAMBLE], enum wire_kind *kind, struct error *err)
 {
-	const uint8_t found = bytes[sizeof(preamble_magic)];
-	uint8_t expected[WIRE_PREAMBLE];
-	wire_preamble_put(expected, found == WIRE_KIND_JOIN ? WIRE_KIND_JOIN : WIRE_KIND_CONTROL);
-	if (memcmp(bytes, expected, WIRE_PREAMBLE) != 0)
-		return error_set(err, ERR_PROTOCOL, "not a relocd peer: the preamble is wrong");
-	*kind = found == WIRE_KIND_JOIN ? WIRE_KIND_JOIN : WIRE_KIND_CONTROL;
-	return 0;
+	static const enum wire_kind kinds[] = {WIRE_KIND_CONTROL, WIRE_KIND_JOIN, WIRE_KIND_BULK};
+	bool known = false;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		uint8_t expected[WIRE_PREAMBLE];
+		wire_preamble_put(expected, kinds[i]);
+		size_t length = kinds[i] == WIRE_KIND_BULK ? TOKEN_AT : WIRE_PREAMBLE;
+		if (CRYPTO_memcmp(bytes, expected, length) == 0) {
+			*kind = kinds[i];
+			known = true;
+		}
+	}
+	return known ? 0 : error_set(err, ERR_PROTOCOL, "not a relocd peer: the preamble is wrong");
 }

@@ -69,13 +69,21 @@ void wire_header_put(uint8_t bytes[WIRE_HEADER], uint16_t type, uint32_t length)
 int wire_header_get(const uint8_t bytes[WIRE_HEADER], struct wire_header *header,
 		    struct error *err);
 
-// The 32 bytes in front of TLS: "WPAR/1\r\n", u8 kind, 23 zero bytes.
+// The 32 bytes in front of TLS: "WPAR/1\r\n", u8 kind, 7 zero bytes, 16 bytes of token (zero but
+// for WIRE_KIND_BULK).
+#define WIRE_TOKEN 16
+
 enum wire_kind {
 	WIRE_KIND_CONTROL = 0,
 	WIRE_KIND_JOIN = 1,
+	WIRE_KIND_BULK = 2, // a further connection of the move that the token is of
 };
 
 void wire_preamble_put(uint8_t bytes[WIRE_PREAMBLE], enum wire_kind kind);
+void wire_preamble_put_bulk(uint8_t bytes[WIRE_PREAMBLE], const uint8_t token[WIRE_TOKEN]);
+// Compares all but the token of a bulk connection, whose meaning is the caller's business; takes
+// as long whatever the bytes are.
 int wire_preamble_get(const uint8_t bytes[WIRE_PREAMBLE], enum wire_kind *kind, struct error *err);
+const uint8_t *wire_preamble_token(const uint8_t bytes[WIRE_PREAMBLE]);
 
 #endif

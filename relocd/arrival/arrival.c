@@ -105,6 +105,15 @@ static int dispatch(struct arrival *a, const struct link_message *message, struc
 			 wire_name(message->type), link_peer(a->link), phase_name(a->report.phase));
 }
 
+// This version brings everything over one connection: a further one is refused.
+static void refuse_bulk(struct arrival *a)
+{
+	if (a->report.bulk < 0)
+		return;
+	log_warn("a further connection of this move is refused");
+	close(take_fd(&a->report.bulk));
+}
+
 static int wait_for_something(struct arrival *a, deadline_t deadline, struct error *err)
 {
 	struct pollfd fds[2 + DEFINITION_NETWORKS_MAX] = {
@@ -113,6 +122,7 @@ static int wait_for_something(struct arrival *a, deadline_t deadline, struct err
 	if (poll(fds, count, deadline_poll_ms(deadline)) < 0 && errno != EINTR)
 		return error_sys(err, ERR_SYSTEM, errno, "poll failed");
 	report_listen(&a->report);
+	refuse_bulk(a);
 	return cable_collect(&a->cable, err);
 }
 

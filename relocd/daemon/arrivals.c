@@ -8,6 +8,7 @@
 #include "lib/partition/cgroup.h"
 #include "lib/partition/keeper_client.h"
 #include "lib/registry/decision.h"
+#include "relocd/daemon/bulk.h"
 #include "relocd/daemon/cluster.h"
 #include "relocd/daemon/lifecycle.h"
 
@@ -126,6 +127,19 @@ static int reserve(struct arrival *a, const struct registry_move *row,
 	return 0;
 }
 
+// With it further connections of this move are told from others.
+static int answer_token(const struct registry_move *row, json_t *answer, struct error *err)
+{
+	uint8_t token[WIRE_TOKEN];
+	char text[2 * WIRE_TOKEN + 1];
+	if (bulk_token(row->id, row->epoch, token, err) < 0)
+		return -1;
+	for (size_t i = 0; i < WIRE_TOKEN; i++)
+		snprintf(text + 2 * i, 3, "%02x", token[i]);
+	json_object_set_new(answer, "token", json_string(text));
+	return 0;
+}
+
 static int op_reserve(struct arrival *a, const json_t *q, json_t *answer, struct error *err)
 {
 	struct daemon *d = a->worker->d;
@@ -133,7 +147,6 @@ static int op_reserve(struct arrival *a, const json_t *q, json_t *answer, struct
 	json_int_t epoch;
 	int dry_run;
 	json_t *definition;
-	(void)answer;
 	if (json_unpack((json_t *)q, "{s:s, s:I, s:b, s:s, s:o}", "move", &id, "epoch", &epoch,
 			"dry_run", &dry_run, "from", &from, "definition", &definition) < 0)
 		return error_set(err, ERR_PROTOCOL, "reserve is malformed");
@@ -151,9 +164,9 @@ static int op_reserve(struct arrival *a, const json_t *q, json_t *answer, struct
 	snprintf(row.source, sizeof(row.source), "%s", from);
 	snprintf(row.target, sizeof(row.target), "%s", d->config.host);
 	clock_rfc3339(row.started);
-	if (check_move(d, id, err) < 0)
+	if (check_move(d, id, err) < 0 || reserve(a, &row, def, definition, err) < 0)
 		return -1;
-	return reserve(a, &row, def, definition, err);
+	return answer_token(&row, answer, err);
 }
 
 // The row goes back to what it was: Departed, or nothing.

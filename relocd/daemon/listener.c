@@ -6,6 +6,8 @@
 #include "lib/base/log.h"
 #include "lib/transport/wire.h"
 #include "relocd/daemon/arrivals.h"
+#include "relocd/daemon/bulk.h"
+#include "relocd/daemon/ratelimit.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -24,6 +26,7 @@ struct pending {
 	int sock;
 	uint64_t watch;
 	char from[64];
+	struct ratelimit_source source;
 	uint8_t preamble[WIRE_PREAMBLE];
 	size_t length;
 };
@@ -33,6 +36,8 @@ struct listener {
 	uint64_t watch;
 	struct pending *pending;
 	unsigned pending_count;
+	struct ratelimit limit;
+	bool complained; // of a source that comes too often, since one last did not
 };
 
 static void drop(struct pending *p)
@@ -59,15 +64,15 @@ static void drop_oldest(struct listener *l)
 	drop(oldest);
 }
 
-static void hand_over(struct pending *p)
+static int hand_over(struct pending *p, struct error *err)
 {
 	enum wire_kind kind;
-	struct error err;
-	if (wire_preamble_get(p->preamble, &kind, &err) == 0 &&
-	    fdio_set_nonblock(p->sock, false, &err) == 0 &&
-	    arrival_begin(p->d, p->sock, p->from, kind == WIRE_KIND_JOIN, &err) == 0)
-		return;
-	log_warn("connection from %s dropped: %s", p->from, err.message);
+	if (wire_preamble_get(p->preamble, &kind, err) < 0 ||
+	    fdio_set_nonblock(p->sock, false, err) < 0)
+		return -1;
+	if (kind == WIRE_KIND_BULK)
+		return bulk_hand_over(p->d, p->sock, wire_preamble_token(p->preamble), err);
+	return arrival_begin(p->d, p->sock, p->from, kind == WIRE_KIND_JOIN, err);
 }
 
 static void on_pending(void *arg, short revents)
@@ -85,7 +90,9 @@ static void on_pending(void *arg, short revents)
 		p->length += (size_t)n;
 		if (p->length < WIRE_PREAMBLE)
 			return;
-		hand_over(p);
+		struct error err;
+		if (hand_over(p, &err) < 0)
+			log_warn("connection from %s dropped: %s", p->from, err.message);
 	}
 	drop(p);
 }
@@ -101,6 +108,7 @@ static void add_pending(struct daemon *d, int sock, const struct sockaddr_storag
 	}
 	p->d = d;
 	p->sock = sock;
+	p->source = ratelimit_source_of(from);
 	if (getnameinfo((const struct sockaddr *)from, length, p->from, sizeof(p->from), NULL, 0,
 			NI_NUMERICHOST))
 		strcpy(p->from, "?");
@@ -113,6 +121,22 @@ static void add_pending(struct daemon *d, int sock, const struct sockaddr_storag
 			    p);
 	if (!p->watch)
 		drop(p);
+}
+
+// A source that comes too often, or waits with too many connections, costs no more than an accept;
+// what it does leaves room for others.
+static bool is_welcome(struct listener *l, const struct sockaddr_storage *from)
+{
+	struct ratelimit_source source = ratelimit_source_of(from);
+	unsigned waiting = 0;
+	for (const struct pending *p = l->pending; p; p = p->next)
+		waiting += ratelimit_same(p->source, source);
+	bool welcome = waiting < LISTENER_PENDING_SOURCE &&
+		       ratelimit_take(&l->limit, source, clock_now_ns());
+	if (!welcome && !l->complained)
+		log_warn("one source opens too many connections; some are closed unread");
+	l->complained = !welcome;
+	return welcome;
 }
 
 static void on_listener(void *arg, short revents);
@@ -145,6 +169,10 @@ static void on_listener(void *arg, short revents)
 			   SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (sock < 0) {
 		pause_listener(d, errno);
+		return;
+	}
+	if (!is_welcome(d->listener, &from)) {
+		close(sock);
 		return;
 	}
 	if (d->listener->pending_count >= LISTENER_PENDING_MAX)

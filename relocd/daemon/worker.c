@@ -124,14 +124,25 @@ struct worker *worker_start(struct daemon *d, const char *program, int sock,
 	return NULL;
 }
 
-int worker_send(struct worker *w, json_t *message, struct error *err)
+static int send_message(struct worker *w, json_t *message, const int *fds, size_t count,
+			struct error *err)
 {
 	_cleanup_json_ json_t *owned = message;
 	if (!owned)
 		return error_set(err, ERR_NOMEM, "no memory for a message");
 	if (w->chan < 0)
 		return error_set(err, ERR_UNREACHABLE, "the process has gone");
-	return chan_send(w->chan, owned, NULL, 0, err);
+	return chan_send(w->chan, owned, fds, count, err);
+}
+
+int worker_send(struct worker *w, json_t *message, struct error *err)
+{
+	return send_message(w, message, NULL, 0, err);
+}
+
+int worker_send_fd(struct worker *w, json_t *message, int fd, struct error *err)
+{
+	return send_message(w, message, &fd, 1, err);
 }
 
 void worker_kill(struct worker *w)

@@ -33,6 +33,8 @@ struct worker *worker_start(struct daemon *d, const char *program, int sock,
 			    const struct worker_handler *handler, void *arg, struct error *err);
 // Takes the message over.
 int worker_send(struct worker *w, json_t *message, struct error *err);
+// The same with a descriptor, which stays the caller's.
+int worker_send_fd(struct worker *w, json_t *message, int fd, struct error *err);
 // Kills it; its end comes through the loop as any other.
 void worker_kill(struct worker *w);
 

@@ -16,8 +16,10 @@
 
 int report_open(struct report *r, json_t **start, struct error *err)
 {
-	*r = (struct report){
-		.fd = REPORT_CHANNEL, .phase_began_ns = clock_now_ns(), .deadline = DEADLINE_NEVER};
+	*r = (struct report){.fd = REPORT_CHANNEL,
+			     .bulk = -1,
+			     .phase_began_ns = clock_now_ns(),
+			     .deadline = DEADLINE_NEVER};
 	if (chan_recv(r->fd, deadline_in_ms(START_MS), start, NULL, NULL, err) < 0)
 		return -1;
 	if (!*start)
@@ -83,8 +85,10 @@ void report_listen(struct report *r)
 	struct pollfd p = {.fd = r->fd, .events = POLLIN};
 	while (r->fd >= 0 && poll(&p, 1, 0) > 0) {
 		_cleanup_json_ json_t *message = NULL;
+		_cleanup_close_ int sock = -1;
 		struct error err;
-		if (chan_recv(r->fd, deadline_in_ms(0), &message, NULL, NULL, &err) < 0 ||
+		size_t count = 1;
+		if (chan_recv(r->fd, deadline_in_ms(0), &message, &sock, &count, &err) < 0 ||
 		    !message) {
 			close(take_fd(&r->fd));
 			return;
@@ -92,6 +96,8 @@ void report_listen(struct report *r)
 		const char *op = json_string_value(json_object_get(message, "op"));
 		if (op && !strcmp(op, "cancel"))
 			r->cancelled = true;
+		if (op && !strcmp(op, "bulk") && r->bulk < 0)
+			r->bulk = take_fd(&sock);
 	}
 }
 

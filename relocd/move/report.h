@@ -16,6 +16,7 @@
 struct report {
 	int fd;              // -1 when relocd has gone
 	bool cancelled;      // relocd asked for it
+	int bulk;            // a further connection of this move that relocd has passed on; -1
 	deadline_t deadline; // by when the move must have come to its decision
 	enum move_phase phase;
 	int64_t phase_began_ns;
@@ -37,7 +38,8 @@ void report_event(struct report *r, json_t *event);
 // {"validate":1.2,...} of all complete phases.
 json_t *report_phases(struct report *r);
 
-// Looks, without waiting, whether relocd asked to cancel. Poll r->fd for reading.
+// Looks, without waiting, whether relocd asked to cancel or passed a connection on. Poll r->fd for
+// reading.
 void report_listen(struct report *r);
 
 // Before the commit: -1 when the move was cancelled or has taken longer than it may.
