@@ -15,10 +15,11 @@
 
 #define FILE_MAX (256 * 1024)
 
-#define DEFAULT_LISTEN "[::]:7470"
-#define DEFAULT_GROUP  "wpar"
-#define DEFAULT_BRIDGE "br0"
-#define DEFAULT_SHARED "/srv/shared"
+#define DEFAULT_LISTEN  "[::]:7470"
+#define DEFAULT_METRICS "127.0.0.1:7471"
+#define DEFAULT_GROUP   "wpar"
+#define DEFAULT_BRIDGE  "br0"
+#define DEFAULT_SHARED  "/srv/shared"
 
 // The text, its outline and the values, while one file is read.
 struct reading {
@@ -236,6 +237,57 @@ static int read_api(const struct reading *r, struct config *c)
 	return take(&c->api_group, r->v->api.group, DEFAULT_GROUP, r->err);
 }
 
+static bool user_ok(const char *text)
+{
+	const char *name = strncmp(text, "group:", 6) ? text : text + 6;
+	size_t length = strlen(name);
+	return length >= 1 && length <= 255 && name[0] != '-' && !strpbrk(name, ": \t\n/,");
+}
+
+static int read_names(const struct reading *r, const char *key, char *const *given, size_t count,
+		      struct config_names *names)
+{
+	names->list = calloc(count + 1, sizeof(*names->list));
+	if (!names->list)
+		return error_set(r->err, ERR_NOMEM, "no memory for the configuration");
+	for (; names->count < count; names->count++) {
+		const char *name = given[names->count];
+		if (!user_ok(name))
+			return complain(r, key, "\"%s\" is no user: NAME, UID or group:NAME", name);
+		if (take(&names->list[names->count], name, NULL, r->err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int read_roles(const struct reading *r, struct config *c)
+{
+	static const char *const roles[] = {"admin", "operator", "viewer", "none"};
+	const struct config_roles *v = &r->v->roles;
+	if (read_names(r, "roles.admin", v->admin, v->admin_count, &c->admins) < 0 ||
+	    read_names(r, "roles.operator", v->operator, v->operator_count, &c->operators) < 0 ||
+	    read_names(r, "roles.viewer", v->viewer, v->viewer_count, &c->viewers) < 0 ||
+	    take(&c->peers_role, v->peers, "admin", r->err) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_SIZE(roles); i++)
+		if (!strcmp(roles[i], c->peers_role))
+			return 0;
+	return complain(r, "roles.peers", "\"%s\" is not admin, operator, viewer or none",
+			c->peers_role);
+}
+
+static int read_metrics(const struct reading *r, struct config *c)
+{
+	const char *listen = r->v->metrics.listen;
+	char host[256], port[8];
+	struct error why;
+	if (listen && !strcmp(listen, "none"))
+		return take(&c->metrics, "", NULL, r->err);
+	if (listen && config_split_address(listen, host, port, &why) < 0)
+		return complain(r, "metrics.listen", "%s", why.message);
+	return take(&c->metrics, listen, DEFAULT_METRICS, r->err);
+}
+
 static int read_tls(const struct reading *r, struct config *c)
 {
 	const struct config_tls *v = &r->v->tls;
@@ -252,7 +304,7 @@ static int fill(const struct reading *r, struct config *c)
 		return -1;
 	if (read_storage(r, c) < 0 || read_criu(r, c) < 0 || read_move(r, c) < 0)
 		return -1;
-	if (read_limits(r, c) < 0)
+	if (read_limits(r, c) < 0 || read_roles(r, c) < 0 || read_metrics(r, c) < 0)
 		return -1;
 	return read_retention(r, c);
 }
@@ -292,16 +344,27 @@ int config_load(const char *path, bool required, struct config *config, struct e
 	return config_parse(path, text, strlen(text), config, err);
 }
 
+static void free_names(struct config_names *names)
+{
+	for (size_t i = 0; i < names->count; i++)
+		free(names->list[i]);
+	free(names->list);
+}
+
 void config_free(struct config *config)
 {
-	char *texts[] = {config->host,      config->listen, config->api_socket,
-			 config->api_group, config->tls_ca, config->tls_cert,
-			 config->tls_key,   config->bridge, config->storage_root,
-			 config->criu,      config->preload};
+	char *texts[] = {config->host,      config->listen,  config->api_socket,
+			 config->api_group, config->tls_ca,  config->tls_cert,
+			 config->tls_key,   config->bridge,  config->storage_root,
+			 config->criu,      config->preload, config->peers_role,
+			 config->metrics};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		free(texts[i]);
 	for (size_t i = 0; i < config->shared_count; i++)
 		free(config->shared[i]);
 	free(config->shared);
+	free_names(&config->admins);
+	free_names(&config->operators);
+	free_names(&config->viewers);
 	*config = (struct config){0};
 }

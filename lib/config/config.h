@@ -9,6 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Users: "root", "1000" (an uid) or "group:NAME".
+struct config_names {
+	char **list;
+	size_t count;
+};
+
 struct config {
 	char *host;       // name of this host in the cluster
 	char *listen;     // "[::]:7470", for peers
@@ -26,7 +32,10 @@ struct config {
 	int64_t max_downtime_ms;
 	unsigned moves;                       // departures at once
 	unsigned memory_for_arrivals_percent; // of this host's memory
-	int64_t events_keep_ms;               // how long the journal keeps an event
+	struct config_names admins, operators, viewers;
+	char *peers_role; // what other hosts may do here at most: admin, operator, viewer or none
+	char *metrics;    // "127.0.0.1:7471", for /metrics and /healthz; "": nowhere
+	int64_t events_keep_ms; // how long the journal keeps an event
 };
 
 // Reads the file. `required`: an absent file is an error, otherwise it means the defaults

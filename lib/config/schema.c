@@ -48,6 +48,17 @@ static const cyaml_schema_field_t limits_fields[] = {
 static const cyaml_schema_field_t retention_fields[] = {
 	TEXT("events", struct config_retention, events), CYAML_FIELD_END};
 
+#define NAMES(key)                                                                                \
+	CYAML_FIELD_SEQUENCE(#key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_roles, \
+			     key, &text_entry, 0, 256)
+
+static const cyaml_schema_field_t roles_fields[] = {NAMES(admin), NAMES(operator), NAMES(viewer),
+						    TEXT("peers", struct config_roles, peers),
+						    CYAML_FIELD_END};
+
+static const cyaml_schema_field_t metrics_fields[] = {TEXT("listen", struct config_metrics, listen),
+						      CYAML_FIELD_END};
+
 static const cyaml_schema_field_t top_fields[] = {TEXT("host", struct config_values, host),
 						  TEXT("listen", struct config_values, listen),
 						  MAP("api", api, api_fields),
@@ -58,14 +69,16 @@ static const cyaml_schema_field_t top_fields[] = {TEXT("host", struct config_val
 						  MAP("move", move, move_fields),
 						  MAP("limits", limits, limits_fields),
 						  MAP("retention", retention, retention_fields),
+						  MAP("roles", roles, roles_fields),
+						  MAP("metrics", metrics, metrics_fields),
 						  CYAML_FIELD_END};
 
 static const cyaml_schema_value_t top = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct config_values, top_fields)};
 
 // Documented, but nothing in this version acts on them.
-static const char *const later[] = {"metrics", "registry",        "retention.samples",
-				    "roles",   "move.on_diverge", "move.bandwidth"};
+static const char *const later[] = {"registry", "retention.samples", "move.on_diverge",
+				    "move.bandwidth"};
 
 static const char *nearest(const cyaml_schema_field_t *fields, const char *word)
 {

@@ -29,6 +29,14 @@ struct config_move {
 struct config_limits {
 	char *moves, *memory_for_arrivals;
 };
+struct config_roles {
+	char **admin, **operator, ** viewer;
+	unsigned admin_count, operator_count, viewer_count;
+	char *peers;
+};
+struct config_metrics {
+	char *listen;
+};
 struct config_retention {
 	char *events;
 };
@@ -44,6 +52,8 @@ struct config_values {
 	struct config_move move;
 	struct config_limits limits;
 	struct config_retention retention;
+	struct config_roles roles;
+	struct config_metrics metrics;
 };
 
 // Unknown keys (with the nearest known one as suggestion), keys of a later version, and values of

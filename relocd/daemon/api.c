@@ -5,9 +5,11 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
+#include "relocd/daemon/accept.h"
+#include "relocd/daemon/audit.h"
+#include "relocd/daemon/roles.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,12 +19,11 @@
 #define CONNECTIONS_MAX 128
 #define READ_SECONDS    30 // for a request to arrive
 #define STOP_MS         3000
-#define GROUPS_MAX      256
 
 struct api {
 	struct MHD_Daemon *http;
-	gid_t group;
-	bool has_group;
+	struct roles *roles;
+	struct acceptor *acceptor;
 	unsigned active; // requests being answered; under the daemon's lock
 };
 
@@ -40,34 +41,6 @@ static int socket_of(struct MHD_Connection *connection)
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	return info ? info->connect_fd : -1;
-}
-
-static bool in_group(int sock, gid_t primary, gid_t wanted)
-{
-	gid_t groups[GROUPS_MAX];
-	socklen_t length = sizeof(groups);
-	if (primary == wanted)
-		return true;
-	if (getsockopt(sock, SOL_SOCKET, SO_PEERGROUPS, groups, &length) < 0)
-		return false;
-	for (size_t i = 0; i < length / sizeof(gid_t); i++)
-		if (groups[i] == wanted)
-			return true;
-	return false;
-}
-
-static enum role role_of(const struct api *api, struct request *q)
-{
-	struct ucred who;
-	socklen_t length = sizeof(who);
-	int sock = socket_of(q->connection);
-	if (sock < 0 || getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &who, &length) < 0)
-		return ROLE_NONE;
-	q->uid = who.uid;
-	q->pid = who.pid;
-	if (who.uid == 0)
-		return ROLE_ADMIN;
-	return api->has_group && in_group(sock, who.gid, api->group) ? ROLE_VIEWER : ROLE_NONE;
 }
 
 bool api_client_gone(struct MHD_Connection *connection)
@@ -152,25 +125,12 @@ static int find_route(struct request *q, const char *method, const char *path,
 	}
 }
 
-// An audit line for each request that may change something, and for each refusal.
-static void note_request(const struct request *q, const char *method, const char *path,
-			 const struct error *err)
-{
-	if (!strcmp(method, "GET") && !error_is_set(err))
-		return;
-	if (error_is_set(err))
-		log_info("api: uid %u pid %d (%s): %s %s: %s (%s)", (unsigned)q->uid, (int)q->pid,
-			 role_name(q->role), method, path, err->message, error_code(err));
-	else
-		log_info("api: uid %u pid %d (%s): %s %s", (unsigned)q->uid, (int)q->pid,
-			 role_name(q->role), method, path);
-}
-
 static int run(struct request *q, const struct exchange *x, const char *method, const char *path,
 	       struct error *err)
 {
 	const struct route *route;
-	q->role = role_of(q->d->api, q);
+	q->uid = (uid_t)-1;
+	q->role = roles_of_socket(q->d->api->roles, socket_of(q->connection), &q->uid, &q->pid);
 	if (find_route(q, method, path, &route, err) < 0)
 		return -1;
 	if (q->role < route->role)
@@ -234,7 +194,7 @@ static enum MHD_Result serve(struct daemon *d, struct MHD_Connection *connection
 	x->counted = true;
 	count(d, 1);
 	int failed = run(&q, x, method, path, &err);
-	note_request(&q, method, path, &err);
+	audit_note(&q, method, path, failed ? &err : NULL);
 	json_decref(q.body);
 	return answer(&q, failed, &err);
 }
@@ -266,12 +226,14 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
 			 enum MHD_RequestTerminationCode code)
 {
 	struct exchange *x = *state;
-	(void)connection;
 	(void)code;
 	if (!x)
 		return;
-	if (x->counted)
+	if (x->counted) {
 		count(arg, -1);
+		MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
+					  (unsigned)READ_SECONDS);
+	}
 	buf_free(&x->body);
 	free(x);
 	*state = NULL;
@@ -287,16 +249,6 @@ static size_t leave_encoded(void *arg, struct MHD_Connection *connection, char *
 
 // ---- the socket ---------------------------------------------------------------------------------
 
-static void find_group(struct api *api, const char *name)
-{
-	struct group entry, *found;
-	char room[16384];
-	if (getgrnam_r(name, &entry, room, sizeof(room), &found) == 0 && found) {
-		api->group = found->gr_gid;
-		api->has_group = true;
-	}
-}
-
 static int make_folder_of(const char *path, struct error *err)
 {
 	_cleanup_free_ char *folder = strdup(path);
@@ -306,7 +258,19 @@ static int make_folder_of(const char *path, struct error *err)
 	return folder[0] ? fdio_mkdir_p(folder, 0755, err) : 0;
 }
 
-static int open_socket(const struct config *c, const struct api *api, struct error *err)
+// Open to the group of those who may look; to all where the configuration names others, who are
+// then told apart by their credentials.
+static int set_access(const char *path, const struct roles *roles, struct error *err)
+{
+	gid_t group;
+	if (roles_group(roles, &group) && chown(path, (uid_t)-1, group) < 0)
+		return error_sys(err, ERR_SYSTEM, errno, "cannot give %s to its group", path);
+	if (chmod(path, roles_name_others(roles) ? 0666 : 0660) < 0)
+		return error_sys(err, ERR_SYSTEM, errno, "cannot set the mode of %s", path);
+	return 0;
+}
+
+static int open_socket(const struct config *c, const struct roles *roles, struct error *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", c->api_socket);
@@ -317,44 +281,96 @@ static int open_socket(const struct config *c, const struct api *api, struct err
 		return error_sys(err, ERR_SYSTEM, errno, "cannot make a socket");
 	unlink(c->api_socket);
 	// Nobody can connect before the permissions are right, since nobody listens yet.
-	if (bind(sock, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    chmod(c->api_socket, 0660) < 0 ||
-	    (api->has_group && chown(c->api_socket, (uid_t)-1, api->group) < 0) ||
-	    listen(sock, CONNECTIONS_MAX) < 0)
+	mode_t mask = umask(0177);
+	int failed = bind(sock, (struct sockaddr *)&address, sizeof(address));
+	int why = errno;
+	umask(mask);
+	if (failed)
+		return error_sys(err, ERR_SYSTEM, why, "cannot make %s", c->api_socket);
+	if (set_access(c->api_socket, roles, err) < 0)
+		return -1;
+	if (listen(sock, CONNECTIONS_MAX) < 0)
 		return error_sys(err, ERR_SYSTEM, errno, "cannot listen on %s", c->api_socket);
 	return take_fd(&sock);
 }
 
-int api_start(struct daemon *d, struct error *err)
+static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
+			  enum MHD_ConnectionNotificationCode code)
 {
-	struct api *api = calloc(1, sizeof(*api));
-	if (!api)
-		return error_set(err, ERR_NOMEM, "no memory for the API");
-	find_group(api, d->config.api_group);
-	d->api = api;
-	int sock = open_socket(&d->config, api, err);
+	struct daemon *d = arg;
+	(void)context;
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED)
+		acceptor_closed(d->api->acceptor, socket_of(connection));
+}
+
+static bool serve_socket(void *arg, int sock)
+{
+	struct daemon *d = arg;
+	// When it is refused, it has been closed.
+	return MHD_add_connection(d->api->http, sock, NULL, 0) == MHD_YES;
+}
+
+static int start(struct daemon *d, struct api *api, struct error *err)
+{
+	api->roles = roles_new(&d->config, err);
+	int sock = api->roles ? open_socket(&d->config, api->roles, err) : -1;
 	if (sock < 0)
 		return -1;
 	api->http = MHD_start_daemon(
 		MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
-			MHD_USE_ITC | MHD_ALLOW_UPGRADE,
-		0, NULL, NULL, on_request, d, MHD_OPTION_LISTEN_SOCKET, sock,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)READ_SECONDS, MHD_OPTION_NOTIFY_COMPLETED,
-		on_completed, d, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL, MHD_OPTION_END);
+			MHD_USE_ITC | MHD_ALLOW_UPGRADE | MHD_USE_NO_LISTEN_SOCKET,
+		0, NULL, NULL, on_request, d, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)READ_SECONDS,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, d, MHD_OPTION_NOTIFY_CONNECTION,
+		on_connection, d, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL,
+		MHD_OPTION_END);
+	if (!api->http) {
+		close(sock);
+		return error_set(err, ERR_SYSTEM, "cannot serve on %s", d->config.api_socket);
+	}
+	api->acceptor = acceptor_start(sock, api->roles, serve_socket, d, err);
+	return api->acceptor ? 0 : -1;
+}
+
+static void free_api(struct daemon *d)
+{
+	struct api *api = d->api;
 	if (api->http)
+		MHD_stop_daemon(api->http);
+	acceptor_free(api->acceptor);
+	roles_free(api->roles);
+	free(api);
+	d->api = NULL;
+}
+
+int api_start(struct daemon *d, struct error *err)
+{
+	d->api = calloc(1, sizeof(*d->api));
+	if (!d->api)
+		return error_set(err, ERR_NOMEM, "no memory for the API");
+	if (start(d, d->api, err) == 0)
 		return 0;
-	close(sock);
-	return error_set(err, ERR_SYSTEM, "cannot serve on %s", d->config.api_socket);
+	free_api(d);
+	return -1;
+}
+
+int api_descriptor(struct request *q, const char *value, struct error *err)
+{
+	char *end = NULL;
+	unsigned long n = !strncmp(value, "fd:", 3) ? strtoul(value + 3, &end, 10) : 0;
+	if (!end || end == value + 3 || *end || n >= ACCEPT_FDS_MAX)
+		return error_set(err, ERR_USAGE, "\"%s\" is no descriptor of this request", value);
+	int fd = acceptor_descriptor(q->d->api->acceptor, socket_of(q->connection), (unsigned)n);
+	if (fd < 0)
+		return error_set(err, ERR_USAGE, "descriptor %lu did not come with the request", n);
+	return fd;
 }
 
 bool api_stop(struct daemon *d)
 {
 	struct api *api = d->api;
 	unlink(d->config.api_socket);
-	MHD_socket sock = MHD_quiesce_daemon(api->http);
-	if (sock != MHD_INVALID_SOCKET)
-		close(sock);
+	acceptor_quiet(api->acceptor);
 	deadline_t deadline = deadline_in_ms(STOP_MS);
 	daemon_lock(d);
 	while (api->active && !deadline_passed(deadline))
@@ -363,8 +379,6 @@ bool api_stop(struct daemon *d)
 	daemon_unlock(d);
 	if (!idle)
 		return false; // requests or exec sessions are under way
-	MHD_stop_daemon(api->http);
-	free(api);
-	d->api = NULL;
+	free_api(d);
 	return true;
 }

@@ -103,10 +103,38 @@ static void unknown_keys(void **state)
 static void what_this_version_does_not_have(void **state)
 {
 	(void)state;
-	expect_refused("metrics: {listen: \"127.0.0.1:7471\"}\n",
-		       "line 1: metrics: this version of relocd does not have it");
+	expect_refused("registry: {backend: etcd}\n",
+		       "line 1: registry: this version of relocd does not have it");
 	expect_refused("move:\n  max_downtime: 1s\n  bandwidth: 0\n",
 		       "line 3: move.bandwidth: this version");
+}
+
+static void roles_and_retention(void **state)
+{
+	static const char text[] =
+		"roles:\n  admin: [root, \"1000\"]\n  operator: [\"group:ops\"]\n"
+		"  peers: viewer\nretention: {events: 7d}\n"
+		"metrics: {listen: none}\n";
+	struct config config;
+	struct error err;
+	(void)state;
+	if (config_parse("", text, strlen(text), &config, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_int_equal(config.admins.count, 2);
+	assert_string_equal(config.admins.list[1], "1000");
+	assert_string_equal(config.operators.list[0], "group:ops");
+	assert_int_equal(config.viewers.count, 0);
+	assert_string_equal(config.peers_role, "viewer");
+	assert_string_equal(config.metrics, "");
+	assert_int_equal(config.events_keep_ms, 7ll * 24 * 3600 * 1000);
+	config_free(&config);
+	expect_refused("roles: {admin: root}\n", "line 1: roles.admin: must be a list");
+	expect_refused("roles: {admin: [\"a:b\"]}\n", "roles.admin: \"a:b\" is no user");
+	expect_refused("roles: {viewer: [\"group:\"]}\n", "roles.viewer: \"group:\" is no user");
+	expect_refused("roles: {peers: king}\n", "roles.peers: \"king\" is not admin");
+	expect_refused("roles: {amdin: [x]}\n", "did you mean \"admin\"?");
+	expect_refused("retention: {events: 10s}\n", "is not from 1h to 3650d");
+	expect_refused("metrics: {listen: here}\n", "line 1: metrics.listen: \"here\" has no port");
 }
 
 static void bad_values(void **state)
@@ -175,8 +203,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),     cmocka_unit_test(all_values),
 		cmocka_unit_test(unknown_keys), cmocka_unit_test(what_this_version_does_not_have),
-		cmocka_unit_test(bad_values),   cmocka_unit_test(bad_yaml),
-		cmocka_unit_test(missing_file), cmocka_unit_test(addresses),
+		cmocka_unit_test(bad_values),   cmocka_unit_test(roles_and_retention),
+		cmocka_unit_test(bad_yaml),     cmocka_unit_test(missing_file),
+		cmocka_unit_test(addresses),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
