@@ -6,6 +6,8 @@
 #include "lib/base/fdio.h"
 #include "lib/base/paths.h"
 #include "lib/base/spawn.h"
+#include "lib/net/port.h"
+#include "lib/partition/cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +18,8 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#define START_MS 30000
+#define START_MS   30000
+#define ABANDON_MS 5000
 
 char *keeper_run_dir(const char *name, char path[KEEPER_PATH_MAX])
 {
@@ -80,6 +83,20 @@ static int await_ready(int report, struct error *err)
 	return error_from_json(err, why);
 }
 
+// Nobody could ever tell that keeper to end.
+static void abandon(const struct partition_def *def, pid_t keeper)
+{
+	char path[KEEPER_PATH_MAX], port[IFNAMSIZ];
+	kill(keeper, SIGKILL);
+	waitpid(keeper, NULL, 0);
+	for (size_t i = 0; i < def->network_count; i++) {
+		port_name(def->name, (unsigned)i, port);
+		port_remove(port, NETNS_CURRENT, NULL);
+	}
+	cgroup_remove(def->name, deadline_in_ms(ABANDON_MS), NULL);
+	fdio_remove_tree(AT_FDCWD, keeper_run_dir(def->name, path), NULL);
+}
+
 int keeper_start(const struct partition_def *def, bool arriving, pid_t *pid, struct error *err)
 {
 	const char *argv[] = {paths_program("keeper"), arriving ? "--arriving" : NULL, NULL};
@@ -105,6 +122,11 @@ int keeper_start(const struct partition_def *def, bool arriving, pid_t *pid, str
 		if (err && err->id == ERR_DEADLINE)
 			kill(child, SIGKILL);
 		waitpid(child, NULL, 0);
+		return -1;
+	}
+	_cleanup_close_ int conn = keeper_connect(def->name, err);
+	if (conn < 0) {
+		abandon(def, child);
 		return -1;
 	}
 	if (pid)

@@ -7,10 +7,11 @@
 #include "lib/partition/station.h"
 #include "relocd/arrival/arrival.h"
 #include "relocd/move/facts.h"
+#include "relocd/move/hardlimits.h"
 #include "relocd/move/kernelpaths.h"
+#include "relocd/move/storage.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
 #define PROBE_MS 200
 #define HEADROOM (64u << 20)
@@ -89,14 +90,9 @@ static int check_rootfs(struct arrival *a, struct error *err)
 	if (folder.inode != a->offer->rootfs_ino || folder.ctime_ns != a->offer->rootfs_ctime_ns)
 		return error_set(err, ERR_NOT_SHARED,
 				 "%s is another folder here than at the source", a->def->rootfs);
-	for (size_t i = 0; i < a->def->mount_count; i++) {
-		const struct partition_mount *m = &a->def->mounts[i];
-		struct stat st;
-		if (m->type == MOUNT_BIND && stat(m->source, &st) < 0)
-			return error_set(err, ERR_ROOTFS_MISSING, "volume %s is not there",
-					 m->source);
-	}
-	return 0;
+	if (storage_check(a->start, a->def, err) < 0)
+		return -1;
+	return storage_compare(a->def, a->offer->volume_ino, a->offer->n_volume_ino, err);
 }
 
 static int check_network(const struct partition_network *net, struct error *err)
@@ -170,6 +166,12 @@ static int check_kernel_paths(struct arrival *a, struct error *err)
 	return kernelpaths_check(a->offer->kernel_paths, a->offer->n_kernel_paths, err);
 }
 
+// Taken now: the keeper and CRIU, which are started later, inherit them.
+static int check_limits(struct arrival *a, struct error *err)
+{
+	return hardlimits_take(a->offer->rlimit, a->offer->n_rlimit, err);
+}
+
 json_t *arrival_checks(struct arrival *a)
 {
 	static const struct {
@@ -181,7 +183,10 @@ json_t *arrival_checks(struct arrival *a)
 		 check_kernel_paths},
 		{"cpu", "the processor has all features", check_cpu},
 		{"memory", "there is enough memory", check_memory},
-		{"storage", "the root filesystem is the same folder", check_rootfs},
+		{"storage", "the root filesystem and the volumes are the same folders",
+		 check_rootfs},
+		{"limits", "its processes may have the resource limits that they have",
+		 check_limits},
 		{"network", "the bridge is there and the addresses are free", check_networks},
 	};
 	json_t *checks = json_array();

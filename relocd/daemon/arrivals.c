@@ -93,10 +93,12 @@ static int mark_arriving(struct daemon *d, const struct move *m, const struct pa
 		snprintf(row.name, sizeof(row.name), "%s", def->name);
 		snprintf(row.uuid, sizeof(row.uuid), "%s", def->uuid);
 		snprintf(row.move, sizeof(row.move), "%s", m->row.id);
-		return partition_add(d, &row, err) ? 0 : -1;
+		if (!(p = partition_add(d, &row, err)))
+			return -1;
+		partition_take_definition(p, definition);
+		return partition_save(p, err);
 	}
-	json_decref(p->row.definition);
-	p->row.definition = json_incref(definition);
+	partition_take_definition(p, definition);
 	snprintf(p->row.move, sizeof(p->row.move), "%s", m->row.id);
 	partition_set(p, STATE_ARRIVING, NULL);
 	return 0;
@@ -220,10 +222,8 @@ static void attach_arrived(struct daemon *d, const char *name)
 
 static void runs_here(struct partition *p, const struct registry_move *row, json_t *definition)
 {
-	if (definition) {
-		json_decref(p->row.definition);
-		p->row.definition = json_incref(definition);
-	}
+	if (definition)
+		partition_take_definition(p, definition);
 	p->row.epoch = row->epoch;
 	p->row.move[0] = 0;
 	p->row.departed_to[0] = 0;
@@ -393,10 +393,11 @@ static json_t *start_message(struct daemon *d, bool join)
 	const struct config *c = &d->config;
 	char address[REGISTRY_ADDRESS_MAX];
 	daemon_address(d, address);
-	return json_pack("{s:s, s:i, s:s, s:s*, s:o, s:b, s:s, s:s, s:i}", "op", "start", "v", 1,
-			 "host", c->host, "address", address[0] ? address : NULL, "tls",
+	return json_pack("{s:s, s:i, s:s, s:s*, s:o, s:b, s:s, s:s, s:i, s:o}", "op", "start", "v",
+			 1, "host", c->host, "address", address[0] ? address : NULL, "tls",
 			 daemon_tls(d), "join", join, "criu", c->criu, "criu_preload", c->preload,
-			 "memory_for_arrivals_percent", (int)c->memory_for_arrivals_percent);
+			 "memory_for_arrivals_percent", (int)c->memory_for_arrivals_percent,
+			 "shared", daemon_shared(d));
 }
 
 int arrival_begin(struct daemon *d, int sock, const char *from, bool join, struct error *err)

@@ -201,7 +201,10 @@ static int take_over(struct change *c, struct error *err)
 	_cleanup_json_ json_t *keys = changed_keys(c);
 	if (!json_array_size(keys))
 		return 0;
-	divide(c, &row->definition, &row->pending);
+	json_t *running, *pending;
+	divide(c, &running, &pending);
+	row->definition = running;
+	row->pending = pending;
 	row->revision++;
 	if (partition_save(c->p, err) < 0) {
 		registry_partition_clear(row);

@@ -175,6 +175,14 @@ void daemon_address(struct daemon *d, char address[REGISTRY_ADDRESS_MAX])
 		strcpy(address, self.address);
 }
 
+json_t *daemon_shared(const struct daemon *d)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < d->config.shared_count; i++)
+		json_array_append_new(list, json_string(d->config.shared[i]));
+	return list;
+}
+
 json_t *daemon_tls(const struct daemon *d)
 {
 	return json_pack("{s:s, s:s, s:s}", "ca", d->config.tls_ca, "cert", d->config.tls_cert,

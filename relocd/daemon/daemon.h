@@ -63,6 +63,8 @@ bool daemon_idle(struct daemon *d);
 // Our address as other hosts know it, "" when not known yet. With the lock held.
 void daemon_address(struct daemon *d, char address[REGISTRY_ADDRESS_MAX]);
 
+// The folders that all hosts share, as a list of texts.
+json_t *daemon_shared(const struct daemon *d);
 // {"ca","cert","key"}: what departure and arrival are told.
 json_t *daemon_tls(const struct daemon *d);
 

@@ -162,18 +162,18 @@ static json_t *options_json(const struct config *c, const json_t *given, bool dr
 	return options;
 }
 
-static json_t *start_message(struct daemon *d, const struct move *m, json_t *definition,
+static json_t *start_message(struct daemon *d, const struct move *m, const struct partition *p,
 			     const struct registry_host *peer, const json_t *options)
 {
 	char address[REGISTRY_ADDRESS_MAX];
 	daemon_address(d, address);
-	return json_pack("{s:s, s:i, s:s, s:I, s:s, s:s*, s:O, s:{s:s, s:s}, s:o, s:s, s:s, s:o}",
-			 "op", "start", "v", 1, "move", m->row.id, "epoch",
-			 (json_int_t)m->row.epoch, "host", d->config.host, "address",
-			 address[0] ? address : NULL, "definition", definition, "peer", "name",
-			 peer->name, "address", peer->address, "tls", daemon_tls(d), "criu",
-			 d->config.criu, "criu_preload", d->config.preload, "options",
-			 options_json(&d->config, options, m->dry_run));
+	return json_pack(
+		"{s:s, s:i, s:s, s:I, s:s, s:s*, s:o, s:{s:s, s:s}, s:o, s:s, s:s, s:o, s:o}", "op",
+		"start", "v", 1, "move", m->row.id, "epoch", (json_int_t)m->row.epoch, "host",
+		d->config.host, "address", address[0] ? address : NULL, "definition",
+		partition_travels(p), "peer", "name", peer->name, "address", peer->address, "tls",
+		daemon_tls(d), "criu", d->config.criu, "criu_preload", d->config.preload, "options",
+		options_json(&d->config, options, m->dry_run), "shared", daemon_shared(d));
 }
 
 // ---- checks and the process ---------------------------------------------------------------------
@@ -258,8 +258,7 @@ static int set_off(struct move *m, struct partition *p, const struct registry_ho
 	if (attach_worker(m, err) < 0)
 		return -1;
 	if (record(m, p, err) < 0 ||
-	    worker_send(m->worker, start_message(m->daemon, m, p->row.definition, peer, m->options),
-			err) < 0) {
+	    worker_send(m->worker, start_message(m->daemon, m, p, peer, m->options), err) < 0) {
 		worker_kill(m->worker);
 		settle(m, "aborted", NULL);
 		return -1;
@@ -404,7 +403,7 @@ static struct move *begin_dry_run(struct daemon *d, const char *partition, const
 		move_drop(m);
 		return NULL;
 	}
-	if (worker_send(m->worker, start_message(d, m, p->row.definition, &peer, NULL), err)) {
+	if (worker_send(m->worker, start_message(d, m, p, &peer, NULL), err)) {
 		worker_kill(m->worker);
 		move_finish(m, "aborted", NULL, NULL);
 		return NULL;

@@ -7,7 +7,9 @@
 #include "lib/partition/undumpable.h"
 #include "relocd/move/checks.h"
 #include "relocd/move/facts.h"
+#include "relocd/move/hardlimits.h"
 #include "relocd/move/kernelpaths.h"
+#include "relocd/move/storage.h"
 #include "relocd/move/talk.h"
 
 #include <string.h>
@@ -42,7 +44,8 @@ static int check_storage(struct departure *d, struct facts_folder *rootfs, struc
 	if (strcmp(d->def->storage, "shared"))
 		return error_set(err, ERR_NOT_SHARED, "its root filesystem %s is on this host only",
 				 d->def->rootfs);
-	return facts_folder(d->def->rootfs, rootfs, err);
+	return storage_check(d->start, d->def, err) < 0 ? -1
+							: facts_folder(d->def->rootfs, rootfs, err);
 }
 
 static void measure_memory(struct departure *d)
@@ -70,6 +73,7 @@ struct offer {
 	json_t *features, *kernel_paths; // these own the strings of the lists below them
 	char **feature_texts, **kernel_path_texts;
 	Wpar__Expect *expects, **expect_list;
+	uint64_t *volumes, limits[RLIM_NLIMITS];
 };
 
 static void offer_free(struct offer *o)
@@ -81,6 +85,7 @@ static void offer_free(struct offer *o)
 	free(o->kernel_path_texts);
 	free(o->expects);
 	free(o->expect_list);
+	free(o->volumes);
 }
 
 static int fill_expects(struct departure *d, struct offer *o, struct error *err)
@@ -89,6 +94,9 @@ static int fill_expects(struct departure *d, struct offer *o, struct error *err)
 	size_t count;
 	if (cgroup_pids(d->cgroup, &pids, &count, err) < 0)
 		return -1;
+	hardlimits_of(pids, count, o->limits);
+	o->message.n_rlimit = RLIM_NLIMITS;
+	o->message.rlimit = o->limits;
 	if (count > EXPECT_MAX)
 		count = EXPECT_MAX;
 	o->expects = calloc(count + 1, sizeof(*o->expects));
@@ -173,8 +181,10 @@ static int fill_offer(struct departure *d, struct offer *o, const struct facts_f
 	o->message.realtime_ns = clock_realtime_ns();
 	o->message.n_stdio = 2;
 	o->message.stdio = d->status.stdio;
-	if (fill_features(d, o, err) < 0 || fill_kernel_paths(d, o, err) < 0)
+	if (fill_features(d, o, err) < 0 || fill_kernel_paths(d, o, err) < 0 ||
+	    storage_inodes(d->def, &o->volumes, &o->message.n_volume_ino, err) < 0)
 		return -1;
+	o->message.volume_ino = o->volumes;
 	return fill_expects(d, o, err);
 }
 
@@ -224,7 +234,7 @@ static void check_here(struct departure *d, struct offer *o, json_t *checks,
 	checks_add(checks, d->host, "criu", check_criu(d, o->criu, &why), &why,
 		   "CRIU has passed its self-test");
 	checks_add(checks, d->host, "storage", check_storage(d, rootfs, &why), &why,
-		   "the root filesystem is there");
+		   "the root filesystem and the volumes are there and shared");
 	measure_memory(d);
 }
 
