@@ -15,12 +15,13 @@ test_install_and_uninstall() {
 	in_top install DESTDIR="$dest"
 	files=$(cd "$dest" && find . -type f -o -type l)
 	for out in bin/wparctl sbin/relocd libexec/relocd/{departure,arrival,mover,keeper,criu-preload.so} \
+		lib/libwpar.so.1 lib/pkgconfig/libwpar.pc include/wpar.h share/man/man3/libwpar.3 \
 		lib/sysusers.d/relocd.conf lib/tmpfiles.d/relocd.conf lib/systemd/system/relocd.service \
 		share/man/man1/wparctl.1 share/man/man8/relocd.8; do
 		assert_contains "$files" "./usr/local/$out"
 	done
 	assert_eq "" "$(grep -v '^\./usr/local/' <<<"$files")" "files outside the prefix"
-	assert_eq "$(in_top version)" "$("$dest/usr/local/bin/wparctl" --version | awk '{ print $NF }')" version
+	assert_eq "$(in_top version)" "$(LD_LIBRARY_PATH=$dest/usr/local/lib "$dest/usr/local/bin/wparctl" --version | awk '{ print $NF }')" version
 	assert_eq "" "$(grep -rl '@[a-z]*dir@' "$dest")" "files with an unfilled place"
 	in_top uninstall DESTDIR="$dest"
 	assert_eq "" "$(cd "$dest" && find . -type f -o -type l)" "files left by uninstall"
