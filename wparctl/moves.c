@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define SECONDS_LENGTH (sizeof("2026-01-31T08:00:00") - 1)
+
 // ---- moves --------------------------------------------------------------------------------------
 
 static bool is_running(const json_t *move)
@@ -54,8 +56,8 @@ int moves_run(struct ctl *ctl, const struct args *args)
 	size_t i;
 	json_t *move;
 	json_array_foreach (list, i, move) {
-		// Times in UTC are in order as texts.
-		if (since[0] ? strcmp(json_text(move, "started"), since) < 0
+		// Times in UTC are in order as texts, up to the seconds.
+		if (since[0] ? strncmp(json_text(move, "started"), since, SECONDS_LENGTH) < 0
 			     : !args_has(args, "all") && !is_running(move))
 			continue;
 		json_array_append(shown, move);

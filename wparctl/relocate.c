@@ -40,7 +40,8 @@ static int relocate_one(struct ctl *ctl, const struct plan *plan, const char *na
 {
 	struct error err;
 	_cleanup_json_ json_t *move = NULL;
-	if (wpar_relocate(ctl->wpar, name, plan->host, json_incref(plan->options), &move, &err) < 0)
+	json_t *options = json_object_size(plan->options) ? json_incref(plan->options) : NULL;
+	if (wpar_relocate(ctl->wpar, name, plan->host, options, &move, &err) < 0)
 		return out_error(ctl, name, &err);
 	const char *id = json_text(move, "move");
 	if (plan->wait)
