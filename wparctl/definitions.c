@@ -5,12 +5,40 @@
 #include "wparctl/options.h"
 #include "wparctl/yaml.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 static const char *name_in(const json_t *body)
 {
 	const json_t *definition = json_object_get(body, "definition");
 	return json_text(definition ? definition : body, "name");
+}
+
+static bool names_host(const struct args *args)
+{
+	const char *value;
+	for (size_t at = 0; (value = args_next(args, "connect", &at));)
+		if (!strchr(value, '/'))
+			return true;
+	return false;
+}
+
+// The bundle is opened here, with our rights. A host that is asked for by name has files of its
+// own: there the path is what counts.
+static int pass_bundle(struct ctl *ctl, const struct args *args, json_t *body, struct error *err)
+{
+	const char *path = json_string_value(json_object_get(body, "bundle"));
+	if (!path || names_host(args))
+		return 0;
+	_cleanup_close_ int folder = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (folder < 0)
+		return error_sys(err, ERR_BUNDLE_SYNTAX, errno, "cannot open the bundle %s", path);
+	int n = wpar_pass_fd(ctl->wpar, folder, err);
+	if (n < 0)
+		return -1;
+	json_object_set_new(body, "bundle", json_sprintf("fd:%d", n));
+	return 0;
 }
 
 int create_run(struct ctl *ctl, const struct args *args)
@@ -21,7 +49,8 @@ int create_run(struct ctl *ctl, const struct args *args)
 	if (!body)
 		return out_error(ctl, NULL, &err);
 	const char *name = name_in(body);
-	if (wpar_create(ctl->wpar, json_incref(body), &made, &err) < 0)
+	if (pass_bundle(ctl, args, body, &err) < 0 ||
+	    wpar_create(ctl->wpar, json_incref(body), &made, &err) < 0)
 		return out_error(ctl, name, &err);
 	if (ctl->json)
 		out_data(json_incref(made));

@@ -41,10 +41,15 @@ struct acceptor {
 
 // ---- the table ----------------------------------------------------------------------------------
 
-static void forget(struct connection *c)
+static void drop_fds(struct connection *c)
 {
 	while (c->fd_count)
 		close(c->fds[--c->fd_count]);
+}
+
+static void forget(struct connection *c)
+{
+	drop_fds(c);
 	c->sock = -1;
 }
 
@@ -260,6 +265,15 @@ int acceptor_descriptor(struct acceptor *a, int sock, unsigned n)
 	int fd = c && n < c->fd_count ? fcntl(c->fds[n], F_DUPFD_CLOEXEC, 3) : -1;
 	pthread_mutex_unlock(&a->lock);
 	return fd;
+}
+
+void acceptor_drop_descriptors(struct acceptor *a, int sock)
+{
+	pthread_mutex_lock(&a->lock);
+	struct connection *c = sock >= 0 ? find(a, sock) : NULL;
+	if (c)
+		drop_fds(c);
+	pthread_mutex_unlock(&a->lock);
 }
 
 void acceptor_closed(struct acceptor *a, int sock)

@@ -28,6 +28,8 @@ void acceptor_free(struct acceptor *a);
 // A duplicate of the n-th descriptor that came with this connection, the caller's; -1: there is
 // none.
 int acceptor_descriptor(struct acceptor *a, int sock, unsigned n);
+// The request that they came for has been answered.
+void acceptor_drop_descriptors(struct acceptor *a, int sock);
 // The server is about to close it.
 void acceptor_closed(struct acceptor *a, int sock);
 

@@ -7,6 +7,7 @@
 #include "lib/base/log.h"
 #include "relocd/daemon/accept.h"
 #include "relocd/daemon/audit.h"
+#include "relocd/daemon/once.h"
 #include "relocd/daemon/roles.h"
 
 #include <errno.h>
@@ -131,6 +132,8 @@ static int run(struct request *q, const struct exchange *x, const char *method, 
 	const struct route *route;
 	q->uid = (uid_t)-1;
 	q->role = roles_of_socket(q->d->api->roles, socket_of(q->connection), &q->uid, &q->pid);
+	if (!q->role)
+		return error_set(err, ERR_DENIED, "uid %d has no role here", (int)q->uid);
 	if (find_route(q, method, path, &route, err) < 0)
 		return -1;
 	if (q->role < route->role)
@@ -142,10 +145,16 @@ static int run(struct request *q, const struct exchange *x, const char *method, 
 		q->status = x->too_large ? MHD_HTTP_CONTENT_TOO_LARGE : 0;
 		return -1;
 	}
-	return route->handle(q, err);
+	struct once *once;
+	int known = once_begin(q, method, path, x->body.data, x->body.length, &once, err);
+	if (known)
+		return known < 0 ? -1 : 0;
+	int failed = route->handle(q, err);
+	once_end(q, once, failed);
+	return failed;
 }
 
-static enum MHD_Result send_json(struct MHD_Connection *connection, unsigned status, json_t *json)
+static enum MHD_Result send_json(const struct request *q, unsigned status, json_t *json)
 {
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
@@ -154,7 +163,9 @@ static enum MHD_Result send_json(struct MHD_Connection *connection, unsigned sta
 	struct MHD_Response *response =
 		MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-	enum MHD_Result result = MHD_queue_response(connection, status, response);
+	if (q->etag[0])
+		MHD_add_response_header(response, MHD_HTTP_HEADER_ETAG, q->etag);
+	enum MHD_Result result = MHD_queue_response(q->connection, status, response);
 	MHD_destroy_response(response);
 	return result;
 }
@@ -163,7 +174,7 @@ static enum MHD_Result answer(struct request *q, int failed, const struct error 
 {
 	if (failed)
 		return send_json(
-			q->connection, q->status ? q->status : route_status(err),
+			q, q->status ? q->status : route_status(err),
 			json_pack("{s:i, s:[o]}", "schema", 1, "errors", error_to_json(err)));
 	if (q->response) {
 		enum MHD_Result result = MHD_queue_response(
@@ -172,7 +183,7 @@ static enum MHD_Result answer(struct request *q, int failed, const struct error 
 		return result;
 	}
 	json_t *data = q->data ? q->data : json_null();
-	return send_json(q->connection, q->status ? q->status : MHD_HTTP_OK,
+	return send_json(q, q->status ? q->status : MHD_HTTP_OK,
 			 json_pack("{s:i, s:o}", "schema", 1, "data", data));
 }
 
@@ -226,11 +237,13 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
 			 enum MHD_RequestTerminationCode code)
 {
 	struct exchange *x = *state;
+	struct daemon *d = arg;
 	(void)code;
 	if (!x)
 		return;
 	if (x->counted) {
-		count(arg, -1);
+		count(d, -1);
+		acceptor_drop_descriptors(d->api->acceptor, socket_of(connection));
 		MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
 					  (unsigned)READ_SECONDS);
 	}

@@ -23,6 +23,7 @@ struct request {
 	// What the handler answers:
 	unsigned status;               // 0: 200
 	json_t *data;                  // into the envelope
+	char etag[80];                 // of what is shown; "": none
 	struct MHD_Response *response; // instead: a stream, an upgrade
 };
 

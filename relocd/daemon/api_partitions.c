@@ -29,6 +29,8 @@ static int show(struct request *q, const char *name, struct error *err)
 	daemon_lock(q->d);
 	struct partition *p = partition_get(q->d, name, err);
 	json_t *shown = p ? partition_json(p, true) : NULL;
+	if (p)
+		partition_etag(p, q->etag);
 	q->data = shown ? json_deep_copy(shown) : NULL;
 	json_decref(shown);
 	daemon_unlock(q->d);
@@ -71,14 +73,32 @@ static int start_new(struct request *q, const char *name, struct error *err)
 	return -1;
 }
 
+// "bundle":"fd:N" or "image":"oci:fd:N": the descriptor, the caller's; -1: there is none to take.
+static int take_source(struct request *q, int *source, struct error *err)
+{
+	char name[16];
+	const char *bundle = json_string_value(json_object_get(q->body, "bundle"));
+	const char *image = json_string_value(json_object_get(q->body, "image"));
+	const char *text = bundle ? bundle : image ? strchr(image, ':') : NULL;
+	if (text && !bundle)
+		text++;
+	if (!text || strncmp(text, "fd:", 3) != 0)
+		return 0;
+	snprintf(name, sizeof(name), "%.*s", (int)(3 + strcspn(text + 3, ":")), text);
+	*source = api_descriptor(q, name, err);
+	return *source < 0 ? -1 : 0;
+}
+
 int api_partition_create(struct request *q, struct error *err)
 {
 	char name[REGISTRY_NAME_MAX];
 	_cleanup_json_ json_t *notes = NULL;
+	_cleanup_close_ int source = -1;
 	const json_t *start = json_object_get(q->body, "start");
 	if (start && !json_is_boolean(start))
 		return error_set(err, ERR_USAGE, "\"start\" must be true or false");
-	if (partition_create(q->d, q->body, name, &notes, err) < 0)
+	if (take_source(q, &source, err) < 0 ||
+	    partition_create(q->d, q->body, source, name, &notes, err) < 0)
 		return -1;
 	if (json_is_true(start) && start_new(q, name, err) < 0)
 		return -1;

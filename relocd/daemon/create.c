@@ -4,6 +4,7 @@
 #include "lib/base/log.h"
 #include "lib/partition/bundle.h"
 #include "lib/partition/caps.h"
+#include "relocd/daemon/create_bundle.h"
 #include "relocd/daemon/create_image.h"
 #include "relocd/daemon/lifecycle.h"
 #include "relocd/daemon/volumes.h"
@@ -59,9 +60,10 @@ static void merge(json_t *definition, const json_t *body)
 }
 
 // Of an image: the command is put together of both, and where its files are is not a choice.
-static json_t *definition_of_image(const json_t *body, json_t *notes, int *image, struct error *err)
+static json_t *definition_of_image(const json_t *body, int source, json_t *notes, int *image,
+				   struct error *err)
 {
-	json_t *definition = create_from_image(body, -1, notes, image, err);
+	json_t *definition = create_from_image(body, source, notes, image, err);
 	if (!definition)
 		return NULL;
 	_cleanup_json_ json_t *args =
@@ -78,19 +80,20 @@ static json_t *definition_of_image(const json_t *body, json_t *notes, int *image
 	return NULL;
 }
 
-static json_t *definition_of_body(const json_t *body, json_t **notes, int *image, struct error *err)
+static json_t *definition_of_body(const json_t *body, int source, json_t **notes, int *image,
+				  struct error *err)
 {
 	const json_t *given = json_object_get(body, "definition");
 	const json_t *bundle = json_object_get(body, "bundle");
 	const json_t *from_image = json_object_get(body, "image");
 	if (!!given + !!bundle + !!from_image != 1) {
 		error_set(err, ERR_USAGE,
-			  "the request needs one of \"definition\", \"bundle\" and \"image\"");
+			  "the request needs \"definition\", \"bundle\" or \"image\", one of them");
 		return NULL;
 	}
 	if (from_image) {
 		*notes = json_array();
-		return definition_of_image(body, *notes, image, err);
+		return definition_of_image(body, source, *notes, image, err);
 	}
 	if (given) {
 		if (!json_is_object(given)) {
@@ -104,7 +107,8 @@ static json_t *definition_of_body(const json_t *body, json_t **notes, int *image
 		error_set(err, ERR_USAGE, "\"bundle\" must be the path of a folder");
 		return NULL;
 	}
-	json_t *definition = bundle_read(json_string_value(bundle), notes, err);
+	json_t *definition = source < 0 ? bundle_read(json_string_value(bundle), notes, err)
+					: create_from_bundle(source, notes, err);
 	if (definition)
 		merge(definition, body);
 	return definition;
@@ -272,12 +276,13 @@ static int check_keys(const json_t *body, struct error *err)
 	return 0;
 }
 
-int partition_create(struct daemon *d, const json_t *body, char name[REGISTRY_NAME_MAX],
+int partition_create(struct daemon *d, const json_t *body, int source, char name[REGISTRY_NAME_MAX],
 		     json_t **notes, struct error *err)
 {
 	_cleanup_json_ json_t *given = NULL;
 	_cleanup_close_ int image = -1; // held until the table names it
-	if (check_keys(body, err) < 0 || !(given = definition_of_body(body, notes, &image, err)))
+	if (check_keys(body, err) < 0 ||
+	    !(given = definition_of_body(body, source, notes, &image, err)))
 		return -1;
 	take_on(&d->config, given);
 	if (partition_complete(&d->config, given, *notes, err) < 0)

@@ -75,8 +75,9 @@ int partition_wait_idle(struct daemon *d, const char *name, deadline_t deadline,
 // Without the lock.
 
 // create.c: `body` is {"definition":{}}, or {"bundle":"/dir"} with keys of a definition beside it;
-// and "cap_add", "cap_drop". *notes: sentences for the caller of the API; the caller's.
-int partition_create(struct daemon *d, const json_t *body, char name[REGISTRY_NAME_MAX],
+// and "cap_add", "cap_drop"; `source` is the descriptor that a "bundle" or "image" of "fd:N" means,
+// -1: none. *notes: sentences for the caller of the API; the caller's.
+int partition_create(struct daemon *d, const json_t *body, int source, char name[REGISTRY_NAME_MAX],
 		     json_t **notes, struct error *err);
 // What a definition leaves open and this host decides: bridges, storage, the paths of volumes.
 // Sentences are added to `notes`.
