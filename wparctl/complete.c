@@ -25,13 +25,16 @@ struct completion {
 	const char *socket, *host;
 };
 
+// What would need quotes, or is empty, is nothing to put on a command line.
 static void offer(const struct completion *c, const char *word, const char *remark)
 {
-	if (strncmp(word, c->current, strlen(c->current)) != 0)
+	static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				   "_.-=";
+	if (strncmp(word, c->current, strlen(c->current)) != 0 || !word[0] ||
+	    strspn(word, safe) != strlen(word))
 		return;
-	_cleanup_free_ char *plain = text_plain(word), *more = text_plain(remark);
-	if (plain && more && !strcmp(plain, word)) // a strange word is not for a command line
-		fprintf(c->to, "%s%s\t%s\n", c->front, plain, more);
+	_cleanup_free_ char *plain = text_plain(remark);
+	fprintf(c->to, "%s%s\t%s\n", c->front, word, plain ? plain : "");
 }
 
 // ---- what relocd knows --------------------------------------------------------------------------
