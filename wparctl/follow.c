@@ -7,11 +7,15 @@
 #include "wparctl/text.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
 
 #define REDRAW_MS 250
+#define TRY_MS    200
+
+int64_t follow_patience_ms = 30000;
 
 struct follow {
 	struct ctl *ctl;
@@ -19,8 +23,11 @@ struct follow {
 	struct wpar_stream *stream;
 	struct progress progress;
 	int64_t began_ns;
-	int interrupts; // signalfd of SIGINT
-	bool drawn;     // the progress line is on the screen
+	int interrupts;            // signalfd of SIGINT
+	bool drawn;                // the progress line is on the screen
+	char time[CLOCK_TEXT_MAX]; // of the last event
+	bool reconnected;
+	deadline_t back; // by when a relocd that has gone must be there again
 };
 
 // ---- the line -----------------------------------------------------------------------------------
@@ -185,16 +192,51 @@ static int end_code(struct follow *f, json_t *event, bool *ended)
 	return 0;
 }
 
+// A new relocd tells the events of the move from the beginning.
+static bool is_known(struct follow *f, const json_t *event)
+{
+	const char *time = json_text(event, "time");
+	bool known = time[0] && strcmp(time, f->time) <= 0;
+	if (!known)
+		snprintf(f->time, sizeof(f->time), "%s", time);
+	return known;
+}
+
+// relocd restarts, say: the move goes on without it, and the next one tells how. 0, -1, or 1 when
+// the user does not want to wait.
+static int reconnect(struct follow *f, struct error *err)
+{
+	struct pollfd woken = {.fd = f->interrupts, .events = POLLIN};
+	wpar_stream_close(f->stream);
+	f->stream = NULL;
+	if (f->back == DEADLINE_NEVER)
+		f->back = deadline_in_ms(follow_patience_ms);
+	for (;;) {
+		if (poll(&woken, 1, TRY_MS) > 0)
+			return 1;
+		f->reconnected = true;
+		if (deadline_passed(f->back))
+			return -1;
+		if (wpar_move_events(f->ctl->wpar, f->id, &f->stream, err) == 0)
+			return 0;
+		if (error_class_of(err) != ERROR_CLASS_UNREACHABLE)
+			return -1;
+	}
+}
+
 static int follow_events(struct follow *f)
 {
 	for (;;) {
 		struct error err;
 		_cleanup_json_ json_t *event = NULL;
-		bool ended = false;
+		bool ended = false, error = false;
 		deadline_t redraw = draws(f) ? deadline_in_ms(REDRAW_MS) : DEADLINE_NEVER;
 		int code = 0;
 		switch (wpar_stream_event(f->stream, f->interrupts, redraw, &event, &err)) {
 		case WPAR_NEXT_DATA:
+			if (is_known(f, event) && f->reconnected)
+				break;
+			f->back = DEADLINE_NEVER;
 			code = end_code(f, event, &ended);
 			if (ended)
 				return code;
@@ -206,10 +248,15 @@ static int follow_events(struct follow *f)
 			return detach(f);
 		case WPAR_NEXT_END:
 			error_set(&err, ERR_PROTOCOL, "relocd told no end of move %s", f->id);
-			return lost(f, &err);
+			error = true;
+			break;
 		case WPAR_NEXT_ERROR:
-			return lost(f, &err);
+			error = true;
+			break;
 		}
+		int back = error ? reconnect(f, &err) : 0;
+		if (back)
+			return back > 0 ? detach(f) : lost(f, &err);
 	}
 }
 
@@ -237,7 +284,8 @@ int follow_move(struct ctl *ctl, const char *id)
 	struct error err;
 	sigset_t before;
 	_cleanup_json_ json_t *move = NULL;
-	struct follow f = {.ctl = ctl, .id = id, .began_ns = clock_now_ns()};
+	struct follow f = {
+		.ctl = ctl, .id = id, .began_ns = clock_now_ns(), .back = DEADLINE_NEVER};
 	if (wpar_move(ctl->wpar, id, &move, &err) < 0 ||
 	    wpar_move_events(ctl->wpar, id, &f.stream, &err) < 0)
 		return out_error(ctl, NULL, &err);

@@ -9,4 +9,7 @@
 // EXIT_DETACHED.
 int follow_move(struct ctl *ctl, const char *id);
 
+// How long a relocd that has gone is waited for: one that restarts is back in far less.
+extern int64_t follow_patience_ms;
+
 #endif

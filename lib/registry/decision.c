@@ -14,6 +14,9 @@
 
 #define RECORD_MAGIC 0x57504443u // "WPDC"
 #define RECORD_COUNT 32
+// Version 2 has notes and the types from REVOKED on; records that need neither are still written as
+// version 1, which an older relocd reads.
+#define RECORD_VERSION 2
 
 // The order of bytes is the host's: the file never leaves it.
 struct record {
@@ -25,9 +28,9 @@ struct record {
 	uint64_t epoch;
 	uint64_t time_ns; // CLOCK_REALTIME, for people
 	char move[DECISION_MOVE_MAX];
-	uint8_t reserved[40];
-	uint64_t before; // the check of the record before
-	uint64_t check;  // over all fields above
+	char note[DECISION_NOTE_MAX]; // of version 2; zero in version 1
+	uint64_t before;              // the check of the record before
+	uint64_t check;               // over all fields above
 };
 
 _Static_assert(sizeof(struct record) == 128, "records have a fixed size");
@@ -43,21 +46,28 @@ static const char *const names[] = {
 	[DECISION_FINAL] = "final",       [DECISION_PREPARED] = "prepared",
 	[DECISION_COMMIT] = "commit",     [DECISION_ABORT] = "abort",
 	[DECISION_RESUMING] = "resuming", [DECISION_RELEASED] = "released",
-	[DECISION_REFUSED] = "refused",   [DECISION_UNKNOWN] = "unknown",
+	[DECISION_REFUSED] = "refused",   [DECISION_REVOKED] = "revoked",
+	[DECISION_KEPT] = "kept",         [DECISION_GIVEN_UP] = "given-up",
+	[DECISION_SETTLED] = "settled",   [DECISION_UNKNOWN] = "unknown",
 };
 
 // What may follow what (wpar-protocol(7)): a bit for each permitted successor.
 #define MAY(type) (1u << DECISION_##type)
+#define HEURISTIC (MAY(KEPT) | MAY(GIVEN_UP))
 static const unsigned successors[] = {
 	[DECISION_NONE] = MAY(OPENED),
-	[DECISION_OPENED] = MAY(FINAL) | MAY(PREPARED) | MAY(ABORT) | MAY(REFUSED),
-	[DECISION_FINAL] = MAY(COMMIT) | MAY(ABORT),
-	[DECISION_PREPARED] = MAY(RESUMING) | MAY(ABORT) | MAY(REFUSED),
-	[DECISION_COMMIT] = MAY(RELEASED),
-	[DECISION_ABORT] = 0,
-	[DECISION_RESUMING] = 0,
+	[DECISION_OPENED] = MAY(FINAL) | MAY(PREPARED) | MAY(ABORT) | MAY(REFUSED) | HEURISTIC,
+	[DECISION_FINAL] = MAY(COMMIT) | MAY(ABORT) | HEURISTIC,
+	[DECISION_PREPARED] = MAY(RESUMING) | MAY(ABORT) | MAY(REFUSED) | HEURISTIC,
+	[DECISION_COMMIT] = MAY(RELEASED) | MAY(REVOKED) | HEURISTIC,
+	[DECISION_ABORT] = HEURISTIC,
+	[DECISION_RESUMING] = HEURISTIC,
 	[DECISION_RELEASED] = 0,
 	[DECISION_REFUSED] = 0,
+	[DECISION_REVOKED] = 0,
+	[DECISION_KEPT] = MAY(RESUMING) | MAY(SETTLED),
+	[DECISION_GIVEN_UP] = 0,
+	[DECISION_SETTLED] = 0,
 	[DECISION_UNKNOWN] = 0,
 };
 
@@ -140,17 +150,24 @@ struct decision *decision_create(const char *folder, const char *move, enum deci
 	return d;
 }
 
-int decision_append(struct decision *d, enum decision_type type, struct error *err)
+int decision_append_as(struct decision *d, enum decision_type type, uint64_t epoch,
+		       const char *note, struct error *err)
 {
 	if (!(successors[d->last.type] & (1u << type)))
 		return error_set(err, ERR_INTERNAL, "record %s cannot follow %s in %s",
 				 decision_name(type), decision_name(d->last.type), d->path);
+	if (d->last.magic && (epoch < d->last.epoch || d->last.sequence + 1 >= RECORD_COUNT))
+		return error_set(err, ERR_INTERNAL, "%s takes no record %s of epoch %llu", d->path,
+				 decision_name(type), (unsigned long long)epoch);
 	struct record next = d->last;
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
 	next.magic = RECORD_MAGIC;
-	next.version = 1;
+	next.version = note || type >= DECISION_REVOKED ? RECORD_VERSION : 1;
 	next.type = type;
+	next.epoch = epoch;
+	memset(next.note, 0, sizeof(next.note));
+	snprintf(next.note, sizeof(next.note), "%s", note ? note : "");
 	next.sequence = d->last.magic ? d->last.sequence + 1 : 0;
 	next.time_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	next.before = d->last.check;
@@ -163,9 +180,19 @@ int decision_append(struct decision *d, enum decision_type type, struct error *e
 	return 0;
 }
 
+int decision_append(struct decision *d, enum decision_type type, struct error *err)
+{
+	return decision_append_as(d, type, d->last.epoch, NULL, err);
+}
+
 enum decision_type decision_last(const struct decision *d)
 {
 	return d->last.type;
+}
+
+uint64_t decision_epoch(const struct decision *d)
+{
+	return d->last.epoch;
 }
 
 void decision_close(struct decision *d, bool remove)
@@ -182,9 +209,10 @@ void decision_close(struct decision *d, bool remove)
 static bool is_valid(const struct record *r, const struct record *before, const char *move,
 		     enum decision_side side, uint32_t sequence)
 {
-	return r->magic == RECORD_MAGIC && r->version == 1 && r->check == check_of(r) &&
-	       r->sequence == sequence && r->side == side && r->type > DECISION_NONE &&
-	       r->type < DECISION_UNKNOWN && r->before == (before ? before->check : 0) &&
+	return r->magic == RECORD_MAGIC && r->version >= 1 && r->version <= RECORD_VERSION &&
+	       r->check == check_of(r) && r->sequence == sequence && r->side == side &&
+	       r->type > DECISION_NONE && r->type < DECISION_UNKNOWN &&
+	       r->before == (before ? before->check : 0) &&
 	       !strncmp(r->move, move, sizeof(r->move)) &&
 	       (successors[before ? before->type : DECISION_NONE] & (1u << r->type));
 }
@@ -198,29 +226,100 @@ static bool is_blank(const struct record *from, size_t count)
 	return true;
 }
 
+// 1: *last is the last valid record; 0: there is none; -1: damage that a torn last write does not
+// explain.
+static int read_last(int fd, const char *move, enum decision_side side, struct record *last)
+{
+	struct record records[RECORD_COUNT] = {0};
+	if (pread(fd, records, sizeof(records), 0) < 0)
+		return -1;
+	const struct record *at = NULL;
+	uint32_t i = 0;
+	for (; i < RECORD_COUNT && is_valid(&records[i], at, move, side, i); i++)
+		at = &records[i];
+	// A torn last write leaves one bad record and nothing behind it; anything else is damage.
+	if (i < RECORD_COUNT && !is_blank(&records[i + 1], RECORD_COUNT - i - 1))
+		return -1;
+	if (i < RECORD_COUNT && !is_blank(&records[i], 1) && at &&
+	    records[i].magic == RECORD_MAGIC && records[i].check &&
+	    records[i].check != check_of(&records[i]) && successors[at->type] == 0)
+		return -1; // nothing can follow an end
+	// A whole record of a version that we do not know is no torn write.
+	if (i < RECORD_COUNT && records[i].magic == RECORD_MAGIC &&
+	    records[i].check == check_of(&records[i]))
+		return -1;
+	if (at)
+		*last = *at;
+	return at != NULL;
+}
+
 enum decision_type decision_read(const char *folder, const char *move, enum decision_side side,
 				 uint64_t *epoch)
 {
+	struct decision_facts facts;
+	decision_look(folder, move, side, &facts);
+	if (facts.last != DECISION_NONE && facts.last != DECISION_UNKNOWN)
+		*epoch = facts.epoch;
+	return facts.last;
+}
+
+static bool is_owned(int fd)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	return fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+}
+
+void decision_look(const char *folder, const char *move, enum decision_side side,
+		   struct decision_facts *facts)
+{
 	char path[PATH_MAX];
+	struct record last;
+	*facts = (struct decision_facts){.last = DECISION_UNKNOWN};
 	path_of(path, folder, move, side);
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? DECISION_NONE : DECISION_UNKNOWN;
-	struct record records[RECORD_COUNT] = {0};
-	if (pread(fd, records, sizeof(records), 0) < 0)
-		return DECISION_UNKNOWN;
-	const struct record *last = NULL;
-	uint32_t i = 0;
-	for (; i < RECORD_COUNT && is_valid(&records[i], last, move, side, i); i++)
-		last = &records[i];
-	// A torn last write leaves one bad record and nothing behind it; anything else is damage.
-	if (i < RECORD_COUNT && !is_blank(&records[i + 1], RECORD_COUNT - i - 1))
-		return DECISION_UNKNOWN;
-	if (i < RECORD_COUNT && !is_blank(&records[i], 1) && last &&
-	    records[i].magic == RECORD_MAGIC && records[i].check &&
-	    records[i].check != check_of(&records[i]) && successors[last->type] == 0)
-		return DECISION_UNKNOWN; // nothing can follow an end
-	if (last)
-		*epoch = last->epoch;
-	return last ? last->type : DECISION_NONE;
+	if (fd < 0) {
+		if (errno == ENOENT)
+			facts->last = DECISION_NONE;
+		return;
+	}
+	facts->owned = is_owned(fd);
+	int found = read_last(fd, move, side, &last);
+	if (found == 0)
+		facts->last = DECISION_NONE;
+	if (found <= 0)
+		return;
+	facts->last = last.type;
+	facts->epoch = last.epoch;
+	facts->time_ns = last.time_ns;
+	snprintf(facts->note, sizeof(facts->note), "%.39s", last.version >= 2 ? last.note : "");
+}
+
+static int take_over(struct decision *d, const char *move, enum decision_side side,
+		     struct error *err)
+{
+	d->fd = open(d->path, O_RDWR | O_CLOEXEC);
+	if (d->fd < 0 && errno == ENOENT)
+		return error_set(err, ERR_MOVE_UNKNOWN, "there is no decision file %s", d->path);
+	if (d->fd < 0)
+		return error_sys(err, ERR_STORAGE, errno, "cannot open decision file %s", d->path);
+	if (lock(d->fd, d->path, err) < 0)
+		return -1;
+	if (read_last(d->fd, move, side, &d->last) == 1)
+		return 0;
+	return error_set(err, ERR_STORAGE, "decision file %s is damaged", d->path);
+}
+
+struct decision *decision_open(const char *folder, const char *move, enum decision_side side,
+			       struct error *err)
+{
+	struct decision *d = calloc(1, sizeof(*d));
+	if (!d) {
+		error_set(err, ERR_NOMEM, "no memory for a decision file");
+		return NULL;
+	}
+	path_of(d->path, folder, move, side);
+	if (take_over(d, move, side, err) == 0)
+		return d;
+	decision_close(d, false);
+	return NULL;
 }

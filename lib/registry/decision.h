@@ -26,19 +26,33 @@ enum decision_type {
 	DECISION_RESUMING, // arrival: forward only
 	DECISION_RELEASED, // departure: the original is gone
 	DECISION_REFUSED,  // arrival: this epoch never ran here
-	DECISION_UNKNOWN,  // the file is damaged: ask the peer, decide nothing
+	DECISION_REVOKED,  // departure: committed, but it never ran there: it is here, one epoch on
+	DECISION_KEPT,     // heuristic: a person keeps this side's copy, one epoch on
+	DECISION_GIVEN_UP, // heuristic: a person gave this side's copy up; it is dead
+	DECISION_SETTLED,  // the other side has confirmed the heuristic decision
+	DECISION_UNKNOWN,  // the file is damaged: ask the peer, decide nothing; never written
 };
 
 #define DECISION_MOVE_MAX 40
+#define DECISION_NOTE_MAX 40
 
 struct decision;
 
 // Makes STATE/moves/MOVE.departure or .arrival durably with its OPENED record, and locks it.
 struct decision *decision_create(const char *folder, const char *move, enum decision_side side,
 				 uint64_t epoch, struct error *err);
+// Takes over the file of an owner that is dead: locks it and continues after its last valid record.
+// ERR_MOVE_BUSY while the owner lives, ERR_MOVE_UNKNOWN without a file, ERR_STORAGE when it is
+// damaged by more than a torn last write.
+struct decision *decision_open(const char *folder, const char *move, enum decision_side side,
+			       struct error *err);
 // Appends and makes durable. ERR_INTERNAL when the order of records would be broken.
 int decision_append(struct decision *d, enum decision_type type, struct error *err);
+// The same with a new epoch (it only rises) and a few words about why (cut off; NULL: none).
+int decision_append_as(struct decision *d, enum decision_type type, uint64_t epoch,
+		       const char *note, struct error *err);
 enum decision_type decision_last(const struct decision *d);
+uint64_t decision_epoch(const struct decision *d);
 // Closes and unlocks; `remove` deletes the file: only when both sides know the end.
 void decision_close(struct decision *d, bool remove);
 
@@ -46,6 +60,17 @@ void decision_close(struct decision *d, bool remove);
 // DECISION_UNKNOWN when it is damaged in a way that a torn last write does not explain.
 enum decision_type decision_read(const char *folder, const char *move, enum decision_side side,
 				 uint64_t *epoch);
+
+struct decision_facts {
+	enum decision_type last;
+	uint64_t epoch;
+	uint64_t time_ns; // of the last record, CLOCK_REALTIME
+	char note[DECISION_NOTE_MAX];
+	bool owned; // a living process holds the file
+};
+// decision_read with all that is known.
+void decision_look(const char *folder, const char *move, enum decision_side side,
+		   struct decision_facts *facts);
 
 const char *decision_name(enum decision_type type);    // "prepared"
 enum decision_type decision_of_name(const char *name); // DECISION_UNKNOWN when not one

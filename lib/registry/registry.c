@@ -22,6 +22,7 @@ enum query {
 	MOVE_GET,
 	MOVE_LIST,
 	MOVE_LIST_RUNNING,
+	MOVE_EVENT_FORGET,
 	MOVE_EVENT_ADD,
 	MOVE_EVENT_LIST,
 	RECORD_ADD,
@@ -58,7 +59,8 @@ static const char *const queries[QUERY_COUNT] = {
 	[MOVE_GET] = "SELECT " MOVE_COLUMNS " FROM moves WHERE id = ?",
 	[MOVE_LIST] = "SELECT " MOVE_COLUMNS " FROM moves ORDER BY started DESC LIMIT ?",
 	[MOVE_LIST_RUNNING] = "SELECT " MOVE_COLUMNS
-			      " FROM moves WHERE state = 'running' ORDER BY started DESC LIMIT ?",
+			      " FROM moves WHERE state IN ('running', 'in-doubt') ORDER BY started DESC LIMIT ?",
+	[MOVE_EVENT_FORGET] = "DELETE FROM move_events WHERE move = ?",
 	[MOVE_EVENT_ADD] = "INSERT INTO move_events (time, move, event) VALUES (?, ?, ?)",
 	[MOVE_EVENT_LIST] = "SELECT event FROM move_events WHERE move = ? ORDER BY seq",
 	[RECORD_ADD] = "INSERT INTO records (move, side, type, epoch, time) VALUES (?, ?, ?, ?, ?)",
@@ -411,6 +413,7 @@ int registry_move_end(struct registry *r, const struct registry_move *m, const j
 	sqlite3_stmt *s =
 		prepare(r, MOVE_END, "sssjj", m->id, m->state, m->ended, m->result, m->error);
 	if (finish(r, s, "write the end of a move", err) == 0 &&
+	    finish(r, prepare(r, MOVE_EVENT_FORGET, "s", m->id), "replace events", err) == 0 &&
 	    add_events(r, m->id, events, err) == 0 && exec(r, "COMMIT", err) == 0)
 		return 0;
 	sqlite3_exec(r->db, "ROLLBACK", NULL, NULL, NULL);
@@ -458,12 +461,12 @@ void registry_moves_free(struct registry_move *moves, size_t count)
 	free(moves);
 }
 
-int registry_moves(struct registry *r, bool running, unsigned limit, struct registry_move **moves,
+int registry_moves(struct registry *r, bool open, unsigned limit, struct registry_move **moves,
 		   size_t *count, struct error *err)
 {
 	struct registry_move *list = NULL;
 	size_t n = 0;
-	sqlite3_stmt *s = prepare(r, running ? MOVE_LIST_RUNNING : MOVE_LIST, "i", (int64_t)limit);
+	sqlite3_stmt *s = prepare(r, open ? MOVE_LIST_RUNNING : MOVE_LIST, "i", (int64_t)limit);
 	int more;
 	while ((more = next(r, s, "read the moves", err)) > 0) {
 		struct registry_move *bigger = grow(list, n, sizeof(*list));

@@ -95,15 +95,16 @@ struct registry_move {
 
 // ERR_REGISTRY also when a move of that id exists.
 int registry_move_add(struct registry *r, const struct registry_move *m, struct error *err);
-// Writes state, ended, result and error; and the events (a JSON array) with it, in one transaction.
+// Writes state, ended, result and error; and the events (a JSON array) with it, in one transaction,
+// in the place of those that it may have had.
 int registry_move_end(struct registry *r, const struct registry_move *m, const json_t *events,
 		      struct error *err);
 // 1 found, 0 not, -1 error. registry_move_clear frees what is inside.
 int registry_move_get(struct registry *r, const char *id, struct registry_move *m,
 		      struct error *err);
 void registry_move_clear(struct registry_move *m);
-// The newest first, at most `limit`; only those that run if `running`.
-int registry_moves(struct registry *r, bool running, unsigned limit, struct registry_move **moves,
+// The newest first, at most `limit`; if `open`, only those that run or are in doubt.
+int registry_moves(struct registry *r, bool open, unsigned limit, struct registry_move **moves,
 		   size_t *count, struct error *err);
 void registry_moves_free(struct registry_move *moves, size_t count);
 // JSON array of the events of a move that has ended; NULL: error.

@@ -44,10 +44,11 @@ static void tell_arrived(struct arrival *a)
 	struct error err;
 	json_t *message =
 		json_pack("{s:s, s:s, s:I, s:o}", "op", "arrived", "move", a->offer->move, "epoch",
-			  (json_int_t)a->offer->epoch, "definition", definition_to_json(a->def));
+			  (json_int_t)a->def->epoch, "definition", definition_to_json(a->def));
 	if (a->downtime_ms > 0)
 		json_object_set_new(message, "downtime_ms", json_real(a->downtime_ms));
-	if (report_call(&a->report, message, NULL, &err) < 0)
+	a->untold = report_call(&a->report, message, NULL, &err) < 0;
+	if (a->untold)
 		log_error_of(&err, "relocd does not know of the arrival");
 }
 
@@ -117,7 +118,8 @@ static void refuse_bulk(struct arrival *a)
 static int wait_for_something(struct arrival *a, deadline_t deadline, struct error *err)
 {
 	struct pollfd fds[2 + DEFINITION_NETWORKS_MAX] = {
-		{.fd = link_fd(a->link), .events = POLLIN}, {.fd = a->report.fd, .events = POLLIN}};
+		{.fd = link_fd(a->link), .events = POLLIN},
+		{.fd = report_fd(&a->report), .events = POLLIN}};
 	size_t count = 2 + cable_poll(&a->cable, fds + 2);
 	if (poll(fds, count, deadline_poll_ms(deadline)) < 0 && errno != EINTR)
 		return error_sys(err, ERR_SYSTEM, errno, "poll failed");
@@ -208,6 +210,7 @@ static int end_failed(struct arrival *a, struct error *why)
 	// was committed and did not come to run keeps its record: the peer will ask.
 	arrival_forget(a, !broken);
 	tell_failed(a, broken ? "broken" : "aborted", why);
+	a->failed = true;
 	return 1;
 }
 
@@ -250,6 +253,10 @@ static int on_offer(struct arrival *a, const struct link_message *message)
 	char who[64];
 	snprintf(who, sizeof(who), "arrival %s", a->offer->move);
 	log_open(who);
+	if (!a->offer->dry_run)
+		report_serve(&a->report, a->offer->move, "arrival",
+			     json_pack("{s:s, s:s, s:I}", "partition", a->def->name, "peer",
+				       link_peer(a->link), "epoch", (json_int_t)a->offer->epoch));
 	_cleanup_json_ json_t *checks = arrival_checks(a);
 	int sent = send_checks(a, checks, &err);
 	if (a->offer->dry_run || !checks_ok(checks)) {
@@ -354,6 +361,9 @@ static int run(struct arrival *a, struct error *err)
 static void release(struct arrival *a)
 {
 	link_close(a->link);
+	if (a->untold && report_wait_relocd(&a->report, deadline_in_ms(REPORT_LINGER_MS)))
+		tell_arrived(a);
+	report_close(&a->report, a->failed);
 	if (a->offer)
 		wpar__offer__free_unpacked(a->offer, NULL);
 	definition_free(a->def);
@@ -363,7 +373,8 @@ static void release(struct arrival *a)
 
 int main(void)
 {
-	struct arrival a = {.keeper = -1, .images = -1, .object.fd = -1, .report.fd = -1};
+	struct arrival a = {
+		.keeper = -1, .images = -1, .object.fd = -1, .report = {.fd = -1, .listener = -1}};
 	struct error err = {0};
 	log_open("arrival");
 	signal(SIGPIPE, SIG_IGN);

@@ -87,6 +87,8 @@ struct arrival {
 	double frozen_ms;   // until COMMIT, as the source says; 0: not known
 	double downtime_ms; // until it ran here; 0: not known
 	bool over;
+	bool untold; // it runs, and relocd does not know yet
+	bool failed; // it does not run here, and the last event has been sent
 };
 
 // checks.c: VALIDATE on this side; reserves name and addresses unless it is a dry run. The answer
@@ -121,8 +123,8 @@ int arrival_resume(struct arrival *a, struct error *err);
 // join.c: a join link; 0 or -1.
 int arrival_join(struct arrival *a, struct error *err);
 
-// doubt.c: the vote is cast and the peer is gone. Asks it until it answers; returns whether it
-// committed.
+// doubt.c: the vote is cast and the peer is gone. Asks it until it answers, or a person decides for
+// it; returns whether the partition is to run here.
 bool arrival_ask_peer(struct arrival *a);
 
 #endif

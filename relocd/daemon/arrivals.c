@@ -10,11 +10,13 @@
 #include "lib/registry/decision.h"
 #include "relocd/daemon/bulk.h"
 #include "relocd/daemon/cluster.h"
+#include "relocd/daemon/events.h"
 #include "relocd/daemon/lifecycle.h"
+#include "relocd/daemon/resolve.h"
 
 #include <string.h>
 
-#define KILL_MS 20000
+#define CLEAR_MS 20000
 
 struct arrival {
 	struct worker *worker;
@@ -142,6 +144,15 @@ static int answer_token(const struct registry_move *row, json_t *answer, struct 
 	return 0;
 }
 
+// The relocd that reserved it ended before it could answer, and is asked again.
+static struct move *reserved_earlier(struct arrival *a, const char *id)
+{
+	struct move *m = move_find(a->worker->d, id);
+	bool same = m && m->incoming && !m->finished && a->worker->attached &&
+		    m->row.pid == a->worker->pid && m->row.pid_start == a->worker->pid_start;
+	return same ? m : NULL;
+}
+
 static int op_reserve(struct arrival *a, const json_t *q, json_t *answer, struct error *err)
 {
 	struct daemon *d = a->worker->d;
@@ -152,6 +163,12 @@ static int op_reserve(struct arrival *a, const json_t *q, json_t *answer, struct
 	if (json_unpack((json_t *)q, "{s:s, s:I, s:b, s:s, s:o}", "move", &id, "epoch", &epoch,
 			"dry_run", &dry_run, "from", &from, "definition", &definition) < 0)
 		return error_set(err, ERR_PROTOCOL, "reserve is malformed");
+	struct move *earlier = strcmp(from, a->peer) ? NULL : reserved_earlier(a, id);
+	if (earlier) {
+		earlier->worker = a->worker;
+		strcpy(a->move, earlier->row.id);
+		return answer_token(&earlier->row, answer, err);
+	}
 	if (strcmp(from, a->peer) != 0 || a->move[0] || strlen(id) >= sizeof(a->move))
 		return error_set(err, ERR_PROTOCOL, "reserve is out of order");
 	_cleanup_definition_ struct partition_def *def = definition_from_json(definition, err);
@@ -236,8 +253,22 @@ static void runs_here(struct partition *p, const struct registry_move *row, json
 	daemon_thread(p->daemon, attach_arrived, p->row.name, NULL);
 }
 
+// An earlier relocd took note of it and ended before it could answer.
+static bool has_arrived(struct arrival *a, const json_t *q)
+{
+	const char *id = json_string_value(json_object_get(q, "move"));
+	struct registry_move row;
+	if (!id || registry_move_get(a->worker->d->registry, id, &row, NULL) <= 0)
+		return false;
+	bool done = !strcmp(row.state, "done") && row.pid == a->worker->pid;
+	registry_move_clear(&row);
+	return done;
+}
+
 static int op_arrived(struct arrival *a, const json_t *q, json_t *answer, struct error *err)
 {
+	if (has_arrived(a, q))
+		return 0;
 	struct move *m = reserved_move(a, q, err);
 	json_t *definition = json_object_get(q, "definition");
 	json_t *downtime = json_object_get(q, "downtime_ms");
@@ -248,7 +279,13 @@ static int op_arrived(struct arrival *a, const json_t *q, json_t *answer, struct
 	if (!p || !json_is_object(definition))
 		return error_set(err, ERR_PROTOCOL, "arrived is malformed");
 	a->move[0] = 0;
+	// Later than the move's, when a person decided.
+	json_int_t epoch = json_integer_value(json_object_get(q, "epoch"));
 	runs_here(p, &m->row, definition);
+	if (epoch > (json_int_t)p->row.epoch) {
+		p->row.epoch = (uint64_t)epoch;
+		partition_save(p, NULL);
+	}
 	move_finish(m, "done", downtime ? json_pack("{s:O}", "downtime_ms", downtime) : NULL, NULL);
 	return 0;
 }
@@ -327,24 +364,45 @@ static void answer_op(struct arrival *a, const char *op, const json_t *q)
 	chan_reply_error(a->worker->chan, &err);
 }
 
+// Not the end: the arrival asks the peer until it knows.
+static void note_doubt(struct move *m, const char *message)
+{
+	struct partition *p = partition_of(m);
+	if (!p || p->row.state == STATE_IN_DOUBT)
+		return;
+	partition_set(p, STATE_IN_DOUBT, message);
+	events_add(m->daemon, "move", "alarm", p->row.name, m->row.id,
+		   json_pack("{s:s, s:s?}", "reason", "in-doubt", "message", message));
+}
+
+static void take_hello(struct arrival *a, const json_t *hello)
+{
+	const char *peer = json_string_value(json_object_get(hello, "peer"));
+	if (peer && !a->peer[0])
+		snprintf(a->peer, sizeof(a->peer), "%s", peer);
+	move_hello(a->worker, hello);
+}
+
 static void on_event(struct arrival *a, const json_t *event)
 {
 	struct move *m = move_find(a->worker->d, a->move);
 	const char *kind = json_string_value(json_object_get(event, "event"));
 	const char *outcome = json_string_value(json_object_get(event, "outcome"));
 	json_t *error = json_object_get(event, "error");
+	if (!strcmp(kind, "hello")) {
+		take_hello(a, event);
+		return;
+	}
+	if (m && m->finished)
+		worker_send(a->worker, json_pack("{s:s}", "op", "noted"), NULL);
 	if (!m || m->finished)
 		return;
 	if (strcmp(kind, "failed") != 0) {
 		move_event(m, event);
 		return;
 	}
-	struct partition *p = partition_of(m);
 	if (outcome && !strcmp(outcome, "in-doubt")) {
-		// Not the end: the arrival asks the peer until it knows.
-		if (p)
-			partition_set(p, STATE_IN_DOUBT,
-				      json_string_value(json_object_get(error, "message")));
+		note_doubt(m, json_string_value(json_object_get(error, "message")));
 		return;
 	}
 	move_event(m, event);
@@ -352,6 +410,7 @@ static void on_event(struct arrival *a, const json_t *event)
 	move_finish(m, outcome && !strcmp(outcome, "broken") ? "broken" : "aborted", NULL,
 		    json_incref(error));
 	a->move[0] = 0;
+	worker_send(a->worker, json_pack("{s:s}", "op", "noted"), NULL);
 }
 
 static void on_message(struct worker *w, const json_t *message)
@@ -378,9 +437,9 @@ static void on_end(struct worker *w, int status)
 		move_finish(m, "refused", NULL, NULL); // it gave the reservation back
 	} else if (m && !m->finished) {
 		error_set(&why, ERR_MOVE_FAILED, "the arrival process %s",
-			  worker_end_text(status, end));
+			  worker_end_text(w, status, end));
 		error_at(&why, w->d->config.host, m->row.partition, m->phase);
-		arrival_resolve(m, &why);
+		resolve_begin(m, &why);
 	}
 	free(a);
 	daemon_changed(w->d);
@@ -422,28 +481,46 @@ int arrival_begin(struct daemon *d, int sock, const char *from, bool join, struc
 	return -1;
 }
 
-// ---- after an arrival that said nothing ---------------------------------------------------------
+// ---- an arrival of an earlier relocd
+// -------------------------------------------------------------
 
-static void kill_unvoted(struct daemon *d, const char *name)
+int arrival_attach(struct daemon *d, struct move *m, pid_t pid, int pidfd, int chan,
+		   struct error *err)
 {
-	struct error err;
-	_cleanup_cgroup_ struct cgroup *cg = cgroup_open(name, NULL);
-	(void)d;
-	if (cg && cgroup_kill(cg, deadline_in_ms(KILL_MS), &err) < 0)
-		log_error_of(&err, name);
+	struct arrival *a = calloc(1, sizeof(*a));
+	if (!a) {
+		close(pidfd);
+		if (chan >= 0)
+			close(chan);
+		return error_set(err, ERR_NOMEM, "no memory for a connection");
+	}
+	if (m) {
+		strcpy(a->move, m->row.id);
+		strcpy(a->peer, m->row.source);
+	}
+	a->worker = worker_attach(d, pid, pidfd, chan, &handler, a, err);
+	if (!a->worker) {
+		free(a);
+		return -1;
+	}
+	if (m)
+		m->worker = a->worker;
+	d->arrivals++;
+	return 0;
 }
 
-// It never voted: nothing restored here can ever have run. The row is dropped when all is gone.
+// ---- after an arrival that said nothing ---------------------------------------------------------
+
+// It never ran here. The row is dropped when all is gone.
 static void clear_unvoted(struct daemon *d, const char *name)
 {
-	kill_unvoted(d, name);
 	daemon_lock(d);
 	struct partition *p = partition_find(d, name);
 	if (p)
 		lifecycle_clear(p);
-	partition_wait_idle(d, name, deadline_in_ms(KILL_MS), NULL);
+	partition_wait_idle(d, name, deadline_in_ms(CLEAR_MS), NULL);
 	p = partition_find(d, name);
-	if (p && p->row.state == STATE_ARRIVING) {
+	if (p && (p->row.state == STATE_ARRIVING || p->row.state == STATE_IN_DOUBT)) {
 		p->row.move[0] = 0;
 		if (p->row.departed_to[0])
 			partition_set(p, STATE_DEPARTED, NULL);
@@ -453,51 +530,17 @@ static void clear_unvoted(struct daemon *d, const char *name)
 	daemon_unlock(d);
 }
 
-static bool runs_in_keeper(const char *name)
+void arrival_settle(struct move *m, const char *outcome, const char *reason)
 {
-	struct keeper_status status;
-	_cleanup_close_ int conn = keeper_connect(name, NULL);
-	if (conn < 0 || keeper_status(conn, &status, NULL) < 0)
-		return false;
-	_cleanup_close_ int pidfd = status.pidfd;
-	(void)pidfd;
-	return status.state != KEEPER_IDLE;
-}
-
-// What the last record means for a destination whose arrival is dead. No record is no evidence: an
-// arrival deletes its file both when it has cleared everything and when it has succeeded, so what
-// runs is never killed for the lack of one.
-static const char *outcome_of(enum decision_type last, bool runs)
-{
-	switch (last) {
-	case DECISION_RESUMING:
-		return runs ? "done" : "broken";
-	case DECISION_NONE:
-		return runs ? "done" : "aborted";
-	case DECISION_OPENED: // it never voted: whatever was restored here has never run
-	case DECISION_REFUSED:
-		return "aborted";
-	default:
-		return "in-doubt";
-	}
-}
-
-void arrival_resolve(struct move *m, const struct error *why)
-{
-	struct daemon *d = m->daemon;
 	struct partition *p = partition_of(m);
-	uint64_t epoch;
-	enum decision_type last = decision_read(paths_moves(), m->row.id, DECISION_ARRIVAL, &epoch);
-	const char *outcome = outcome_of(last, runs_in_keeper(m->row.partition));
-	log_warn("move %s: %s; last record: %s; so: %s", m->row.id, why->message,
-		 decision_name(last), outcome);
-	if (p && !strcmp(outcome, "in-doubt"))
-		partition_set(p, STATE_IN_DOUBT, why->message);
-	else if (p && !strcmp(outcome, "broken"))
-		partition_set(p, STATE_BROKEN, why->message);
-	else if (p && !strcmp(outcome, "done"))
+	if (!p)
+		return;
+	if (!strcmp(outcome, "in-doubt"))
+		partition_set(p, STATE_IN_DOUBT, reason);
+	else if (!strcmp(outcome, "broken"))
+		partition_set(p, STATE_BROKEN, reason);
+	else if (!strcmp(outcome, "done"))
 		runs_here(p, &m->row, NULL);
-	else if (p)
-		daemon_thread(d, clear_unvoted, p->row.name, NULL);
-	move_finish(m, outcome, NULL, !strcmp(outcome, "done") ? NULL : error_to_json(why));
+	else
+		daemon_thread(m->daemon, clear_unvoted, p->row.name, NULL);
 }

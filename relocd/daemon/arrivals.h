@@ -11,7 +11,13 @@
 // numeric IP address. The socket stays the caller's. With the lock held.
 int arrival_begin(struct daemon *d, int sock, const char *from, bool join, struct error *err);
 
-// An arrival of an earlier relocd, or one that ended without a word. With the lock held.
-void arrival_resolve(struct move *m, const struct error *why);
+// With the lock held: what the end of an arrival ("done", "aborted", "broken", "in-doubt") that
+// did not tell it makes of the partition.
+void arrival_settle(struct move *m, const char *outcome, const char *reason);
+
+// An arrival that an earlier relocd started; m is its move, NULL when it has reserved nothing yet.
+// `pidfd` and `chan` (-1: it is only watched) are taken over. With the lock held.
+int arrival_attach(struct daemon *d, struct move *m, pid_t pid, int pidfd, int chan,
+		   struct error *err);
 
 #endif

@@ -10,7 +10,7 @@
 #include "lib/registry/decision.h"
 #include "relocd/daemon/cluster.h"
 #include "relocd/daemon/lifecycle.h"
-#include "relocd/move/sockets.h"
+#include "relocd/daemon/resolve.h"
 
 #include <errno.h>
 #include <string.h>
@@ -58,11 +58,32 @@ static void left(struct partition *p, const char *target)
 	lifecycle_clear(p);
 }
 
-static void settle(struct move *m, const char *outcome, const char *reason)
+// For people; the last epoch of it.
+static uint64_t note_record(struct move *m)
+{
+	uint64_t epoch = m->row.epoch;
+	enum decision_type last =
+		decision_read(paths_moves(), m->row.id, DECISION_DEPARTURE, &epoch);
+	if (last != DECISION_NONE)
+		registry_record_add(m->daemon->registry, m->row.id, "departure",
+				    decision_name(last), epoch, NULL);
+	return epoch;
+}
+
+static void note_epoch(struct partition *p, uint64_t epoch)
+{
+	if (epoch <= p->row.epoch)
+		return;
+	p->row.epoch = epoch;
+	json_object_set_new(p->row.definition, "epoch", json_integer((json_int_t)epoch));
+}
+
+void departure_settle(struct move *m, const char *outcome, const char *reason, uint64_t epoch)
 {
 	struct partition *p = partition_find(m->daemon, m->row.partition);
 	if (!p || strcmp(p->row.move, m->row.id) != 0)
 		return; // dealt with before
+	note_epoch(p, epoch);
 	if (!strcmp(outcome, "done"))
 		left(p, m->row.target);
 	else if (!strcmp(outcome, "in-doubt"))
@@ -73,18 +94,7 @@ static void settle(struct move *m, const char *outcome, const char *reason)
 		stays(p);
 }
 
-static void note_record(struct move *m)
-{
-	uint64_t epoch = m->row.epoch;
-	enum decision_type last =
-		decision_read(paths_moves(), m->row.id, DECISION_DEPARTURE, &epoch);
-	if (last != DECISION_NONE)
-		registry_record_add(m->daemon->registry, m->row.id, "departure",
-				    decision_name(last), epoch, NULL);
-}
-
-// The registry has the end; nobody will ask for a release that both sides know.
-static void drop_record(const struct move *m)
+void departure_drop_record(const struct move *m)
 {
 	char path[512];
 	snprintf(path, sizeof(path), "%s/%s.departure", paths_moves(), m->row.id);
@@ -108,14 +118,13 @@ static void on_last_event(struct move *m, const json_t *event, bool done)
 		done ? "done" : known_outcome(json_string_value(json_object_get(event, "outcome")));
 	json_t *error = json_object_get(event, "error");
 	const char *message = json_string_value(json_object_get(error, "message"));
-	if (!m->dry_run) {
-		note_record(m);
-		settle(m, outcome, message);
-	}
+	if (!m->dry_run)
+		departure_settle(m, outcome, message, note_record(m));
 	if (move_finish(m, outcome, json_incref(json_object_get(event, "result")),
 			json_incref(error)) == 0 &&
 	    done && !m->dry_run)
-		drop_record(m);
+		departure_drop_record(m);
+	worker_send(m->worker, json_pack("{s:s}", "op", "noted"), NULL); // it may have ended
 }
 
 // ---- the process --------------------------------------------------------------------------------
@@ -126,6 +135,10 @@ static void on_message(struct worker *w, const json_t *message)
 	const char *kind = json_string_value(json_object_get(message, "event"));
 	if (!kind || m->finished)
 		return;
+	if (!strcmp(kind, "hello")) {
+		move_hello(m->worker, message);
+		return;
+	}
 	move_event(m, message);
 	bool done = !strcmp(kind, "done");
 	if (done || !strcmp(kind, "failed"))
@@ -136,21 +149,31 @@ static void on_end(struct worker *w, int status)
 {
 	struct move *m = w->arg;
 	struct daemon *d = w->d;
+	struct error why;
+	char end[48];
 	m->worker = NULL;
 	d->departures--;
-	if (!m->finished) {
-		struct error why;
-		char end[48];
-		error_set(&why, ERR_MOVE_FAILED, "the departure process %s",
-			  worker_end_text(status, end));
-		error_at(&why, d->config.host, m->row.partition, m->phase);
-		departure_resolve(m, &why);
-	}
+	error_set(&why, ERR_MOVE_FAILED, "the departure process %s",
+		  worker_end_text(w, status, end));
+	error_at(&why, d->config.host, m->row.partition, m->phase);
+	if (!m->finished && m->dry_run)
+		move_finish(m, "aborted", NULL, error_to_json(&why));
+	else if (!m->finished || !strcmp(m->row.state, "in-doubt"))
+		resolve_begin(m, &why);
 	departures_next(d);
 	daemon_changed(d);
 }
 
 static const struct worker_handler handler = {.message = on_message, .end = on_end};
+
+int departure_attach(struct move *m, pid_t pid, int pidfd, int chan, struct error *err)
+{
+	m->worker = worker_attach(m->daemon, pid, pidfd, chan, &handler, m, err);
+	if (!m->worker)
+		return -1;
+	m->daemon->departures++;
+	return 0;
+}
 
 static json_t *options_json(const struct config *c, const json_t *given, bool dry_run)
 {
@@ -260,7 +283,7 @@ static int set_off(struct move *m, struct partition *p, const struct registry_ho
 	if (record(m, p, err) < 0 ||
 	    worker_send(m->worker, start_message(m->daemon, m, p, peer, m->options), err) < 0) {
 		worker_kill(m->worker);
-		settle(m, "aborted", NULL);
+		departure_settle(m, "aborted", NULL, m->row.epoch);
 		return -1;
 	}
 	log_info("move %s: %s from %s to %s begins", m->row.id, p->row.name, m->row.source,
@@ -512,83 +535,4 @@ json_t *departure_validate(struct daemon *d, const char *partition, const json_t
 	}
 	daemon_unlock(d);
 	return rows ? json_pack("{s:o}", "rows", rows) : NULL;
-}
-
-// ---- after a departure that said nothing --------------------------------------------------------
-
-static void plug_in(const char *name)
-{
-	struct keeper_status status;
-	struct error err;
-	_cleanup_close_ int conn = keeper_connect(name, &err);
-	if (conn < 0 || keeper_status(conn, &status, &err) < 0) {
-		log_error_of(&err, name);
-		return;
-	}
-	_cleanup_close_ int pidfd = status.pidfd;
-	(void)pidfd;
-	for (size_t i = 0; i < status.port_count; i++) {
-		_cleanup_port_ struct port *port = port_open(status.ports[i], &err);
-		if (!port || port_enable(port, &err) < 0)
-			log_error_of(&err, name);
-	}
-}
-
-// Our own freeze and unplugged cable stay when a departure dies; both are undone here.
-static void undo_freeze(struct daemon *d, const char *name)
-{
-	struct error err;
-	_cleanup_cgroup_ struct cgroup *cg = cgroup_open(name, &err);
-	(void)d;
-	plug_in(name);
-	if (cg && cgroup_thaw(cg, &err) < 0)
-		log_error_of(&err, name);
-}
-
-// What the last record means for a source whose departure is dead.
-static const char *outcome_of(enum decision_type last, bool keeper_lives)
-{
-	switch (last) {
-	case DECISION_OPENED: // the last object was not sent: nobody can have voted
-	case DECISION_ABORT:
-		return "aborted";
-	case DECISION_RELEASED:
-		return "done";
-	case DECISION_NONE: // before its beginning or after its end
-		return keeper_lives ? "aborted" : "in-doubt";
-	default:
-		return "in-doubt";
-	}
-}
-
-static bool keeper_lives(const char *name)
-{
-	_cleanup_close_ int conn = keeper_connect(name, NULL);
-	return conn >= 0;
-}
-
-void departure_resolve(struct move *m, const struct error *why)
-{
-	struct daemon *d = m->daemon;
-	uint64_t epoch;
-	if (m->dry_run) {
-		move_finish(m, "aborted", NULL, error_to_json(why));
-		return;
-	}
-	enum decision_type last =
-		decision_read(paths_moves(), m->row.id, DECISION_DEPARTURE, &epoch);
-	const char *outcome = outcome_of(last, keeper_lives(m->row.partition));
-	log_warn("move %s: %s; last record: %s; so: %s", m->row.id, why->message,
-		 decision_name(last), outcome);
-	note_record(m);
-	if (!strcmp(outcome, "done"))
-		sockets_forget(m->row.id);
-	if (!strcmp(outcome, "aborted"))
-		sockets_undo(m->row.id);
-	if (!strcmp(outcome, "aborted"))
-		daemon_thread(d, undo_freeze, m->row.partition, NULL);
-	settle(m, outcome, why->message);
-	bool done = !strcmp(outcome, "done");
-	if (move_finish(m, outcome, NULL, done ? NULL : error_to_json(why)) == 0 && done)
-		drop_record(m);
 }

@@ -21,8 +21,14 @@ void departure_drop(struct move *m, const struct error *why);
 json_t *departure_validate(struct daemon *d, const char *partition, const json_t *hosts,
 			   struct error *err);
 
-// A departure of an earlier relocd, or one that ended without a word: what its decision file and
-// its keeper say becomes the partition's state. With the lock held; ends the move.
-void departure_resolve(struct move *m, const struct error *why);
+// With the lock held: what the end of a departure ("done", "aborted", "refused", "broken",
+// "in-doubt") makes of the partition; `epoch` is the last that was used.
+void departure_settle(struct move *m, const char *outcome, const char *reason, uint64_t epoch);
+// The registry has the end and nobody will ask again: removes the decision file.
+void departure_drop_record(const struct move *m);
+
+// A departure that an earlier relocd started: `pidfd` and `chan` (-1: it is only watched) are taken
+// over. With the lock held.
+int departure_attach(struct move *m, pid_t pid, int pidfd, int chan, struct error *err);
 
 #endif

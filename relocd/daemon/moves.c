@@ -5,6 +5,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
 #include "relocd/daemon/events.h"
+#include "relocd/move/report.h"
 
 #include <string.h>
 #include <sys/random.h>
@@ -38,9 +39,6 @@ void move_drop(struct move *m)
 	while (*at != m)
 		at = &(*at)->next;
 	*at = m->next;
-	loop_remove(m->daemon->loop, m->pid_watch);
-	if (m->pidfd >= 0)
-		close(m->pidfd);
 	for (size_t i = 0; i < m->event_count; i++)
 		json_decref(m->events[i].json);
 	free(m->events);
@@ -61,7 +59,7 @@ static void drop_old(struct daemon *d)
 	unsigned kept = 0;
 	for (struct move *m = d->moves, *next; m; m = next) {
 		next = m->next;
-		if (m->finished && !m->worker && ++kept > KEPT_MAX)
+		if (m->finished && !m->worker && !m->resolving && ++kept > KEPT_MAX)
 			move_drop(m);
 	}
 }
@@ -74,7 +72,6 @@ struct move *move_add(struct daemon *d, const struct registry_move *row)
 	drop_old(d);
 	m->daemon = d;
 	m->row = *row;
-	m->pidfd = -1;
 	m->next = d->moves;
 	d->moves = m;
 	return m;
@@ -121,7 +118,9 @@ void move_event(struct move *m, const json_t *event)
 		json_decref(copy);
 		return;
 	}
-	json_object_set_new(copy, "time", json_string(clock_rfc3339(time)));
+	// One that a new relocd is told again has its own time.
+	if (!json_object_get(copy, "time"))
+		json_object_set_new(copy, "time", json_string(clock_rfc3339(time)));
 	json_object_set_new(copy, "move", json_string(m->row.id));
 	json_object_set_new(copy, "seq", json_integer((json_int_t)++m->last_seq));
 	note_phase(m, event);
@@ -216,6 +215,22 @@ int move_finish(struct move *m, const char *state, json_t *result, json_t *error
 	return -1;
 }
 
+// The doubt was not the end: who follows the events of the move gets one end only.
+static void demote_last_event(struct move *m)
+{
+	if (has_last_event(m))
+		json_object_set_new(m->events[m->event_count - 1].json, "event",
+				    json_string("in-doubt"));
+}
+
+int move_amend(struct move *m, const char *state, json_t *error)
+{
+	json_decref(m->row.error);
+	m->row.error = NULL;
+	demote_last_event(m);
+	return move_finish(m, state, m->row.result, error);
+}
+
 // ---- show ---------------------------------------------------------------------------------------
 
 static json_t *text_or_null(const char *text)
@@ -276,6 +291,23 @@ json_t *move_get_json(struct daemon *d, const char *id, struct error *err)
 	return json;
 }
 
+void move_hello(struct worker *w, const json_t *hello)
+{
+	json_int_t newest = json_integer_value(json_object_get(hello, "v"));
+	json_int_t oldest = json_integer_value(json_object_get(hello, "oldest"));
+	const char *version = json_string_value(json_object_get(hello, "version"));
+	const char *id = json_string_value(json_object_get(hello, "move"));
+	if (newest >= REPORT_OLDEST && oldest <= REPORT_PROTOCOL) {
+		log_info("move %s: taken over from an earlier relocd (its process is of %s)",
+			 id ? id : "?", version ? version : "?");
+		return;
+	}
+	log_warn("move %s: its process is of relocd %s and speaks protocols %d to %d, not %d: it "
+		 "is watched until its end and cannot be cancelled",
+		 id ? id : "?", version ? version : "?", (int)oldest, (int)newest, REPORT_PROTOCOL);
+	worker_mute(w);
+}
+
 int move_cancel(struct daemon *d, const char *id, struct error *err)
 {
 	struct move *m = move_find(d, id);
@@ -301,10 +333,10 @@ int move_cancel(struct daemon *d, const char *id, struct error *err)
 		departure_drop(m, &why);
 		return 0;
 	}
-	if (!m->worker)
+	if (!m->worker || m->worker->chan < 0)
 		return error_set(err, ERR_WRONG_STATE,
-				 "move %s was begun by an earlier relocd: it cannot be cancelled",
-				 id);
+				 "the process of move %s %s: it cannot be cancelled", id,
+				 m->worker ? "does not listen to this relocd" : "has ended");
 	log_info("move %s: cancel", id);
 	return worker_send(m->worker, json_pack("{s:s}", "op", "cancel"), err);
 }

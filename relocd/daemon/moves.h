@@ -17,18 +17,18 @@ struct move {
 	struct daemon *daemon;
 	struct registry_move row; // result and error are owned
 	bool incoming;
-	bool dry_run;    // validation only: not recorded
-	bool queued;     // waits until fewer run: no process and no record yet
-	bool end_exec;   // it ends sessions of exec
-	json_t *options; // of a departure, as asked for; NULL: none
-	bool finished;   // the last event is there
+	bool dry_run;     // validation only: not recorded
+	bool queued;      // waits until fewer run: no process and no record yet
+	bool end_exec;    // it ends sessions of exec
+	json_t *options;  // of a departure, as asked for; NULL: none
+	bool finished;    // the last event is there
+	bool resolving;   // its process is dead: resolve.h finds out what became of it
+	struct error why; // of that
 	char phase[16];
 	struct move_event *events;
 	size_t event_count;
 	uint64_t last_seq;
-	struct worker *worker; // NULL: it has ended, or belongs to an earlier relocd
-	int pidfd;             // of such a process; -1
-	uint64_t pid_watch;
+	struct worker *worker; // NULL: it has ended
 };
 
 // With the lock held, all of them.
@@ -52,11 +52,17 @@ void move_note_begin(const struct move *m);
 // over, may be NULL. Adds the last event if the process did not send one. -1: it could not be
 // recorded (logged).
 int move_finish(struct move *m, const char *state, json_t *result, json_t *error);
+// The end of a move that was finished in doubt: replaces that end. `error` is taken over.
+int move_amend(struct move *m, const char *state, json_t *error);
 
 // What GET shows, of a row in memory or in the registry.
 json_t *move_json(const struct registry_move *row, const char *phase, bool incoming);
 json_t *moves_json(struct daemon *d, struct error *err);
 json_t *move_get_json(struct daemon *d, const char *id, struct error *err);
+
+// HELLO of a process that an earlier relocd started: one that speaks no version that we speak is
+// only watched from now on.
+void move_hello(struct worker *w, const json_t *hello);
 
 int move_cancel(struct daemon *d, const char *id, struct error *err);
 

@@ -15,9 +15,11 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-char *worker_end_text(int status, char text[48])
+char *worker_end_text(const struct worker *w, int status, char text[48])
 {
-	if (WIFSIGNALED(status))
+	if (w->attached)
+		snprintf(text, 48, "has ended");
+	else if (WIFSIGNALED(status))
 		snprintf(text, 48, "was killed by signal %d", WTERMSIG(status));
 	else
 		snprintf(text, 48, "ended with status %d", WEXITSTATUS(status));
@@ -75,7 +77,8 @@ static void on_end(void *arg, short revents)
 	(void)revents;
 	while (take_message(w))
 		;
-	waitpid(w->pid, &status, 0); // the pidfd says that it has ended
+	if (!w->attached)
+		waitpid(w->pid, &status, 0); // the pidfd says that it has ended
 	w->handler->end(w, status);
 	free_worker(w);
 }
@@ -99,29 +102,71 @@ static int launch(struct worker *w, const char *program, int sock, struct error 
 	return spawn_start(&what, &w->pid, &w->pidfd, err);
 }
 
+static struct worker *new_worker(struct daemon *d, const struct worker_handler *handler, void *arg,
+				 struct error *err)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	if (w)
+		*w = (struct worker){
+			.d = d, .handler = handler, .arg = arg, .chan = -1, .pidfd = -1};
+	else
+		error_set(err, ERR_NOMEM, "no memory for a process");
+	return w;
+}
+
+static int watch(struct worker *w, struct error *err)
+{
+	w->pid_start = proc_start_time(w->pid);
+	if (w->chan >= 0)
+		w->chan_watch =
+			loop_add(w->d->loop, w->chan, POLLIN, DEADLINE_NEVER, on_channel, w);
+	w->pid_watch = loop_add(w->d->loop, w->pidfd, POLLIN, DEADLINE_NEVER, on_end, w);
+	return (w->chan_watch || w->chan < 0) && w->pid_watch
+		       ? 0
+		       : error_set(err, ERR_NOMEM, "no memory for a process");
+}
+
 struct worker *worker_start(struct daemon *d, const char *program, int sock,
 			    const struct worker_handler *handler, void *arg, struct error *err)
 {
-	struct worker *w = calloc(1, sizeof(*w));
-	if (!w) {
-		error_set(err, ERR_NOMEM, "no memory for a process");
+	struct worker *w = new_worker(d, handler, arg, err);
+	if (!w)
 		return NULL;
-	}
-	*w = (struct worker){.d = d, .handler = handler, .arg = arg, .chan = -1, .pidfd = -1};
 	if (launch(w, program, sock, err) < 0) {
 		free_worker(w);
 		return NULL;
 	}
-	w->pid_start = proc_start_time(w->pid);
-	w->chan_watch = loop_add(d->loop, w->chan, POLLIN, DEADLINE_NEVER, on_channel, w);
-	w->pid_watch = loop_add(d->loop, w->pidfd, POLLIN, DEADLINE_NEVER, on_end, w);
-	if (w->chan_watch && w->pid_watch)
+	if (watch(w, err) == 0)
 		return w;
-	error_set(err, ERR_NOMEM, "no memory for a process");
 	worker_kill(w);
 	waitpid(w->pid, NULL, 0);
 	free_worker(w);
 	return NULL;
+}
+
+struct worker *worker_attach(struct daemon *d, pid_t pid, int pidfd, int chan,
+			     const struct worker_handler *handler, void *arg, struct error *err)
+{
+	struct worker *w = new_worker(d, handler, arg, err);
+	if (!w) {
+		close(pidfd);
+		if (chan >= 0)
+			close(chan);
+		return NULL;
+	}
+	w->attached = true;
+	w->pid = pid;
+	w->pidfd = pidfd;
+	w->chan = chan;
+	if ((chan < 0 || fdio_set_nonblock(chan, true, err) == 0) && watch(w, err) == 0)
+		return w;
+	free_worker(w);
+	return NULL;
+}
+
+void worker_mute(struct worker *w)
+{
+	close_channel(w);
 }
 
 static int send_message(struct worker *w, json_t *message, const int *fds, size_t count,

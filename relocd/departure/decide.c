@@ -9,10 +9,11 @@
 
 #include <string.h>
 
-#define READY_MS   180000
-#define RUNNING_MS 30000
-#define ASK_MS     120000 // how long the peer is asked what became of the move
-#define KILL_MS    20000
+#define READY_MS     180000
+#define RUNNING_MS   30000
+#define ASK_MS       120000 // how long the peer is asked what became of the move; then relocd asks
+#define ASK_EVERY_MS 1000
+#define KILL_MS      20000
 
 static int wait_ready(struct departure *d, struct error *err)
 {
@@ -33,6 +34,7 @@ static int wait_ready(struct departure *d, struct error *err)
 }
 
 // After the commit record the truth is on the other side: its decision file says whether it runs.
+// 0: it runs there; 1: it never will, so it is ours again; -1: nobody says.
 static int ask_until_known(struct departure *d, struct error *err)
 {
 	deadline_t deadline = deadline_in_ms(ASK_MS);
@@ -42,12 +44,15 @@ static int ask_until_known(struct departure *d, struct error *err)
 		log_info("%s says of %s: %s", d->peer, d->move, decision_name(last));
 		if (last == DECISION_RESUMING)
 			return 0;
-		clock_sleep_ms(1000);
+		if (last == DECISION_REFUSED || last == DECISION_GIVEN_UP)
+			return 1;
+		report_pause(&d->report, deadline_in_ms(ASK_EVERY_MS));
 	}
 	return error_set(err, ERR_IN_DOUBT,
 			 "%s was given the partition and does not say whether it runs", d->peer);
 }
 
+// As ask_until_known.
 static int commit_and_wait(struct departure *d, struct error *err)
 {
 	struct talk_decision commit = {
@@ -107,6 +112,15 @@ static void release(struct departure *d)
 		log_error_of(&err, "removing the control groups");
 }
 
+// The peer has on disk that this epoch never ran there: the next one is here.
+static enum departure_end take_back(struct departure *d, struct error *err)
+{
+	if (decision_append_as(d->decision, DECISION_REVOKED, d->epoch + 1, NULL, err) < 0)
+		return DEPARTURE_IN_DOUBT;
+	error_set(err, ERR_MOVE_FAILED, "%s was given the partition and could not run it", d->peer);
+	return DEPARTURE_STAYS;
+}
+
 enum departure_end departure_decide(struct departure *d, struct error *err)
 {
 	if (wait_ready(d, err) < 0)
@@ -114,7 +128,10 @@ enum departure_end departure_decide(struct departure *d, struct error *err)
 	report_phase(&d->report, PHASE_COMMIT);
 	if (decision_append(d->decision, DECISION_COMMIT, err) < 0)
 		return DEPARTURE_STAYS;
-	if (commit_and_wait(d, err) < 0)
+	int elsewhere = commit_and_wait(d, err);
+	if (elsewhere > 0)
+		return take_back(d, err);
+	if (elsewhere < 0)
 		return DEPARTURE_IN_DOUBT;
 	d->downtime_ms = clock_ms_since(d->frozen_ns);
 	release(d);

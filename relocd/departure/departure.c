@@ -132,6 +132,10 @@ static int run(struct departure *d)
 	snprintf(who, sizeof(who), "departure %s", d->move);
 	log_open(who);
 	d->began_ns = clock_now_ns();
+	if (!d->dry_run)
+		report_serve(&d->report, d->move, "departure",
+			     json_pack("{s:s, s:I}", "partition", d->def->name, "epoch",
+				       (json_int_t)d->epoch));
 	report_phase(&d->report, PHASE_VALIDATE);
 	if (departure_validate(d, &err) < 0) {
 		tell_failure(d, "refused", &err);
@@ -165,6 +169,7 @@ static int run(struct departure *d)
 static void release(struct departure *d)
 {
 	link_close(d->link);
+	report_close(&d->report, true);
 	manifest_free(&d->manifest);
 	cgroup_close(d->cgroup);
 	definition_free(d->def);
@@ -175,7 +180,10 @@ static void release(struct departure *d)
 
 int main(void)
 {
-	struct departure d = {.keeper = -1, .images = -1, .status.pidfd = -1, .report.fd = -1};
+	struct departure d = {.keeper = -1,
+			      .images = -1,
+			      .status.pidfd = -1,
+			      .report = {.fd = -1, .listener = -1}};
 	log_open("departure");
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGTERM, SIG_IGN); // relocd's end is not ours; `cancel` ends a move

@@ -20,7 +20,8 @@ static const struct talk_rule rules[] = {
 static int poll_once(struct departure *d, deadline_t deadline, struct error *err)
 {
 	struct pollfd fds[2 + DEFINITION_NETWORKS_MAX] = {
-		{.fd = link_fd(d->link), .events = POLLIN}, {.fd = d->report.fd, .events = POLLIN}};
+		{.fd = link_fd(d->link), .events = POLLIN},
+		{.fd = report_fd(&d->report), .events = POLLIN}};
 	size_t count = 2 + cable_poll(&d->cable, fds + 2);
 	if (poll(fds, count, deadline_poll_ms(deadline)) < 0 && errno != EINTR)
 		return error_sys(err, ERR_SYSTEM, errno, "poll failed");

@@ -14,7 +14,8 @@ static enum decision_type take_state(const struct link_message *message, const c
 				     ? wpar__state__unpack(NULL, message->length, message->payload)
 				     : NULL;
 	enum decision_type last = DECISION_UNKNOWN;
-	if (state && !strcmp(state->move, move) && (state->epoch == epoch || state->epoch == 0))
+	// A later epoch: the move was taken back, or a person decided.
+	if (state && !strcmp(state->move, move) && (state->epoch >= epoch || state->epoch == 0))
 		last = decision_of_name(state->last_record);
 	else
 		error_set(err, ERR_PROTOCOL, "the answer to QUERY is not one");

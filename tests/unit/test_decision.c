@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define RECORD 128
@@ -119,6 +120,56 @@ static void reports_damage_in_the_middle(void **state)
 	assert_int_equal(read_back(), DECISION_UNKNOWN);
 }
 
+static void is_taken_over_from_a_dead_owner(void **state)
+{
+	(void)state;
+	struct error err = {0};
+	struct decision_facts facts;
+	struct decision *d = open_with_commit();
+	decision_look(folder, "m-1", DECISION_DEPARTURE, &facts);
+	assert_true(facts.owned);
+	assert_null(decision_open(folder, "m-1", DECISION_DEPARTURE, &err)); // its owner lives
+	assert_int_equal(err.id, ERR_MOVE_BUSY);
+	decision_close(d, false);
+	d = decision_open(folder, "m-1", DECISION_DEPARTURE, &err);
+	assert_non_null(d);
+	assert_int_equal(decision_epoch(d), 7);
+	assert_int_equal(decision_append(d, DECISION_ABORT, &err), -1);
+	assert_int_equal(decision_append_as(d, DECISION_KEPT, 6, "older", &err), -1);
+	assert_int_equal(decision_append_as(d, DECISION_KEPT, 8, "burnt down", &err), 0);
+	decision_close(d, false);
+	decision_look(folder, "m-1", DECISION_DEPARTURE, &facts);
+	assert_false(facts.owned);
+	assert_int_equal(facts.last, DECISION_KEPT);
+	assert_int_equal(facts.epoch, 8);
+	assert_string_equal(facts.note, "burnt down");
+	assert_null(decision_open(folder, "m-2", DECISION_DEPARTURE, &err));
+	assert_int_equal(err.id, ERR_MOVE_UNKNOWN);
+}
+
+static void goes_on_after_a_torn_tail(void **state)
+{
+	(void)state;
+	struct error err = {0};
+	decision_close(open_with_commit(), false);
+	overwrite(3 * RECORD + 1, 0x55);
+	struct decision *d = decision_open(folder, "m-1", DECISION_DEPARTURE, &err);
+	assert_non_null(d);
+	assert_int_equal(decision_append(d, DECISION_RELEASED, &err), 0);
+	decision_close(d, false);
+	assert_int_equal(read_back(), DECISION_RELEASED);
+}
+
+static void takes_no_damaged_file(void **state)
+{
+	(void)state;
+	struct error err = {0};
+	decision_close(open_with_commit(), false);
+	overwrite(RECORD + 100, 0x55);
+	assert_null(decision_open(folder, "m-1", DECISION_DEPARTURE, &err));
+	assert_int_equal(err.id, ERR_STORAGE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -128,6 +179,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(forgives_a_torn_tail, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_torn_last_record_does_not_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(reports_damage_in_the_middle, setup, teardown),
+		cmocka_unit_test_setup_teardown(is_taken_over_from_a_dead_owner, setup, teardown),
+		cmocka_unit_test_setup_teardown(goes_on_after_a_torn_tail, setup, teardown),
+		cmocka_unit_test_setup_teardown(takes_no_damaged_file, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

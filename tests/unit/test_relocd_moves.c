@@ -430,7 +430,10 @@ static struct move *arrive(struct fixture *f, const char *mode)
 	while (f->d.arrivals && daemon_wait(&f->d, deadline))
 		;
 	assert_int_equal(f->d.arrivals, 0);
-	return move_find(&f->d, "m-in1"); // with the lock held
+	struct move *m = move_find(&f->d, "m-in1");
+	while (m && m->resolving && daemon_wait(&f->d, deadline))
+		;
+	return m; // with the lock held
 }
 
 static void a_partition_that_arrives(void **state)

@@ -89,6 +89,7 @@ static int follow(struct fake *fake, struct ctl ctl, const char *what)
 	events = what;
 	fake->serve = serve_move;
 	fake->hang_up = true;
+	follow_patience_ms = 0; // nobody will come back
 	ctl.wpar = wpar_open(fake->path, &err);
 	assert_non_null(ctl.wpar);
 	int out = redirect(STDOUT_FILENO), errors = redirect(STDERR_FILENO);
