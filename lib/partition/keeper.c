@@ -161,6 +161,15 @@ static int run(struct keeper *k)
 	return 0;
 }
 
+// $RELOCD_KEEPER_PROTOCOL: an older version of the protocol, as a keeper of an older relocd speaks
+// it; tests show with it that a newer relocd copes.
+static int protocol_played(void)
+{
+	const char *text = getenv("RELOCD_KEEPER_PROTOCOL");
+	int version = text ? atoi(text) : KEEPER_PROTOCOL;
+	return version >= KEEPER_OLDEST && version < KEEPER_PROTOCOL ? version : KEEPER_PROTOCOL;
+}
+
 int keeper_main(int argc, char **argv)
 {
 	struct keeper k = {.listener = -1,
@@ -173,6 +182,7 @@ int keeper_main(int argc, char **argv)
 	for (size_t i = 0; i < KEEPER_CONNECTIONS_MAX; i++)
 		k.connections[i].fd = -1;
 	log_open("keeper");
+	k.protocol = protocol_played();
 	k.arriving = argc == 2 && !strcmp(argv[1], "--arriving");
 	if (argc > 2 || (argc == 2 && !k.arriving)) {
 		log_error("usage: keeper [--arriving]  (started by relocd)");

@@ -143,6 +143,22 @@ int keeper_connect(const char *name, struct error *err)
 }
 
 // One request and its answer with descriptors. Takes ownership of request; *answer may be NULL.
+// A keeper that lacks an operation is older than this program: that is said, not its own words.
+static int refused(const char *operation, const json_t *why, struct error *err)
+{
+	struct error local;
+	err = err ? err : &local;
+	error_from_json(err, why);
+	if (err->id != ERR_PROTOCOL || !strstr(err->message, "has no operation"))
+		return -1;
+	error_set(
+		err, ERR_VERSION,
+		"the keeper of this partition was started by an older relocd and cannot do \"%s\"",
+		operation);
+	return error_hint(err, "stop and start the partition, or move it: then it gets a keeper "
+			       "of this version");
+}
+
 static int call(int conn, json_t *request, const int *fds, size_t count, json_t **answer,
 		int *got_fds, size_t *got_count, struct error *err)
 {
@@ -156,7 +172,7 @@ static int call(int conn, json_t *request, const int *fds, size_t count, json_t 
 		return error_set(err, ERR_UNREACHABLE, "the keeper has gone");
 	const json_t *why = json_object_get(reply, "error");
 	if (why)
-		return error_from_json(err, why);
+		return refused(json_string_value(json_object_get(owned, "op")), why, err);
 	if (answer)
 		*answer = take_ptr(reply);
 	return 0;
@@ -170,6 +186,46 @@ static int simple(int conn, json_t *request, struct error *err)
 static json_t *op(const char *name)
 {
 	return json_pack("{s:s}", "op", name);
+}
+
+int keeper_hello(int conn, struct keeper_hello *hello, struct error *err)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	struct error why;
+	*hello = (struct keeper_hello){.protocol = 1, .oldest = 1};
+	if (call(conn, op("hello"), NULL, 0, &answer, NULL, NULL, &why) == 0) {
+		const char *version = json_string_value(json_object_get(answer, "version"));
+		hello->protocol = (int)json_integer_value(json_object_get(answer, "v"));
+		hello->oldest = (int)json_integer_value(json_object_get(answer, "oldest"));
+		snprintf(hello->version, sizeof(hello->version), "%s", version ? version : "");
+	} else if (why.id != ERR_VERSION) {
+		if (err)
+			*err = why;
+		return -1;
+	}
+	if (hello->protocol >= KEEPER_OLDEST && hello->oldest <= KEEPER_PROTOCOL)
+		return 0;
+	return error_set(err, ERR_VERSION,
+			 "the keeper is of relocd %s and speaks protocols %d to %d; this relocd "
+			 "speaks %d to %d",
+			 hello->version, hello->oldest, hello->protocol, KEEPER_OLDEST,
+			 KEEPER_PROTOCOL);
+}
+
+json_t *keeper_definition(int conn, struct error *err)
+{
+	int fd = -1;
+	size_t count = 1;
+	if (call(conn, op("definition"), NULL, 0, NULL, &fd, &count, err) < 0)
+		return NULL;
+	_cleanup_close_ int file = count ? fd : -1;
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	_cleanup_free_ char *text = file < 0 ? NULL : fdio_read_file(AT_FDCWD, path, 1 << 20, NULL);
+	json_t *definition = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+	if (!definition)
+		error_set(err, ERR_PROTOCOL, "the keeper's definition cannot be read");
+	return definition;
 }
 
 static void read_ports(struct keeper_status *status, const json_t *ports)

@@ -15,6 +15,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+// What keeper and client speak: 2 added "hello" and "definition". Both serve the version before, so
+// that a new relocd works with the keepers that its predecessor started.
+#define KEEPER_PROTOCOL 2
+#define KEEPER_OLDEST   1
+
 #define KEEPER_CALL_MS     10000 // the deadline of each call below
 #define KEEPER_PATH_MAX    512
 #define KEEPER_CRIU_STDOUT 90 // numbers of the console's write ends inside criu, for inherit_fd
@@ -56,6 +61,16 @@ char *keeper_state_dir(const char *name, char path[KEEPER_PATH_MAX]);
 int keeper_start(const struct partition_def *def, bool arriving, pid_t *pid, struct error *err);
 // A connection; ERR_UNREACHABLE when no keeper listens.
 int keeper_connect(const char *name, struct error *err);
+
+struct keeper_hello {
+	int protocol, oldest; // what it speaks; 1, 1 for one that does not know the question
+	char version[32];     // of the program; "" for one that does not know the question
+};
+// Who keeps: fails (ERR_VERSION) when keeper and client have no version in common.
+int keeper_hello(int conn, struct keeper_hello *hello, struct error *err);
+// What it was started with; the caller's. ERR_VERSION from a keeper of protocol 1, as from every
+// call below that an older keeper does not know.
+json_t *keeper_definition(int conn, struct error *err);
 
 int keeper_status(int conn, struct keeper_status *status, struct error *err);
 int keeper_run(int conn, struct error *err);

@@ -24,6 +24,7 @@ struct keeper_connection {
 
 struct keeper {
 	struct partition_def *def;
+	int protocol; // KEEPER_PROTOCOL, or an older one that it plays
 	bool arriving;
 	char run_dir[KEEPER_PATH_MAX], state_dir[KEEPER_PATH_MAX], socket_path[KEEPER_PATH_MAX];
 

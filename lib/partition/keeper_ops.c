@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -48,6 +49,32 @@ static json_t *ports_json(const struct keeper *k)
 	for (size_t i = 0; i < k->port_count; i++)
 		json_array_append_new(list, json_string(k->ports[i]));
 	return list;
+}
+
+static int op_hello(struct keeper *k, const struct request *request, struct answer *answer,
+		    struct error *err)
+{
+	(void)request, (void)err;
+	answer->json = json_pack("{s:i, s:i, s:s, s:s}", "v", KEEPER_PROTOCOL, "oldest",
+				 KEEPER_OLDEST, "version", WPAR_VERSION, "name", k->def->name);
+	return 0;
+}
+
+// By a descriptor: it may be longer than a message.
+static int op_definition(struct keeper *k, const struct request *request, struct answer *answer,
+			 struct error *err)
+{
+	(void)request;
+	_cleanup_json_ json_t *json = definition_to_json(k->def);
+	_cleanup_free_ char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	_cleanup_close_ int fd = memfd_create("definition", MFD_CLOEXEC);
+	if (!text || fd < 0)
+		return error_set(err, ERR_SYSTEM, "cannot hand over the definition");
+	if (fdio_write_all(fd, text, strlen(text), err) < 0)
+		return -1;
+	answer->close_fds = true;
+	answer->fds[answer->fd_count++] = take_fd(&fd);
+	return 0;
 }
 
 static int op_status(struct keeper *k, const struct request *request, struct answer *answer,
@@ -231,12 +258,16 @@ static const struct {
 	const char *name;
 	int (*handle)(struct keeper *k, const struct request *request, struct answer *answer,
 		      struct error *err);
+	int since; // the version of the protocol that added it
 } operations[] = {
-	{"status", op_status},         {"run", op_run},         {"watch", op_watch},
-	{"signal", op_signal},         {"trees", op_trees},     {"externals", op_externals},
-	{"netns", op_netns},           {"drain", op_drain},     {"spawn_criu", op_spawn_criu},
-	{"adopt", op_adopt},           {"release", op_release}, {"quit", op_quit},
-	{"mount_root", op_mount_root},
+	{"status", op_status, 1},         {"run", op_run, 1},
+	{"watch", op_watch, 1},           {"signal", op_signal, 1},
+	{"trees", op_trees, 1},           {"externals", op_externals, 1},
+	{"netns", op_netns, 1},           {"drain", op_drain, 1},
+	{"spawn_criu", op_spawn_criu, 1}, {"adopt", op_adopt, 1},
+	{"release", op_release, 1},       {"quit", op_quit, 1},
+	{"mount_root", op_mount_root, 1}, {"hello", op_hello, 2},
+	{"definition", op_definition, 2},
 };
 
 static int dispatch(struct keeper *k, const struct request *request, struct answer *answer,
@@ -244,7 +275,7 @@ static int dispatch(struct keeper *k, const struct request *request, struct answ
 {
 	const char *op = json_string_value(json_object_get(request->json.object, "op"));
 	for (size_t i = 0; op && i < ARRAY_SIZE(operations); i++)
-		if (!strcmp(operations[i].name, op))
+		if (!strcmp(operations[i].name, op) && operations[i].since <= k->protocol)
 			return operations[i].handle(k, request, answer, err);
 	return error_set(err, ERR_PROTOCOL, "the keeper has no operation \"%.32s\"", op ? op : "");
 }

@@ -4,6 +4,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -130,7 +131,7 @@ static int allocate(struct decision *d, const char *folder, struct error *err)
 }
 
 struct decision *decision_create(const char *folder, const char *move, enum decision_side side,
-				 uint64_t epoch, struct error *err)
+				 uint64_t epoch, const char *partition, struct error *err)
 {
 	struct decision *d = calloc(1, sizeof(*d));
 	if (!d) {
@@ -143,7 +144,7 @@ struct decision *decision_create(const char *folder, const char *move, enum deci
 	d->last.epoch = epoch;
 	snprintf(d->last.move, sizeof(d->last.move), "%s", move);
 	if (fdio_mkdir_p(folder, 0700, err) < 0 || allocate(d, folder, err) < 0 ||
-	    decision_append(d, DECISION_OPENED, err) < 0) {
+	    decision_append_as(d, DECISION_OPENED, epoch, partition, err) < 0) {
 		decision_close(d, d->fd >= 0);
 		return NULL;
 	}
@@ -322,4 +323,47 @@ struct decision *decision_open(const char *folder, const char *move, enum decisi
 		return d;
 	decision_close(d, false);
 	return NULL;
+}
+
+// ---- by partition -------------------------------------------------------------------------------
+
+static bool is_of_partition(const struct record *first, const char *partition)
+{
+	return first->magic == RECORD_MAGIC && first->type == DECISION_OPENED &&
+	       first->check == check_of(first) && first->version >= 2 &&
+	       !strncmp(first->note, partition, sizeof(first->note) - 1);
+}
+
+static bool read_first(int folder, const char *name, struct record *first)
+{
+	_cleanup_close_ int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return fd >= 0 && pread(fd, first, sizeof(*first), 0) == (ssize_t)sizeof(*first);
+}
+
+bool decision_find(const char *folder, enum decision_side side, const char *partition,
+		   char move[DECISION_MOVE_MAX], uint64_t *newest)
+{
+	uint64_t time_ns = 0;
+	struct dirent *entry;
+	DIR *dir = opendir(folder);
+	*newest = 0;
+	while (dir && (entry = readdir(dir))) {
+		struct record first;
+		struct decision_facts facts;
+		char id[DECISION_MOVE_MAX + 1] = "";
+		if (!read_first(dirfd(dir), entry->d_name, &first) ||
+		    !is_of_partition(&first, partition))
+			continue;
+		snprintf(id, sizeof(id), "%.40s", first.move);
+		decision_look(folder, id, first.side, &facts);
+		if (facts.epoch > *newest)
+			*newest = facts.epoch;
+		if (first.side != side || first.time_ns < time_ns)
+			continue;
+		time_ns = first.time_ns;
+		snprintf(move, DECISION_MOVE_MAX, "%s", id);
+	}
+	if (dir)
+		closedir(dir);
+	return time_ns;
 }

@@ -39,8 +39,9 @@ enum decision_type {
 struct decision;
 
 // Makes STATE/moves/MOVE.departure or .arrival durably with its OPENED record, and locks it.
+// `partition`: its name is noted, cut off, for a relocd that has lost its registry.
 struct decision *decision_create(const char *folder, const char *move, enum decision_side side,
-				 uint64_t epoch, struct error *err);
+				 uint64_t epoch, const char *partition, struct error *err);
 // Takes over the file of an owner that is dead: locks it and continues after its last valid record.
 // ERR_MOVE_BUSY while the owner lives, ERR_MOVE_UNKNOWN without a file, ERR_STORAGE when it is
 // damaged by more than a torn last write.
@@ -71,6 +72,11 @@ struct decision_facts {
 // decision_read with all that is known.
 void decision_look(const char *folder, const char *move, enum decision_side side,
 		   struct decision_facts *facts);
+
+// The move whose file of that side was opened last for the partition; its id in `move`. False:
+// there is none. *newest: the highest epoch in any file of the partition.
+bool decision_find(const char *folder, enum decision_side side, const char *partition,
+		   char move[DECISION_MOVE_MAX], uint64_t *newest);
 
 const char *decision_name(enum decision_type type);    // "prepared"
 enum decision_type decision_of_name(const char *name); // DECISION_UNKNOWN when not one

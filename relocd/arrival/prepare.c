@@ -79,7 +79,7 @@ static int warm_up(struct arrival *a, struct error *err)
 int arrival_prepare(struct arrival *a, struct error *err)
 {
 	a->decision = decision_create(paths_moves(), a->offer->move, DECISION_ARRIVAL,
-				      a->offer->epoch, err);
+				      a->offer->epoch, a->def->name, err);
 	a->manifest_bytes = BUF_INIT(16u << 20);
 	if (!a->decision || start_keeper(a, err) < 0 || open_store(a, err) < 0)
 		return -1;

@@ -91,7 +91,8 @@ static int wait_for_peer(struct departure *d, struct error *err)
 int departure_prepare(struct departure *d, struct error *err)
 {
 	report_phase(&d->report, PHASE_PREPARE);
-	d->decision = decision_create(paths_moves(), d->move, DECISION_DEPARTURE, d->epoch, err);
+	d->decision = decision_create(paths_moves(), d->move, DECISION_DEPARTURE, d->epoch,
+				      d->def->name, err);
 	if (!d->decision)
 		return -1;
 	d->images = scratch_open(err);

@@ -170,7 +170,7 @@ static void take_message(struct report *r, json_t *message, int *sock)
 	}
 }
 
-void report_listen(struct report *r)
+static void take_messages(struct report *r)
 {
 	while (is_readable(r->fd)) {
 		_cleanup_json_ json_t *message = NULL;
@@ -178,14 +178,20 @@ void report_listen(struct report *r)
 		struct error err;
 		size_t count = 1;
 		if (chan_recv(r->fd, deadline_in_ms(0), &message, &sock, &count, &err) < 0 ||
-		    !message) {
+		    !message)
 			close(take_fd(&r->fd));
-			break;
-		}
-		take_message(r, message, &sock);
+		else
+			take_message(r, message, &sock);
 	}
-	if (is_readable(r->listener))
+}
+
+void report_listen(struct report *r)
+{
+	take_messages(r);
+	while (is_readable(r->listener)) {
 		attach(r);
+		take_messages(r);
+	}
 }
 
 // Listens until `done` is true of r, at most until the deadline.

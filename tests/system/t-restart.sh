@@ -82,9 +82,11 @@ nobody_at() { [ -z "$(partitions "$1")" ]; }
 test_cancel_after_restart() {
 	restart_redis 300
 	move_until final
+	in_host hostA bash -c 'kill -STOP $(pgrep -x departure)' # or the move is faster than the restart
 	lab relocd hostA kill
 	lab relocd hostA start
 	in_host hostA wparctl cancel r || die "cannot be cancelled: $(in_host hostA wparctl moves --all)"
+	in_host hostA bash -c 'kill -CONT $(pgrep -x departure)'
 	assert_exit 8 in_host hostA wparctl wait "$id"
 	assert_eq Active "$(state_of hostA r)"
 	restart_client_is_fine

@@ -36,7 +36,7 @@ static int teardown(void **state)
 static struct decision *open_with_commit(void)
 {
 	struct error err = {0};
-	struct decision *d = decision_create(folder, "m-1", DECISION_DEPARTURE, 7, &err);
+	struct decision *d = decision_create(folder, "m-1", DECISION_DEPARTURE, 7, "db1", &err);
 	assert_non_null(d);
 	assert_int_equal(decision_append(d, DECISION_FINAL, &err), 0);
 	assert_int_equal(decision_append(d, DECISION_COMMIT, &err), 0);
@@ -90,7 +90,7 @@ static void is_made_once(void **state)
 	(void)state;
 	struct error err = {0};
 	struct decision *d = open_with_commit();
-	assert_null(decision_create(folder, "m-1", DECISION_DEPARTURE, 8, &err));
+	assert_null(decision_create(folder, "m-1", DECISION_DEPARTURE, 8, "db1", &err));
 	assert_int_equal(read_back(), DECISION_COMMIT);
 	decision_close(d, true);
 	assert_int_equal(read_back(), DECISION_NONE);
@@ -147,6 +147,20 @@ static void is_taken_over_from_a_dead_owner(void **state)
 	assert_int_equal(err.id, ERR_MOVE_UNKNOWN);
 }
 
+static void is_found_by_partition(void **state)
+{
+	(void)state;
+	char move[DECISION_MOVE_MAX];
+	uint64_t newest;
+	assert_false(decision_find(folder, DECISION_DEPARTURE, "db1", move, &newest));
+	decision_close(open_with_commit(), false);
+	assert_true(decision_find(folder, DECISION_DEPARTURE, "db1", move, &newest));
+	assert_string_equal(move, "m-1");
+	assert_int_equal(newest, 7);
+	assert_false(decision_find(folder, DECISION_DEPARTURE, "db2", move, &newest));
+	assert_false(decision_find(folder, DECISION_ARRIVAL, "db1", move, &newest));
+}
+
 static void goes_on_after_a_torn_tail(void **state)
 {
 	(void)state;
@@ -180,6 +194,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_torn_last_record_does_not_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(reports_damage_in_the_middle, setup, teardown),
 		cmocka_unit_test_setup_teardown(is_taken_over_from_a_dead_owner, setup, teardown),
+		cmocka_unit_test_setup_teardown(is_found_by_partition, setup, teardown),
 		cmocka_unit_test_setup_teardown(goes_on_after_a_torn_tail, setup, teardown),
 		cmocka_unit_test_setup_teardown(takes_no_damaged_file, setup, teardown),
 	};

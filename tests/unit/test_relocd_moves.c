@@ -50,7 +50,7 @@ static void write_decision(const json_t *start, enum decision_type last)
 	char folder[512];
 	const char *move = json_string_value(json_object_get(start, "move"));
 	snprintf(folder, sizeof(folder), "%s/moves", getenv("RELOCD_STATEDIR"));
-	struct decision *d = decision_create(folder, move, DECISION_DEPARTURE, 2, NULL);
+	struct decision *d = decision_create(folder, move, DECISION_DEPARTURE, 2, "local", NULL);
 	for (size_t i = 0; d && decision_last(d) != last && i < ARRAY_SIZE(order); i++)
 		decision_append(d, order[i], NULL);
 	decision_close(d, false);
