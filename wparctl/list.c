@@ -164,7 +164,11 @@ static void network_lines(const json_t *networks)
 	json_t *net;
 	json_array_foreach (networks, i, net) {
 		char addresses[256], whole[512];
-		const char *gateway = json_text(net, "gateway");
+		char gateways[128];
+		const json_t *via = json_object_get(net, "gateway");
+		const char *gateway = json_is_array(via)
+					      ? json_joined(via, gateways, sizeof(gateways))
+					      : json_text(net, "gateway");
 		json_joined(json_object_get(net, "addresses"), addresses, sizeof(addresses));
 		snprintf(whole, sizeof(whole), "%s %s %s%s%s", json_text(net, "bridge"),
 			 json_text(net, "mac"), addresses, gateway[0] ? " via " : "", gateway);

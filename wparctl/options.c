@@ -26,6 +26,17 @@ static json_t *bad(struct error *err, const char *option, const char *text, cons
 
 static const char net_wanted[] = "parts are bridge=BR, address=CIDR, gateway=IP, mac=MAC";
 
+// One for each family: the second makes it a list.
+static int add_gateway(json_t *net, const char *value)
+{
+	json_t *first = json_object_get(net, "gateway");
+	if (!first)
+		return json_object_set_new(net, "gateway", json_string(value));
+	if (json_is_array(first))
+		return -1;
+	return json_object_set_new(net, "gateway", json_pack("[O, s]", first, value));
+}
+
 static int net_part(json_t *net, const char *key, const char *value)
 {
 	json_t *addresses = json_object_get(net, "addresses");
@@ -35,7 +46,9 @@ static int net_part(json_t *net, const char *key, const char *value)
 		return json_array_append_new(addresses, json_string(value));
 	if (!strcmp(key, "mac") && !strcmp(value, "auto"))
 		return 0; // made from the partition's uuid
-	if (strcmp(key, "bridge") && strcmp(key, "gateway") && strcmp(key, "mac"))
+	if (!strcmp(key, "gateway"))
+		return add_gateway(net, value);
+	if (strcmp(key, "bridge") && strcmp(key, "mac"))
 		return -1;
 	return json_object_get(net, key) ? -1 : json_object_set_new(net, key, json_string(value));
 }
@@ -70,14 +83,16 @@ static const char *cut_storage(char *text, bool *bad)
 json_t *options_volume(const char *text, struct error *err)
 {
 	static const char wanted[] =
-		"SRC:DST[:ro][,storage=shared|copied] with absolute paths is wanted";
+		"SRC:DST[:ro][,storage=shared|copied] is wanted; SRC is an absolute path or a "
+		"name, DST an absolute path";
 	bool wrong = false;
 	_cleanup_free_ char *parts = strdup(text);
 	const char *storage = cut_storage(parts, &wrong);
 	char *rest = parts;
 	const char *source = strsep(&rest, ":"), *destination = strsep(&rest, ":");
 	const char *access = rest ?: "rw";
-	if (wrong || !source || !destination || source[0] != '/' || destination[0] != '/' ||
+	bool place = source && (source[0] == '/' || (source[0] && !strchr(source, '/')));
+	if (wrong || !place || !destination || destination[0] != '/' ||
 	    (strcmp(access, "ro") && strcmp(access, "rw")))
 		return bad(err, "volume", text, wanted);
 	return json_pack("{s:s, s:s, s:s, s:[s, s], s:b, s:s*}", "destination", destination, "type",

@@ -22,6 +22,8 @@ static int set_duration(json_t *options, const char *key, const struct args *arg
 static json_t *move_options(const struct args *args, struct error *err)
 {
 	json_t *options = json_object();
+	if (args_has(args, "end-exec"))
+		json_object_set_new(options, "end_exec", json_true());
 	if (!set_duration(options, "deadline_ms", args, "deadline", err))
 		return options;
 	json_decref(options);

@@ -196,8 +196,8 @@ int logs_run(struct ctl *ctl, const struct args *args)
 	struct error err;
 	struct wpar_stream *stream;
 	char when[SINCE_MAX];
-	const void *bytes;
-	size_t length;
+	const void *bytes = NULL;
+	size_t length = 0;
 	enum wpar_next next;
 	if (since_text(args_value(args, "since"), when, &err) < 0 ||
 	    wpar_logs(ctl->wpar, args->names[0], args_has(args, "follow"), when[0] ? when : NULL,

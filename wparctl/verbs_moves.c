@@ -7,6 +7,7 @@ static const struct verb_option relocate_options[] = {
 	{"back", 0, NULL, "move each to the host that it came from; then there is no HOST"},
 	{"deadline", 0, "TIME", "give the move up when it is not decided by then (default: 10m)"},
 	{"dry-run", 0, NULL, "only validate"},
+	{"end-exec", 0, NULL, "end exec sessions in the partition, which cannot move"},
 	{"keep-going", 0, NULL, "of several, go on with the next when one fails"},
 	{"no-wait", 0, NULL, "print the name of each move and leave them to relocd"},
 	{0},
@@ -55,7 +56,8 @@ const struct verb move_verbs[] = {
 		.name = "relocate",
 		.summary = "move running partitions to another host",
 		.form = "(NAME... | --group GROUP) (HOST | --back)\n"
-			"    [--deadline TIME] [--dry-run] [--keep-going] [--no-wait]",
+			"    [--deadline TIME] [--dry-run] [--end-exec] [--keep-going]\n    "
+			"[--no-wait]",
 		.text = "Moves running partitions to HOST, one after the other; with --no-wait all "
 			"are begun at once. Their connections stay. On a terminal a line shows the "
 			"progress, elsewhere there is a line for each phase; at the end a table "

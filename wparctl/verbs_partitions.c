@@ -14,13 +14,15 @@ static const struct verb_option create_options[] = {
 	{"type", 0, "application|system",
 	 "application: the command is all that runs (the default); system: it has an init"},
 	{"net", 0, "bridge=BR,address=CIDR[,address=CIDR],gateway=IP,mac=MAC",
-	 "a network interface; each part may be left out, MAC may be auto; may be repeated"},
+	 "a network interface; each part may be left out, MAC may be auto; a gateway of each "
+	 "family may be given; may be repeated"},
 	{"address", 0, "CIDR", "short form: an interface with this address; may be repeated"},
 	{"bridge", 0, "BR", "the bridge of --address (default: network: bridge in relocd.yaml)"},
 	{"hostname", 0, "H", "its host name (default: its name)"},
 	{"dns", 0, "IP", "a name server; may be repeated"},
 	{"volume", 0, "SRC:DST[:ro][,storage=shared|copied]",
-	 "mount directory SRC of the host at DST; may be repeated"},
+	 "mount SRC at DST: a directory of the host, or by a name a folder that relocd makes and "
+	 "keeps; may be repeated"},
 	{"storage", 0, "shared|copied",
 	 "shared: the rootfs is the same on all hosts; copied: it is not (default: shared below "
 	 "the shared folders of relocd.yaml). Only shared ones can be moved"},
@@ -51,7 +53,7 @@ static const struct verb_option stop_options[] = {
 
 static const struct verb_option remove_options[] = {
 	{"force", 0, NULL, "kill it first when it runs"},
-	{"volumes", 0, NULL, "also remove what is in its volumes, for good"},
+	{"volumes", 0, NULL, "also remove its volumes that have a name, and what is in them"},
 	{0},
 };
 
@@ -211,7 +213,7 @@ const struct verb partition_verbs[] = {
 		.summary = "remove partitions and their definitions",
 		.form = "NAME... [--force] [--volumes]",
 		.text = "Forgets partitions that do not run. The root file system and the volumes "
-			"are left alone, unless --volumes is given.",
+			"are left alone; --volumes removes those that relocd made.",
 		.options = remove_options,
 		.args = "NAME...",
 		.min = 1,

@@ -74,18 +74,21 @@ static void a_full_one(void **state)
 		  "/srv/v:/data:ro,storage=shared", "--group", "night", "--group", "web",
 		  "--priority", "-3", "--autostart", "--restart", "on-failure", "--net",
 		  "bridge=br1,address=10.0.0.5/24,address=fd::5/64", "--net",
-		  "gateway=10.1.0.1,mac=02:00:00:00:00:01", "--cap-add", "NET_RAW", "--cap-drop",
-		  "ALL", "--seccomp", "unconfined", "--start"),
+		  "gateway=10.1.0.1,mac=02:00:00:00:00:01", "--net",
+		  "bridge=b,gateway=10.2.0.1,gateway=fd::1", "--volume", "data:/d", "--cap-add",
+		  "NET_RAW", "--cap-drop", "ALL", "--seccomp", "unconfined", "--start"),
 	     "{'start':true,'cap_add':['NET_RAW'],'cap_drop':['ALL'],'definition':{'name':'db1',"
 	     "'rootfs':'/srv/a','type':'system','hostname':'h','storage':'shared',"
 	     "'resources':{'memory_bytes':536870912,'cpu_millis':1500,'pids':100},"
 	     "'process':{'uid':999,'gid':998,'env':['A=1','PATH=/x']},'dns':['10.0.0.1'],"
 	     "'mounts':[{'destination':'/data','type':'bind','source':'/srv/v',"
-	     "'options':['bind','ro'],'volume':true,'storage':'shared'}],"
+	     "'options':['bind','ro'],'volume':true,'storage':'shared'},{'destination':'/d',"
+	     "'type':'bind','source':'data','options':['bind','rw'],'volume':true}],"
 	     "'seccomp':'unconfined','groups':['night','web'],'priority':-3,'autostart':true,"
 	     "'restart':'on-failure',"
 	     "'networks':[{'bridge':'br1','addresses':['10.0.0.5/24','fd::5/64']},"
-	     "{'addresses':[],'gateway':'10.1.0.1','mac':'02:00:00:00:00:01'}]}}");
+	     "{'addresses':[],'gateway':'10.1.0.1','mac':'02:00:00:00:00:01'},"
+	     "{'bridge':'b','addresses':[],'gateway':['10.2.0.1','fd::1']}]}}");
 }
 
 static void a_bundle_with_overrides(void **state)
@@ -159,7 +162,8 @@ static void refuses_what_it_cannot_read(void **state)
 	refused(BODY(&err, "--rootfs", "/a", "--env", "A"), &err, "KEY=VALUE");
 	refused(BODY(&err, "--rootfs", "/a", "--env", "=1"), &err, "KEY=VALUE");
 	refused(BODY(&err, "--rootfs", "/a", "--volume", "/a"), &err, "SRC:DST");
-	refused(BODY(&err, "--rootfs", "/a", "--volume", "a:/b"), &err, "SRC:DST");
+	refused(BODY(&err, "--rootfs", "/a", "--volume", "./a:/b"), &err, "SRC:DST");
+	refused(BODY(&err, "--rootfs", "/a", "--volume", ":/b"), &err, "SRC:DST");
 	refused(BODY(&err, "--rootfs", "/a", "--volume", "/a:/b:rx"), &err, "SRC:DST");
 	refused(BODY(&err, "--rootfs", "/a", "--volume", "/a:/b:ro:x"), &err, "SRC:DST");
 	refused(BODY(&err, "--rootfs", "/a", "--net", "br0"), &err, "parts are");
