@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -70,6 +71,9 @@ static int child(const struct spawn *what, int *report)
 {
 	if (what->new_session)
 		setsid();
+	// A parent that has ended before this is seen by what it was to get from us: it has closed.
+	if (what->dies_with_us && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return errno;
 	reset_signals();
 	for (size_t i = 0; i < what->cgroup_count; i++)
 		if (write(what->cgroup_procs[i], "0", 1) < 0)

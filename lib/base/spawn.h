@@ -26,6 +26,7 @@ struct spawn {
 	// A mount namespace of its own, in which every file is read-only but those below this
 	// folder; NULL: stay. For programs that unpack what others have packed.
 	const char *only_writable;
+	bool dies_with_us; // is killed when the calling thread ends
 };
 
 #define SPAWN_INIT          \
