@@ -55,6 +55,13 @@ int upper_hold(const char *name, struct error *err)
 	return take_fd(&fd);
 }
 
+int upper_release(int fd, struct error *err)
+{
+	if (flock(fd, LOCK_UN) < 0)
+		return error_sys(err, ERR_STORAGE, errno, "cannot unlock an upper layer");
+	return 0;
+}
+
 int upper_mount(const char *name, const char *digest, const char *where, struct error *err)
 {
 	// Relative, so that no path needs quoting. No handles of files and no index: they mean

@@ -23,6 +23,9 @@ int upper_make(const char *name, const char *digest, struct error *err);
 // ERR_STORAGE: it is mounted.
 int upper_hold(const char *name, struct error *err);
 
+// Gives the lock up; the descriptor stays.
+int upper_release(int fd, struct error *err);
+
 // Mounts the overlay at the absolute path `where`, without devices. Changes the working folder of
 // the caller (to /), which must have one thread.
 int upper_mount(const char *name, const char *digest, const char *where, struct error *err);

@@ -42,6 +42,10 @@ static const struct {
 	[WIRE_JOIN] = {"JOIN", JOIN},
 	[WIRE_JOINED] = {"JOINED", JOIN},
 	[WIRE_SEAL] = {"SEAL", 0},
+	[WIRE_WANT] = {"WANT", 0},
+	[WIRE_BLOB] = {"BLOB", 0},
+	[WIRE_UPPER] = {"UPPER", DATA},
+	[WIRE_UPPER_END] = {"UPPER_END", 0},
 };
 
 static const char preamble_magic[8] = {'W', 'P', 'A', 'R', '/', '1', '\r', '\n'};

@@ -44,7 +44,11 @@ enum wire_type {
 	WIRE_PING = 22,
 	WIRE_JOIN = 23,
 	WIRE_JOINED = 24,
-	WIRE_SEAL = 40, // between links only: lib/transport/seal.h
+	WIRE_WANT = 41,      // is the image wanted?
+	WIRE_BLOB = 42,      // begin of a blob of the image; CHUNKs follow
+	WIRE_UPPER = 43,     // data: the layer above the image, images/folder.h
+	WIRE_UPPER_END = 44, // its digest: nothing more of it comes
+	WIRE_SEAL = 40,      // between links only: lib/transport/seal.h
 };
 
 // "HELLO"; "?" for a number that is none.

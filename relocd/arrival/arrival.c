@@ -87,6 +87,8 @@ static const struct {
 	{WIRE_OBJECT_END, TALK_IN(PHASE_FINAL), arrival_on_object_end},
 	{WIRE_PAGES, TALK_IN(PHASE_FINAL), arrival_on_pages},
 	{WIRE_HELD, TALK_IN(PHASE_FINAL), arrival_on_held},
+	{WIRE_UPPER, TALK_IN(PHASE_PRECOPY) | TALK_IN(PHASE_FINAL), arrival_on_upper},
+	{WIRE_UPPER_END, TALK_IN(PHASE_FINAL), arrival_on_upper_end},
 	{WIRE_MANIFEST, TALK_IN(PHASE_FINAL), arrival_on_manifest},
 	{WIRE_COMMIT, TALK_IN(PHASE_COMMIT), on_commit},
 	{WIRE_RELEASED, TALK_IN(PHASE_RELEASE), on_released},
@@ -97,7 +99,7 @@ static const struct {
 	{WIRE_PING, ~0u, on_ping},
 };
 
-static int dispatch(struct arrival *a, const struct link_message *message, struct error *err)
+int arrival_dispatch(struct arrival *a, const struct link_message *message, struct error *err)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
 		if (rules[i].type == message->type && (rules[i].phases & TALK_IN(a->report.phase)))
@@ -129,8 +131,9 @@ static int wait_for_something(struct arrival *a, deadline_t deadline, struct err
 }
 
 // Before the vote a cancel ends the move here; afterwards only the peer can decide.
-static int check_cancel(struct arrival *a, struct error *err)
+int arrival_check_cancel(struct arrival *a, struct error *err)
 {
+	report_listen(&a->report);
 	if (!a->report.cancelled || a->report.phase >= PHASE_COMMIT)
 		return 0;
 	return error_set(err, ERR_CANCELLED, "the move was cancelled on %s", a->host);
@@ -143,14 +146,14 @@ static int serve(struct arrival *a, struct error *err)
 		struct link_message message;
 		int got = link_recv(a->link, deadline_in_ms(0), &message, err);
 		if (got > 0) {
-			got = dispatch(a, &message, err);
+			got = arrival_dispatch(a, &message, err);
 			link_done(a->link, &message);
 			deadline = deadline_in_ms(PHASE_MS);
 			if (got < 0)
 				return -1;
 			continue;
 		}
-		if (got < 0 || check_cancel(a, err) < 0)
+		if (got < 0 || arrival_check_cancel(a, err) < 0)
 			return -1;
 		if (deadline_passed(deadline))
 			return error_set(err, ERR_DEADLINE, "%s fell silent in phase %s",
@@ -373,8 +376,12 @@ static void release(struct arrival *a)
 
 int main(void)
 {
-	struct arrival a = {
-		.keeper = -1, .images = -1, .object.fd = -1, .report = {.fd = -1, .listener = -1}};
+	struct arrival a = {.keeper = -1,
+			    .images = -1,
+			    .image = -1,
+			    .upper = -1,
+			    .object.fd = -1,
+			    .report = {.fd = -1, .listener = -1}};
 	struct error err = {0};
 	log_open("arrival");
 	signal(SIGPIPE, SIG_IGN);

@@ -3,6 +3,7 @@
 #ifndef RELOCD_ARRIVAL_ARRIVAL_H
 #define RELOCD_ARRIVAL_ARRIVAL_H
 
+#include "images/folder.h"
 #include "images/manifest.h"
 #include "images/pagestore.h"
 #include "images/peer.pb-c.h"
@@ -18,6 +19,7 @@
 #include "relocd/move/cable.h"
 #include "relocd/move/report.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -78,6 +80,18 @@ struct arrival {
 	uint64_t received_bytes;
 	uint8_t *copy; // of one slot: what is checked is what is stored
 
+	// its root, where it is made of an image
+	int image, upper;       // -1: it is a folder, or not yet there
+	char staging[PATH_MAX]; // where an image is received; "": none is
+	struct folder_unpacker *unpacker;
+	struct digest_ctx *upper_digest;
+	uint64_t upper_received;
+	bool upper_mounted;
+	pthread_t syncer;
+	bool syncing;
+	atomic_bool synced; // the thread has done its work
+	int sync_errno;
+
 	// the restore
 	pid_t root;
 	bool held;    // CRIU waits at post-restore
@@ -90,6 +104,10 @@ struct arrival {
 	bool untold; // it runs, and relocd does not know yet
 	bool failed; // it does not run here, and the last event has been sent
 };
+
+// arrival.c: one message, if it may come in this phase; and a cancel that came before the vote.
+int arrival_dispatch(struct arrival *a, const struct link_message *message, struct error *err);
+int arrival_check_cancel(struct arrival *a, struct error *err);
 
 // checks.c: VALIDATE on this side; reserves name and addresses unless it is a dry run. The answer
 // is the list.
@@ -110,6 +128,22 @@ int arrival_on_chunk(struct arrival *a, const struct link_message *message, stru
 int arrival_on_object_end(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_on_pages(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_on_held(struct arrival *a, const struct link_message *message, struct error *err);
+
+// image.c: for a root that is made of an image.
+// VALIDATE: there is room for it, and what unpacks it.
+int arrival_check_image(struct arrival *a, struct error *err);
+// PREPARE: has the image, from the peer if need be.
+int arrival_fetch_image(struct arrival *a, struct error *err);
+void arrival_drop_image(struct arrival *a);
+
+// upper.c: the layer above it. PREPARE: an empty one.
+int arrival_open_upper(struct arrival *a, struct error *err);
+int arrival_on_upper(struct arrival *a, const struct link_message *message, struct error *err);
+// All of it is here: mounts the root.
+int arrival_on_upper_end(struct arrival *a, const struct link_message *message, struct error *err);
+// Before the vote: all of it is on disk.
+int arrival_wait_upper(struct arrival *a, struct error *err);
+void arrival_close_upper(struct arrival *a);
 
 // warm.c: from FROZEN until the restored root is in its control groups.
 int arrival_warm_begin(struct arrival *a, struct error *err);

@@ -82,7 +82,7 @@ static int check_memory(struct arrival *a, struct error *err)
 	return 0;
 }
 
-static int check_rootfs(struct arrival *a, struct error *err)
+static int check_same_folder(struct arrival *a, struct error *err)
 {
 	struct facts_folder folder;
 	if (facts_folder(a->def->rootfs, &folder, err) < 0)
@@ -90,7 +90,13 @@ static int check_rootfs(struct arrival *a, struct error *err)
 	if (folder.inode != a->offer->rootfs_ino || folder.ctime_ns != a->offer->rootfs_ctime_ns)
 		return error_set(err, ERR_NOT_SHARED,
 				 "%s is another folder here than at the source", a->def->rootfs);
-	if (storage_check(a->start, a->def, err) < 0)
+	return 0;
+}
+
+static int check_rootfs(struct arrival *a, struct error *err)
+{
+	if ((a->def->image ? arrival_check_image(a, err) : check_same_folder(a, err)) < 0 ||
+	    storage_check(a->start, a->def, err) < 0)
 		return -1;
 	return storage_compare(a->def, a->offer->volume_ino, a->offer->n_volume_ino, err);
 }
@@ -183,7 +189,9 @@ json_t *arrival_checks(struct arrival *a)
 		 check_kernel_paths},
 		{"cpu", "the processor has all features", check_cpu},
 		{"memory", "there is enough memory", check_memory},
-		{"storage", "the root filesystem and the volumes are the same folders",
+		{"storage",
+		 "the root filesystem and the volumes are the same folders, or it has room for the "
+		 "layers of an image",
 		 check_rootfs},
 		{"limits", "its processes may have the resource limits that they have",
 		 check_limits},

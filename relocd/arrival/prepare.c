@@ -6,6 +6,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
 #include "lib/base/paths.h"
+#include "lib/storage/upper.h"
 #include "relocd/move/scratch.h"
 
 #include <unistd.h>
@@ -81,7 +82,10 @@ int arrival_prepare(struct arrival *a, struct error *err)
 	a->decision = decision_create(paths_moves(), a->offer->move, DECISION_ARRIVAL,
 				      a->offer->epoch, a->def->name, err);
 	a->manifest_bytes = BUF_INIT(16u << 20);
-	if (!a->decision || start_keeper(a, err) < 0 || open_store(a, err) < 0)
+	if (!a->decision ||
+	    (a->def->image && (arrival_fetch_image(a, err) < 0 || arrival_open_upper(a, err) < 0)))
+		return -1;
+	if (start_keeper(a, err) < 0 || open_store(a, err) < 0)
 		return -1;
 	return start_criu(a, err) < 0 ? -1 : warm_up(a, err);
 }
@@ -144,6 +148,17 @@ void arrival_forget(struct arrival *a, bool remove)
 	a->decision = NULL;
 }
 
+// The image goes with the reservation: relocd collects what no partition names.
+static void drop_root(struct arrival *a)
+{
+	struct error err;
+	bool opened = a->upper >= 0;
+	arrival_close_upper(a);
+	if (opened && upper_discard(a->def->name, &err) < 0)
+		log_error_of(&err, "upper layer");
+	arrival_drop_image(a);
+}
+
 void arrival_clear(struct arrival *a)
 {
 	struct error err;
@@ -151,6 +166,7 @@ void arrival_clear(struct arrival *a)
 	cable_close(&a->cable);
 	stop_keeper(a);
 	drop_images(a);
+	drop_root(a);
 	if (a->reserved &&
 	    report_call(&a->report,
 			json_pack("{s:s, s:s}", "op", "unreserve", "move", a->offer->move), NULL,
@@ -165,6 +181,8 @@ void arrival_finish(struct arrival *a)
 	a->rpc = NULL;
 	cable_close(&a->cable);
 	drop_images(a);
+	arrival_close_upper(a);
+	arrival_drop_image(a);
 	if (a->keeper >= 0)
 		close(take_fd(&a->keeper));
 	cgroup_close(a->cgroup);

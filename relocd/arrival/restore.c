@@ -171,8 +171,11 @@ int arrival_on_manifest(struct arrival *a, const struct link_message *message, s
 	wpar__decision__free_unpacked(all_sent, NULL);
 	report_phase(&a->report, PHASE_RESTORE);
 	int64_t began = clock_now_ns();
+	if (a->def->image && !a->upper_mounted)
+		return error_set(err, ERR_PROTOCOL, "the layer above the image did not come");
 	if (verify(a, err) < 0 || unpack_trees(a, err) < 0 || restore(a, err) < 0 ||
-	    check_placement(a, err) < 0 || decision_append(a->decision, DECISION_PREPARED, err) < 0)
+	    check_placement(a, err) < 0 || arrival_wait_upper(a, err) < 0 ||
+	    decision_append(a->decision, DECISION_PREPARED, err) < 0)
 		return -1;
 	a->restore_ms = clock_ms_since(began);
 	report_phase(&a->report, PHASE_COMMIT);

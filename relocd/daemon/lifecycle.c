@@ -9,6 +9,7 @@
 #include "lib/partition/keeper_client.h"
 #include "lib/partition/signame.h"
 #include "lib/storage/store.h"
+#include "lib/storage/upper.h"
 #include "relocd/daemon/reaper.h"
 #include "relocd/daemon/revive.h"
 #include "relocd/move/facts.h"
@@ -48,12 +49,28 @@ static int clear(const char *name, struct error *err)
 	return cgroup_remove(name, deadline, err);
 }
 
+// What it wrote above its image has gone along with it, or has not come to be used: it would be of
+// no use to a later stay.
+static void drop_upper(struct daemon *d, const char *name)
+{
+	struct error err;
+	daemon_lock(d);
+	struct partition *p = partition_find(d, name);
+	bool elsewhere =
+		p && (p->row.state == STATE_DEPARTED || p->row.state == STATE_ARRIVING);
+	daemon_unlock(d);
+	if (elsewhere && upper_discard(name, &err) < 0)
+		log_error_of(&err, name);
+}
+
 static void clear_thread(struct daemon *d, const char *name)
 {
 	struct error err = {0};
 	int failed = clear(name, &err);
 	if (failed)
 		log_error_of(&err, name);
+	else
+		drop_upper(d, name);
 	daemon_lock(d);
 	struct partition *p = partition_find(d, name);
 	if (p)

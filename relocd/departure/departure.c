@@ -115,8 +115,8 @@ static void abort_move(struct departure *d, const struct error *why)
 
 static enum departure_end move(struct departure *d, struct error *err)
 {
-	if (departure_prepare(d, err) < 0 || departure_freeze(d, err) < 0 ||
-	    departure_final(d, err) < 0)
+	if (departure_prepare(d, err) < 0 || (d->def->image && departure_copy_upper(d, err) < 0) ||
+	    departure_freeze(d, err) < 0 || departure_final(d, err) < 0)
 		return DEPARTURE_STAYS;
 	return departure_decide(d, err);
 }
@@ -168,6 +168,7 @@ static int run(struct departure *d)
 
 static void release(struct departure *d)
 {
+	departure_close_image(d);
 	link_close(d->link);
 	report_close(&d->report, true);
 	manifest_free(&d->manifest);
@@ -182,6 +183,8 @@ int main(void)
 {
 	struct departure d = {.keeper = -1,
 			      .images = -1,
+			      .image = -1,
+			      .upper = -1,
 			      .status.pidfd = -1,
 			      .report = {.fd = -1, .listener = -1}};
 	log_open("departure");

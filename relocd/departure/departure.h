@@ -11,6 +11,7 @@
 #include "lib/partition/definition.h"
 #include "lib/partition/keeper_client.h"
 #include "lib/registry/decision.h"
+#include "lib/storage/snapshot.h"
 #include "lib/transport/link.h"
 #include "relocd/move/cable.h"
 #include "relocd/move/report.h"
@@ -59,6 +60,16 @@ struct departure {
 	struct manifest manifest;
 	uint64_t sent_bytes;
 
+	// its root, where it is made of an image
+	int image, upper;          // -1: it is a folder
+	uint64_t image_bytes;      // packed
+	uint64_t upper_bytes;      // in the layer above, about
+	uint64_t file_bytes;       // sent of both
+	struct snapshot *snapshot; // what was sent of the layer above
+	struct digest_ctx *digest; // of all of it
+	uint64_t digested;         // bytes in it
+	deadline_t upper_deadline; // of what is sent of it while frozen
+
 	// the report
 	int64_t began_ns, frozen_ns;
 	double downtime_ms;           // 0: never frozen
@@ -93,6 +104,19 @@ void departure_give_back(struct departure *d);
 // could not be told is waited for until it must have given up; the partition runs all the time.
 void departure_settle(struct departure *d, bool told);
 
+// image.c: for a root that is made of an image.
+// VALIDATE: opens both layers and measures them.
+int departure_open_image(struct departure *d, struct error *err);
+// PREPARE: sends the image, if the peer wants it.
+int departure_send_image(struct departure *d, struct error *err);
+void departure_close_image(struct departure *d);
+
+// upper.c: the layer above the image. PRECOPY: in rounds, while the partition runs. ERR_UPPER_BUSY:
+// it writes too much.
+int departure_copy_upper(struct departure *d, struct error *err);
+// Frozen: what has changed since.
+int departure_finish_upper(struct departure *d, struct error *err);
+
 // final.c: the last pages and CRIU's state, ending with the fence and the manifest.
 int departure_final(struct departure *d, struct error *err);
 // Makes CRIU roll the dump back; the tree stays frozen by our own freeze.
@@ -111,5 +135,10 @@ enum departure_end departure_decide(struct departure *d, struct error *err);
 // message back.
 int departure_wait(struct departure *d, uint16_t type, deadline_t deadline,
 		   struct link_message *message, struct error *err);
+// After a failure to send: a link that was closed may have had a reason, which came before. Returns
+// -1 with the better error.
+int departure_reason(struct departure *d, struct error *err);
+// Takes what has come while nothing is due: the peer's reason to refuse, a cancel.
+int departure_listen(struct departure *d, struct error *err);
 
 #endif

@@ -220,8 +220,8 @@ int departure_final(struct departure *d, struct error *err)
 	// pipes.
 	if (ask_dump(d, err) < 0 || keeper_drain(d->keeper, err) < 0 || dump(d, err) < 0 ||
 	    departure_check_locks(d, err) < 0 || send_trees(d, err) < 0 ||
-	    send_images(d, err) < 0 || fence(d, err) < 0 ||
-	    decision_append(d->decision, DECISION_FINAL, err) < 0)
+	    (d->def->image && departure_finish_upper(d, err) < 0) || send_images(d, err) < 0 ||
+	    fence(d, err) < 0 || decision_append(d->decision, DECISION_FINAL, err) < 0)
 		return -1;
 	if (send_held(d, err) < 0)
 		return -1;

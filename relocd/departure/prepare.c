@@ -8,6 +8,7 @@
 #include "lib/base/paths.h"
 #include "lib/base/spawn.h"
 #include "lib/net/backlog.h"
+#include "lib/storage/image.h"
 #include "relocd/move/scratch.h"
 #include "relocd/move/talk.h"
 
@@ -31,7 +32,7 @@ static int sink_send(void *arg, void *place, size_t length, struct error *err)
 {
 	struct departure *d = arg;
 	d->sent_bytes += length;
-	report_progress(&d->report, d->sent_bytes, d->memory_bytes);
+	report_progress(&d->report, d->sent_bytes, d->memory_bytes + d->file_bytes);
 	return link_send_slot(d->link, WIRE_PAGES, place, length, err);
 }
 
@@ -82,7 +83,9 @@ static int warm_up(struct departure *d, struct error *err)
 static int wait_for_peer(struct departure *d, struct error *err)
 {
 	struct link_message message;
-	if (departure_wait(d, WIRE_ARRANGED, deadline_in_ms(ARRANGE_MS), &message, err) < 0)
+	// Unpacking an image takes as long as it takes; a dead peer is noticed all the same.
+	int64_t ms = d->def->image ? IMAGE_IMPORT_MS : ARRANGE_MS;
+	if (departure_wait(d, WIRE_ARRANGED, deadline_in_ms(ms), &message, err) < 0)
 		return -1;
 	link_done(d->link, &message);
 	return 0;
@@ -99,7 +102,9 @@ int departure_prepare(struct departure *d, struct error *err)
 	if (d->images < 0 || cable_open(&d->cable, d->def, &d->status, err) < 0 ||
 	    open_memory(d, err) < 0 || start_criu(d, err) < 0 || warm_up(d, err) < 0)
 		return -1;
-	return departure_share(d, err) < 0 ? -1 : wait_for_peer(d, err);
+	if (departure_share(d, err) < 0 || (d->def->image && departure_send_image(d, err) < 0))
+		return -1;
+	return wait_for_peer(d, err);
 }
 
 static void stop_criu(struct departure *d)

@@ -41,6 +41,8 @@ static int check_criu(struct departure *d, char text[32], struct error *err)
 
 static int check_storage(struct departure *d, struct facts_folder *rootfs, struct error *err)
 {
+	if (d->def->image)
+		return storage_check(d->start, d->def, err) < 0 ? -1 : departure_open_image(d, err);
 	if (strcmp(d->def->storage, "shared"))
 		return error_set(err, ERR_NOT_SHARED, "its root filesystem %s is on this host only",
 				 d->def->rootfs);
@@ -175,6 +177,9 @@ static int fill_offer(struct departure *d, struct offer *o, const struct facts_f
 	o->message.memory_bytes = d->memory_bytes;
 	o->message.rootfs_ino = rootfs->inode;
 	o->message.rootfs_ctime_ns = rootfs->ctime_ns;
+	o->message.has_image_bytes = o->message.has_upper_bytes = d->def->image != NULL;
+	o->message.image_bytes = d->image_bytes;
+	o->message.upper_bytes = d->upper_bytes;
 	o->message.has_tree_bytes = true;
 	o->message.tree_bytes = tree_bytes(d);
 	o->message.has_realtime_ns = true;

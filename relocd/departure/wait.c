@@ -9,11 +9,13 @@
 // Which message of the peer may come when.
 static const struct talk_rule rules[] = {
 	{WIRE_CHECKS, TALK_IN(PHASE_VALIDATE)},
+	{WIRE_WANT, TALK_IN(PHASE_PREPARE)},
 	{WIRE_ARRANGED, TALK_IN(PHASE_PREPARE)},
 	{WIRE_READY, TALK_IN(PHASE_RESTORE)},
 	{WIRE_RUNNING, TALK_IN(PHASE_SWITCH)},
-	{WIRE_REFUSE, TALK_IN(PHASE_VALIDATE) | TALK_IN(PHASE_PREPARE) | TALK_IN(PHASE_FREEZE) |
-			      TALK_IN(PHASE_FINAL) | TALK_IN(PHASE_RESTORE)},
+	{WIRE_REFUSE, TALK_IN(PHASE_VALIDATE) | TALK_IN(PHASE_PREPARE) | TALK_IN(PHASE_PRECOPY) |
+			      TALK_IN(PHASE_FREEZE) | TALK_IN(PHASE_FINAL) |
+			      TALK_IN(PHASE_RESTORE)},
 	{WIRE_PING, ~0u},
 };
 
@@ -73,4 +75,23 @@ int departure_wait(struct departure *d, uint16_t type, deadline_t deadline,
 		if (poll_once(d, report_deadline(&d->report, deadline), err) < 0)
 			return -1;
 	}
+}
+
+int departure_listen(struct departure *d, struct error *err)
+{
+	struct link_message message;
+	int got;
+	while ((got = link_recv(d->link, deadline_in_ms(0), &message, err)) > 0)
+		if (sort_out(d, WIRE_OPEN, &message, err) < 0)
+			return -1;
+	report_listen(&d->report);
+	return got < 0 ? -1 : report_may_go_on(&d->report, err);
+}
+
+int departure_reason(struct departure *d, struct error *err)
+{
+	struct error why;
+	if (err && err->id == ERR_PEER_UNREACHABLE && departure_listen(d, &why) < 0)
+		*err = why;
+	return -1;
 }

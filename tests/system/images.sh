@@ -5,6 +5,7 @@
 # shellcheck disable=SC2154 # lab_dir, here: workload.sh, run
 
 image_layout=$lab_dir/images
+postgres_bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
 
 # Copies programs of the machine with their libraries into ROOT, at their own paths.
 copy_programs() { # ROOT PROGRAM...
@@ -49,7 +50,7 @@ new_image() { # TAG: with the base layer
 base_image() {
 	local root=$1/base
 	new_root "$root"
-	copy_programs "$root" sh cat ls id sleep ps mkdir rm chown touch head grep stat ln readlink
+	copy_programs "$root" sh cat ls id sleep ps mkdir rm chown chmod mknod touch head grep stat ln readlink
 	printf '%s\n' root:x:0:0:root:/root:/bin/sh www-data:x:33:33:www-data:/var/www:/bin/sh \
 		memcache:x:114:121::/nonexistent:/bin/sh postgres:x:117:124::/var/lib/postgresql:/bin/sh >"$root/etc/passwd"
 	printf '%s\n' root:x:0: www-data:x:33: ssl-cert:x:118:postgres,www-data adm:x:4:postgres \
@@ -83,14 +84,16 @@ nginx_image() {
 }
 
 postgres_image() {
-	local root=$1/postgres bin=/usr/lib/postgresql/15/bin
-	mkdir -p "$root"{/var/lib/postgresql,/usr/share,/usr/bin,/usr/lib/postgresql/15/lib}
+	local root=$1/postgres bin=$postgres_bin share lib
+	share=/usr/share/postgresql/$(basename "${bin%/bin}")
+	lib=${bin%/bin}/lib
+	mkdir -p "$root"{/var/lib/postgresql,/usr/share,/usr/bin,"$lib"}
 	chown 117:124 "$root/var/lib/postgresql"
 	copy_programs "$root" $bin/{postgres,initdb,pg_ctl,psql,pgbench}
 	cp -a /usr/share/postgresql "$root/usr/share/"
-	rm -rf "$root"/usr/share/postgresql/15/{man,extension/*.sql}
-	cp -a /usr/share/postgresql/15/extension/plpgsql* "$root/usr/share/postgresql/15/extension/"
-	cp -a /usr/lib/postgresql/15/lib/{plpgsql,dict_snowball,utf8_and_*}.so "$root/usr/lib/postgresql/15/lib/"
+	rm -rf "$root$share"/{man,extension/*.sql}
+	cp -a "$share"/extension/plpgsql* "$root$share/extension/"
+	cp -a "$lib"/{plpgsql,dict_snowball,utf8_and_*}.so "$root$lib/"
 	cat >"$root/usr/bin/start" <<-END
 		#!/bin/sh
 		set -e
@@ -117,12 +120,13 @@ memcached_image() {
 
 # Three layers more: a file removed, a folder replaced, and the program.
 python_image() {
-	local root=$1/python
+	local root=$1/python version
+	version=$(/usr/bin/python3 -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
 	mkdir -p "$root/usr/lib" "$root/app/state" "$root/opaque"
 	chown 33:33 "$root/app/state"
 	copy_programs "$root" /usr/bin/python3
-	cp -a /usr/lib/python3.11 "$root/usr/lib/"
-	rm -rf "$root"/usr/lib/python3.11/{test,__pycache__,*/__pycache__,distutils,lib2to3,idlelib,config-*}
+	cp -a "/usr/lib/$version" "$root/usr/lib/"
+	rm -rf "$root/usr/lib/$version"/{test,__pycache__,*/__pycache__,distutils,lib2to3,idlelib,config-*}
 	cp "$top/tests/system/counter.py" "$root/app/counter.py"
 	touch "$root/opaque/above"
 	new_image python
