@@ -61,10 +61,27 @@ int create_run(struct ctl *ctl, const struct args *args)
 
 // ---- show ---------------------------------------------------------------------------------------
 
+// A volume with a name lies in a folder of this one partition, ".../UUID/NAME": only the name means
+// something to another.
+static void name_volumes(json_t *definition)
+{
+	size_t i;
+	json_t *mount;
+	const char *uuid = json_text(definition, "uuid");
+	json_array_foreach (json_object_get(definition, "mounts"), i, mount) {
+		const char *source = json_text(mount, "source"), *name = strrchr(source, '/');
+		size_t before = name ? (size_t)(name - source) : 0, length = strlen(uuid);
+		if (json_is_true(json_object_get(mount, "volume")) && length && before > length &&
+		    !strncmp(name - length, uuid, length) && name[-1 - (ssize_t)length] == '/')
+			json_object_set_new(mount, "source", json_string(name + 1));
+	}
+}
+
 // What relocd sets itself, and refuses or replaces when it is given.
 static void drop_own_keys(json_t *definition)
 {
 	static const char *const keys[] = {"uuid", "owner", "epoch", "cpu_features"};
+	name_volumes(definition);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		json_object_del(definition, keys[i]);
 }

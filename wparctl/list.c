@@ -118,7 +118,7 @@ static void number_line(const char *label, double value)
 {
 	char text[32];
 	snprintf(text, sizeof(text), "%.0f", value);
-	line(label, value > 0 ? text : "");
+	line(label, value != 0 ? text : "");
 }
 
 static void size_line(const char *label, double bytes)

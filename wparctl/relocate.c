@@ -175,6 +175,12 @@ static int try_one(struct ctl *ctl, const struct plan *plan, const char *name)
 	return validate_one(ctl, name, hosts);
 }
 
+static void say_left(const struct ctl *ctl, const json_t *names, size_t from)
+{
+	for (size_t i = from; i < json_array_size(names); i++)
+		out_say(ctl, "%s: left where it is", json_string_value(json_array_get(names, i)));
+}
+
 static int relocate_all(struct ctl *ctl, const struct plan *plan, bool dry, bool keep_going)
 {
 	struct tally tally = {0};
@@ -184,14 +190,12 @@ static int relocate_all(struct ctl *ctl, const struct plan *plan, bool dry, bool
 		const char *name = json_string_value(item);
 		int code = dry ? try_one(ctl, plan, name) : relocate_one(ctl, plan, name);
 		tally_add(&tally, code);
+		if (code == EXIT_DETACHED || (code && !keep_going))
+			say_left(ctl, plan->names, i + 1);
 		if (code == EXIT_DETACHED)
 			return code;
-		if (!code || keep_going)
-			continue;
-		for (size_t left = i + 1; left < json_array_size(plan->names); left++)
-			out_say(ctl, "%s: left where it is",
-				json_string_value(json_array_get(plan->names, left)));
-		break;
+		if (code && !keep_going)
+			break;
 	}
 	return tally_code(&tally);
 }

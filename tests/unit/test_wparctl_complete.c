@@ -36,38 +36,31 @@ static void serve(struct fake *fake, int fd)
 
 // ---- what is offered ----------------------------------------------------------------------------
 
-static char *offered;
-
 // The words that fit the last one of `line`, which are divided by single spaces, each with a space
 // after it.
 static const char *words_for(struct fake *fake, const char *line)
 {
-	char *copy = strdup(line), *rest = copy, *words[32];
+	static char found[4096];
+	char *copy = strdup(line), *rest = copy, *words[32], *text = NULL;
 	int count = 0;
-	size_t length;
+	size_t length = 0;
 	fake->serve = serve;
 	fake->hang_up = true;
 	words[count++] = "-c";
 	words[count++] = fake->path;
 	for (char *word; (word = strsep(&rest, " "));)
 		words[count++] = word;
-	free(offered);
-	FILE *to = open_memstream(&offered, &length);
+	FILE *to = open_memstream(&text, &length);
 	complete_print(to, count, words);
 	fclose(to);
+	found[0] = 0;
+	rest = text;
+	for (char *each; (each = strsep(&rest, "\n"));)
+		if (each[0])
+			strcat(strncat(found, each, strcspn(each, "\t")), " ");
+	free(text);
 	free(copy);
-	char *end = offered;
-	for (char *at = offered; *at; at += strcspn(at, "\n") + 1) {
-		size_t word = strcspn(at, "\t\n");
-		bool remark = at[word] == '\t';
-		char *next = remark ? at + word : at;
-		memmove(end, at, word);
-		at = next;
-		end += word;
-		*end++ = ' ';
-	}
-	*end = 0;
-	return offered;
+	return found;
 }
 
 static void offers(struct fake *fake, const char *line, const char *wanted)
@@ -284,7 +277,5 @@ int main(void)
 		WITH_FAKE(bash_completes),
 		WITH_FAKE(zsh_completes),
 	};
-	int failed = cmocka_run_group_tests(tests, NULL, NULL);
-	free(offered);
-	return failed;
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

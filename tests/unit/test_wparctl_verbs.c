@@ -468,7 +468,9 @@ static void list_shows_all_hosts(void **state)
 	"'definition':{'name':'db1','uuid':'u','owner':'hostA','epoch':3,'cpu_features':['x']," \
 	"'rootfs':'/srv/a','hostname':'yes','process':{'args':['/bin/a','-x','a: b'],'uid':0}," \
 	"'networks':[{'bridge':'br0','gateway':null,'addresses':['10.0.0.5/24'],'mac':"         \
-	"'02:00:00:00:00:01'}],'dns':[],'groups':['night'],'priority':0,'autostart':false}"
+	"'02:00:00:00:00:01'}],'dns':[],'groups':['night'],'priority':0,'autostart':false,"     \
+	"'mounts':[{'destination':'/d','source':'/s/wpar-volumes/u/data','volume':true},"       \
+	"{'destination':'/e','source':'/x/u/data'}]}"
 
 #define PARTITION                                                                                \
 	"{'schema':1,'data':{'name':'db1','state':'Active','host':'hostA','epoch':3,"            \
@@ -497,7 +499,13 @@ static void show_prints_what_create_reads(void **state)
 				 "groups:\n"
 				 "- night\n"
 				 "priority: 0\n"
-				 "autostart: false\n");
+				 "autostart: false\n"
+				 "mounts:\n"
+				 "- destination: /d\n"
+				 "  source: data\n"
+				 "  volume: true\n"
+				 "- destination: /e\n"
+				 "  source: /x/u/data\n");
 	char *definition = strdup(out);
 	const char *const same[] = {"create", "-f", "-", "--start", NULL};
 	assert_int_equal(run_words(*state, definition, same), 0);
@@ -505,7 +513,9 @@ static void show_prints_what_create_reads(void **state)
 		 "{'start':true,'definition':{'name':'db1','rootfs':'/srv/a','hostname':'yes',"
 		 "'process':{'args':['/bin/a','-x','a: b'],'uid':0},'networks':[{'bridge':'br0',"
 		 "'addresses':['10.0.0.5/24'],'mac':'02:00:00:00:00:01'}],'dns':[],'groups':"
-		 "['night'],'priority':0,'autostart':false}}");
+		 "['night'],'priority':0,'autostart':false,'mounts':[{'destination':'/"
+		 "d','source':'data','volume':true},"
+		 "{'destination':'/e','source':'/x/u/data'}]}}");
 	assert_string_equal(out, "db1: created and started\n");
 	// Another name: another partition, with hardware addresses of its own; options replace.
 	const char *const other[] = {"create", "db2", "-f", "-", "--priority", "5",
@@ -514,7 +524,9 @@ static void show_prints_what_create_reads(void **state)
 	was_sent("POST /v1/partitions",
 		 "{'definition':{'name':'db2','rootfs':'/srv/a','hostname':'yes','process':{'args':"
 		 "['b'],'uid':9,'gid':9},'networks':[{'bridge':'br0','addresses':['10.0.0.5/24']}],"
-		 "'dns':[],'groups':['night'],'priority':5,'autostart':false}}");
+		 "'dns':[],'groups':['night'],'priority':5,'autostart':false,'mounts':[{'"
+		 "destination':'/d','source':'data','volume':true},"
+		 "{'destination':'/e','source':'/x/u/data'}]}}");
 	free(definition);
 	assert_int_equal(run(*state, "--json show db1"), 0);
 	json_t *whole = envelope();
