@@ -31,7 +31,7 @@ test_definition_in_a_file() {
 test_changes() {
 	toolbox_partition p 10.77.0.61
 	ctl set p memory=32M pids=20 groups=a,b autostart=yes
-	in_host hostA sh -c 'grep -qx 33554432 $(find /sys/fs/cgroup -path "*wpar*" -name memory.max)'
+	in_host hostA grep -qxs 33554432 /sys/fs/cgroup/memory/wpar/p/memory.limit_in_bytes /sys/fs/cgroup/wpar/p/memory.max
 	assert_contains "$(ctl status p)" "groups:        a, b"
 	assert_contains "$(ctl set p hostname=later)" "at its next start: hostname"
 	assert_exit 5 ctl rename p q
