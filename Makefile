@@ -148,6 +148,9 @@ $(WPARCTL): $(call objects_of,wparctl) $(LIBWPAR) $(BASE)
 	$(LINK) $(if $(WPARCTL_RPATH),-Wl$(comma)-rpath$(comma)'$(WPARCTL_RPATH)') -o $@ $(filter %.o,$^) -L$(BUILD)/lib -lwpar $(BASE) \
 		$(shell pkg-config --libs jansson yaml-0.1)
 
+# The description of the API is compiled in.
+$(BUILD)/relocd/daemon/openapi.o: relocd/daemon/openapi.json
+
 define libexec_program
 $(BUILD)/libexec/$(1): $(call objects_of,relocd/$(1)) $(if $(filter departure arrival,$(1)),$(call objects_of,relocd/move)) $(ENGINE)
 	@mkdir -p $$(@D)

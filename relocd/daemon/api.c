@@ -8,6 +8,7 @@
 #include "relocd/daemon/accept.h"
 #include "relocd/daemon/audit.h"
 #include "relocd/daemon/once.h"
+#include "relocd/daemon/openapi.h"
 #include "relocd/daemon/roles.h"
 
 #include <errno.h>
@@ -139,6 +140,8 @@ static int run(struct request *q, const struct exchange *x, const char *method, 
 	if (q->role < route->role)
 		return error_set(err, ERR_DENIED, "%s %s needs the role %s", method, path,
 				 role_name(route->role));
+	if (openapi_check_query(q, route, err) < 0)
+		return -1;
 	if (q->d->stopping)
 		return error_set(err, ERR_UNREACHABLE, "relocd is stopping");
 	if (read_body(q, x, err) < 0) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// /v1/hosts, /v1/cluster, /v1/version, health.
+// /v1/hosts, /v1/cluster, /v1/version.
 #include "relocd/daemon/api_handlers.h"
 
 #include "lib/base/cleanup.h"
@@ -11,14 +11,6 @@ int api_version(struct request *q, struct error *err)
 	(void)err;
 	q->data = json_pack("{s:s, s:i, s:i, s:s}", "version", WPAR_VERSION, "api", 1, "protocol",
 			    TALK_PROTOCOL, "host", q->d->config.host);
-	return 0;
-}
-
-// The socket is only there while relocd is ready, so both questions have one answer.
-int api_health(struct request *q, struct error *err)
-{
-	(void)err;
-	q->data = json_pack("{s:b}", "ok", 1);
 	return 0;
 }
 

@@ -31,9 +31,15 @@ int api_move_cancel(struct request *q, struct error *err);
 // api_events.c
 int api_events(struct request *q, struct error *err);
 
+// api_health.c
+int api_health(struct request *q, struct error *err);
+int api_ready(struct request *q, struct error *err);
+
+// openapi.c
+int api_openapi(struct request *q, struct error *err);
+
 // api_cluster.c
 int api_version(struct request *q, struct error *err);
-int api_health(struct request *q, struct error *err);
 int api_hosts(struct request *q, struct error *err);
 int api_cluster_init(struct request *q, struct error *err);
 int api_cluster_add_host(struct request *q, struct error *err);

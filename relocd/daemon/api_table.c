@@ -5,8 +5,9 @@
 
 const struct route api_routes[] = {
 	{"GET", "/healthz", ROLE_VIEWER, api_health},
-	{"GET", "/readyz", ROLE_VIEWER, api_health},
+	{"GET", "/readyz", ROLE_VIEWER, api_ready},
 	{"GET", "/v1/version", ROLE_VIEWER, api_version},
+	{"GET", "/v1/openapi.json", ROLE_VIEWER, api_openapi},
 
 	{"GET", "/v1/partitions", ROLE_VIEWER, api_partition_list},
 	{"POST", "/v1/partitions", ROLE_ADMIN, api_partition_create},

@@ -19,6 +19,7 @@ struct move;
 struct listener;
 struct api;
 struct events;
+struct metrics;
 
 struct daemon {
 	pthread_mutex_t lock;
@@ -29,12 +30,14 @@ struct daemon {
 	struct loop *loop;
 	struct listener *listener; // NULL: not a member of a cluster, so no peer may connect
 	struct api *api;
-	struct events *events; // the journal
+	struct events *events;   // the journal
+	struct metrics *metrics; // NULL: nothing is counted
 
 	struct partition *partitions;
 	struct move *moves;            // of this life: running ones, and those that ended lately
 	unsigned departures, arrivals; // processes that run
 	unsigned threads;              // background threads that run
+	bool resumed;                  // what an earlier relocd was doing has been taken up
 	bool joining;                  // a cluster init or join is under way
 	bool stopping;
 };

@@ -9,6 +9,7 @@
 #include "relocd/daemon/images.h"
 #include "relocd/daemon/lifecycle.h"
 #include "relocd/daemon/listener.h"
+#include "relocd/daemon/metrics.h"
 #include "relocd/daemon/moves.h"
 #include "relocd/daemon/revive.h"
 
@@ -166,7 +167,8 @@ static int load(struct daemon *d, const struct options *o, struct error *err)
 // What was left running is found before anybody can ask for anything.
 static int start(struct daemon *d, struct signals *s, struct error *err)
 {
-	if (open_signals(s, err) < 0 || daemon_open(d, err) < 0 || partitions_load(d, err) < 0)
+	if (open_signals(s, err) < 0 || daemon_open(d, err) < 0 || metrics_start(d, err) < 0 ||
+	    partitions_load(d, err) < 0)
 		return -1;
 	daemon_lock(d);
 	uint64_t watch = loop_add(d->loop, s->fd, POLLIN, DEADLINE_NEVER, on_signal, s);
@@ -175,6 +177,7 @@ static int start(struct daemon *d, struct signals *s, struct error *err)
 		return error_set(err, ERR_NOMEM, "no memory for the signals");
 	lifecycle_reconnect(d);
 	moves_resume(d);
+	d->resumed = true;
 	revive_begin(d);
 	daemon_lock(d);
 	images_collect(d);
@@ -193,6 +196,7 @@ static void stop(struct daemon *d)
 	daemon_changed(d);
 	daemon_unlock(d);
 	bool idle = api_stop(d) && daemon_idle(d);
+	metrics_stop(d);
 	if (!idle)
 		return; // threads end with the process; what they have written is complete
 	moves_free(d);

@@ -5,6 +5,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
 #include "relocd/daemon/events.h"
+#include "relocd/daemon/metrics.h"
 #include "relocd/move/report.h"
 
 #include <string.h>
@@ -208,6 +209,7 @@ int move_finish(struct move *m, const char *state, json_t *result, json_t *error
 	log_info("move %s: %s from %s to %s: %s%s%s", m->row.id, m->row.partition, m->row.source,
 		 m->row.target, state, message ? ": " : "", message ? message : "");
 	note_end(m);
+	metrics_note_move(m->daemon, m);
 	_cleanup_json_ json_t *events = events_json(m);
 	if (registry_move_end(m->daemon->registry, &m->row, events, &err) == 0)
 		return 0;
