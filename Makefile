@@ -125,7 +125,7 @@ $(BASE): $(patsubst %.c,$(BUILD)/%.o,$(wildcard lib/base/*.c))
 
 # ---- programs ----------------------------------------------------------------------------------
 # Each folder of relocd/ is one program of libexecdir, except daemon/, which is relocd itself.
-LIBEXEC_NAMES := departure arrival mover keeper enter
+LIBEXEC_NAMES := departure arrival caller mover keeper enter
 RELOCD   := $(BUILD)/bin/relocd
 WPARCTL  := $(BUILD)/bin/wparctl
 LIBEXEC  := $(LIBEXEC_NAMES:%=$(BUILD)/libexec/%) $(BUILD)/libexec/criu-selftest \
@@ -152,7 +152,7 @@ $(WPARCTL): $(call objects_of,wparctl) $(LIBWPAR) $(BASE)
 $(BUILD)/relocd/daemon/openapi.o: relocd/daemon/openapi.json
 
 define libexec_program
-$(BUILD)/libexec/$(1): $(call objects_of,relocd/$(1)) $(if $(filter departure arrival,$(1)),$(call objects_of,relocd/move)) $(ENGINE)
+$(BUILD)/libexec/$(1): $(call objects_of,relocd/$(1)) $(if $(filter departure arrival caller,$(1)),$(call objects_of,relocd/move)) $(ENGINE)
 	@mkdir -p $$(@D)
 	$$(LINK) -o $$@ $$^ $$(PKG_LIBS)
 endef

@@ -44,6 +44,11 @@ enum wire_type {
 	WIRE_PING = 22,
 	WIRE_JOIN = 23,
 	WIRE_JOINED = 24,
+	WIRE_CALL = 25, // a request to the other host's control API
+	WIRE_REPLY = 26,
+	WIRE_STREAM = 27, // HTTP/1.1, as it is; sealed, so no data message
+	WIRE_TAKEN = 28,
+	WIRE_END = 29,
 	WIRE_WANT = 41,      // is the image wanted?
 	WIRE_BLOB = 42,      // begin of a blob of the image; CHUNKs follow
 	WIRE_UPPER = 43,     // data: the layer above the image, images/folder.h

@@ -333,6 +333,8 @@ static int first_message(struct arrival *a, struct error *err)
 		status = on_offer(a, &message);
 	else if (message.type == WIRE_QUERY)
 		status = on_query(a, &message);
+	else if (message.type == WIRE_CALL)
+		status = arrival_call(a, &message);
 	else
 		log_warn("%s began with %s", link_peer(a->link), wire_name(message.type));
 	link_done(a->link, &message);

@@ -154,6 +154,9 @@ int arrival_on_manifest(struct arrival *a, const struct link_message *message, s
 int arrival_on_commit(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_resume(struct arrival *a, struct error *err);
 
+// call.c: a request to this host's control API; the exit status.
+int arrival_call(struct arrival *a, const struct link_message *message);
+
 // join.c: a join link; 0 or -1.
 int arrival_join(struct arrival *a, struct error *err);
 

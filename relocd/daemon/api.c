@@ -7,8 +7,10 @@
 #include "lib/base/log.h"
 #include "relocd/daemon/accept.h"
 #include "relocd/daemon/audit.h"
+#include "relocd/daemon/forward.h"
 #include "relocd/daemon/once.h"
 #include "relocd/daemon/openapi.h"
+#include "relocd/daemon/peers.h"
 #include "relocd/daemon/roles.h"
 
 #include <errno.h>
@@ -38,7 +40,7 @@ struct exchange {
 
 // ---- callers ------------------------------------------------------------------------------------
 
-static int socket_of(struct MHD_Connection *connection)
+int api_socket_of(struct MHD_Connection *connection)
 {
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -47,8 +49,26 @@ static int socket_of(struct MHD_Connection *connection)
 
 bool api_client_gone(struct MHD_Connection *connection)
 {
-	struct pollfd p = {.fd = socket_of(connection), .events = POLLRDHUP};
+	struct pollfd p = {.fd = api_socket_of(connection), .events = POLLRDHUP};
 	return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
+}
+
+// Only what came in by our own socket has credentials to go by: those of a socket pair would be
+// those of whoever made it.
+static bool came_in_by(const char *path, int sock)
+{
+	struct sockaddr_un name = {0};
+	socklen_t length = sizeof(name);
+	return getsockname(sock, (struct sockaddr *)&name, &length) == 0 &&
+	       name.sun_family == AF_UNIX && !strncmp(name.sun_path, path, sizeof(name.sun_path));
+}
+
+static void identify(struct request *q)
+{
+	int sock = api_socket_of(q->connection);
+	q->uid = (uid_t)-1;
+	if (!peers_identify(sock, q) && came_in_by(q->d->config.api_socket, sock))
+		q->role = roles_of_socket(q->d->api->roles, sock, &q->uid, &q->pid);
 }
 
 // ---- requests -----------------------------------------------------------------------------------
@@ -131,8 +151,7 @@ static int run(struct request *q, const struct exchange *x, const char *method, 
 	       struct error *err)
 {
 	const struct route *route;
-	q->uid = (uid_t)-1;
-	q->role = roles_of_socket(q->d->api->roles, socket_of(q->connection), &q->uid, &q->pid);
+	identify(q);
 	if (!q->role)
 		return error_set(err, ERR_DENIED, "uid %d has no role here", (int)q->uid);
 	if (find_route(q, method, path, &route, err) < 0)
@@ -148,6 +167,11 @@ static int run(struct request *q, const struct exchange *x, const char *method, 
 		q->status = x->too_large ? MHD_HTTP_CONTENT_TOO_LARGE : 0;
 		return -1;
 	}
+	bool forwarded;
+	if (forward_request(q, route, &forwarded, err) < 0)
+		return -1;
+	if (forwarded)
+		return 0;
 	struct once *once;
 	int known = once_begin(q, method, path, x->body.data, x->body.length, &once, err);
 	if (known)
@@ -186,8 +210,16 @@ static enum MHD_Result answer(struct request *q, int failed, const struct error 
 		return result;
 	}
 	json_t *data = q->data ? q->data : json_null();
-	return send_json(q, q->status ? q->status : MHD_HTTP_OK,
-			 json_pack("{s:i, s:o}", "schema", 1, "data", data));
+	return send_json(
+		q, q->status ? q->status : MHD_HTTP_OK,
+		json_pack("{s:i, s:o, s:o*}", "schema", 1, "data", data, "warnings", q->warnings));
+}
+
+void api_warn(struct request *q, json_t *warning)
+{
+	if (!q->warnings)
+		q->warnings = json_array();
+	json_array_append_new(q->warnings, warning);
 }
 
 static void count(struct daemon *d, int change)
@@ -201,7 +233,7 @@ static void count(struct daemon *d, int change)
 static enum MHD_Result serve(struct daemon *d, struct MHD_Connection *connection,
 			     struct exchange *x, const char *method, const char *path)
 {
-	struct request q = {.d = d, .connection = connection};
+	struct request q = {.d = d, .connection = connection, .path = path};
 	struct error err = {0};
 	// A handler may take long: from here on nobody is timed out.
 	MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
@@ -246,7 +278,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
 		return;
 	if (x->counted) {
 		count(d, -1);
-		acceptor_drop_descriptors(d->api->acceptor, socket_of(connection));
+		acceptor_drop_descriptors(d->api->acceptor, api_socket_of(connection));
 		MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
 					  (unsigned)READ_SECONDS);
 	}
@@ -315,8 +347,10 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
 {
 	struct daemon *d = arg;
 	(void)context;
-	if (code == MHD_CONNECTION_NOTIFY_CLOSED)
-		acceptor_closed(d->api->acceptor, socket_of(connection));
+	if (code != MHD_CONNECTION_NOTIFY_CLOSED)
+		return;
+	acceptor_closed(d->api->acceptor, api_socket_of(connection));
+	peers_closed(api_socket_of(connection));
 }
 
 static bool serve_socket(void *arg, int sock)
@@ -324,6 +358,19 @@ static bool serve_socket(void *arg, int sock)
 	struct daemon *d = arg;
 	// When it is refused, it has been closed.
 	return MHD_add_connection(d->api->http, sock, NULL, 0) == MHD_YES;
+}
+
+int api_adopt(struct daemon *d, int sock, struct error *err)
+{
+	if (!d->api || !d->api->acceptor || d->stopping) {
+		peers_closed(sock);
+		close(sock);
+		return error_set(err, ERR_UNREACHABLE, "relocd of %s is not ready", d->config.host);
+	}
+	if (serve_socket(d, sock))
+		return 0;
+	peers_closed(sock);
+	return error_set(err, ERR_MOVE_BUSY, "%s serves too many requests", d->config.host);
 }
 
 static int start(struct daemon *d, struct api *api, struct error *err)
@@ -376,7 +423,8 @@ int api_descriptor(struct request *q, const char *value, struct error *err)
 	unsigned long n = !strncmp(value, "fd:", 3) ? strtoul(value + 3, &end, 10) : 0;
 	if (!end || end == value + 3 || *end || n >= ACCEPT_FDS_MAX)
 		return error_set(err, ERR_USAGE, "\"%s\" is no descriptor of this request", value);
-	int fd = acceptor_descriptor(q->d->api->acceptor, socket_of(q->connection), (unsigned)n);
+	int fd =
+		acceptor_descriptor(q->d->api->acceptor, api_socket_of(q->connection), (unsigned)n);
 	if (fd < 0)
 		return error_set(err, ERR_USAGE, "descriptor %lu did not come with the request", n);
 	return fd;

@@ -17,13 +17,17 @@ struct request {
 	enum role role; // of the caller
 	uid_t uid;
 	pid_t pid;
-	char param[ROUTE_PARAM_MAX]; // the name in the path
-	json_t *body;                // an object, {} without a body; the request's
+	char peer[REGISTRY_NAME_MAX]; // the host that the request comes from; "": this one
+	char user[64];                // there
+	const char *path;             // encoded
+	char param[ROUTE_PARAM_MAX];  // the name in the path
+	json_t *body;                 // an object, {} without a body; the request's
 
 	// What the handler answers:
 	unsigned status;               // 0: 200
 	json_t *data;                  // into the envelope
 	char etag[80];                 // of what is shown; "": none
+	json_t *warnings;              // beside it; NULL: none
 	struct MHD_Response *response; // instead: a stream, an upgrade
 };
 
@@ -52,5 +56,10 @@ int api_body(struct request *q, struct error *err, const char *format, ...);
 int api_descriptor(struct request *q, const char *value, struct error *err);
 // The client has closed its connection.
 bool api_client_gone(struct MHD_Connection *connection);
+int api_socket_of(struct MHD_Connection *connection);
+// Serves one more connection (its own from now on, also when it fails): that of a peer.
+int api_adopt(struct daemon *d, int sock, struct error *err);
+// Adds an error object to the answer's warnings; takes it over.
+void api_warn(struct request *q, json_t *warning);
 
 #endif

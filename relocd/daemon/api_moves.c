@@ -4,6 +4,7 @@
 
 #include "lib/base/cleanup.h"
 #include "relocd/daemon/departures.h"
+#include "relocd/daemon/forward.h"
 #include "relocd/daemon/lines.h"
 
 #include <string.h>
@@ -51,7 +52,9 @@ int api_move_list(struct request *q, struct error *err)
 	daemon_lock(q->d);
 	q->data = moves_json(q->d, err);
 	daemon_unlock(q->d);
-	return q->data ? 0 : -1;
+	if (!q->data)
+		return -1;
+	return forward_is_local(q) ? 0 : forward_gather_moves(q, err);
 }
 
 int api_move_get(struct request *q, struct error *err)

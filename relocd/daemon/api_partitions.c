@@ -6,6 +6,7 @@
 #include "lib/base/log.h"
 #include "lib/partition/name.h"
 #include "relocd/daemon/departures.h"
+#include "relocd/daemon/forward.h"
 #include "relocd/daemon/lifecycle.h"
 
 #include <string.h>
@@ -54,7 +55,11 @@ int api_partition_list(struct request *q, struct error *err)
 		if (!only || p->row.state == wanted)
 			json_array_append_new(q->data, partition_json(p, false));
 	daemon_unlock(q->d);
-	return 0;
+	if (forward_is_local(q))
+		return 0;
+	char query[48];
+	snprintf(query, sizeof(query), "state=%s", only ? state_name(wanted) : "");
+	return forward_gather_partitions(q, only ? query : NULL, err);
 }
 
 int api_partition_get(struct request *q, struct error *err)
@@ -89,6 +94,13 @@ static int take_source(struct request *q, int *source, struct error *err)
 	return *source < 0 ? -1 : 0;
 }
 
+// The name in a body of any form, if it has one.
+static const char *name_of(const json_t *body)
+{
+	const json_t *definition = json_object_get(body, "definition");
+	return json_string_value(json_object_get(definition ? definition : body, "name"));
+}
+
 int api_partition_create(struct request *q, struct error *err)
 {
 	char name[REGISTRY_NAME_MAX];
@@ -97,6 +109,9 @@ int api_partition_create(struct request *q, struct error *err)
 	const json_t *start = json_object_get(q->body, "start");
 	if (start && !json_is_boolean(start))
 		return error_set(err, ERR_USAGE, "\"start\" must be true or false");
+	const char *wanted = name_of(q->body);
+	if (wanted && name_check(wanted, NULL) == 0 && forward_name_free(q, wanted, err) < 0)
+		return -1;
 	if (take_source(q, &source, err) < 0 ||
 	    partition_create(q->d, q->body, source, name, &notes, err) < 0)
 		return -1;
@@ -142,9 +157,28 @@ int api_partition_restart(struct request *q, struct error *err)
 	return stop_or_restart(q, lifecycle_restart, err);
 }
 
+// One that was never moved has left no traces.
+static bool uuid_of_moved(struct request *q, char uuid[40])
+{
+	daemon_lock(q->d);
+	const struct partition *p = partition_find(q->d, q->param);
+	bool moved = p && p->row.epoch > 1 && p->row.state != STATE_DEPARTED;
+	snprintf(uuid, 40, "%s", p ? p->row.uuid : "");
+	daemon_unlock(q->d);
+	return moved;
+}
+
 int api_partition_remove(struct request *q, struct error *err)
 {
-	return partition_remove(q->d, q->param, api_flag(q, "force"), api_flag(q, "volumes"), err);
+	char uuid[40];
+	if (api_argument(q, "trace", uuid, sizeof(uuid)))
+		return forward_drop_trace(q->d, q->param, uuid, err); // it was here before
+	bool moved = uuid_of_moved(q, uuid);
+	if (partition_remove(q->d, q->param, api_flag(q, "force"), api_flag(q, "volumes"), err) < 0)
+		return -1;
+	if (moved)
+		forward_drop_traces(q, q->param, uuid);
+	return 0;
 }
 
 int api_partition_change(struct request *q, struct error *err)

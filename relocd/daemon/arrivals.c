@@ -12,6 +12,7 @@
 #include "relocd/daemon/cluster.h"
 #include "relocd/daemon/events.h"
 #include "relocd/daemon/lifecycle.h"
+#include "relocd/daemon/peers.h"
 #include "relocd/daemon/resolve.h"
 
 #include <string.h>
@@ -24,6 +25,7 @@ struct arrival {
 	char peer[REGISTRY_NAME_MAX]; // authenticated; "" before HELLO
 	char move[40];                // that it has reserved for; ""
 	bool join;
+	bool call; // no longer counted among the arrivals
 };
 
 static struct partition *partition_of(const struct move *m)
@@ -312,6 +314,37 @@ static int op_join(struct arrival *a, const json_t *q, json_t *answer, struct er
 	return cluster_admit(a->worker->d, q, a->from, answer, err);
 }
 
+static bool is_printable(const char *text)
+{
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			return false;
+	return true;
+}
+
+// Somebody on the peer calls our API: as what it says, but no more than the peer may be here.
+static int op_call(struct arrival *a, const json_t *q, json_t *answer, struct error *err)
+{
+	struct daemon *d = a->worker->d;
+	const char *user = json_string_value(json_object_get(q, "user"));
+	const char *asserted = json_string_value(json_object_get(q, "role"));
+	enum role role, max = peers_max_role(d);
+	(void)answer;
+	if (!user || !user[0] || !is_printable(user) ||
+	    strlen(user) >= sizeof(((struct request *)0)->user) || !asserted ||
+	    role_of_name(asserted, &role) < 0 || a->worker->given < 0 || a->move[0] || a->call)
+		return error_set(err, ERR_PROTOCOL, "call is malformed");
+	if (role > max)
+		role = max;
+	if (role == ROLE_NONE)
+		return error_set(err, ERR_DENIED, "hosts of the cluster may not call %s",
+				 d->config.host);
+	a->call = true;
+	d->arrivals--;
+	log_debug("call of %s on %s, as %s", user, a->peer, role_name(role));
+	return peers_serve(d, take_fd(&a->worker->given), a->peer, user, role, err);
+}
+
 static int op_query(struct arrival *a, const json_t *q, json_t *answer, struct error *err)
 {
 	const char *id = json_string_value(json_object_get(q, "move"));
@@ -335,6 +368,7 @@ static const struct {
 	{"peer", false, op_peer},      {"join", false, op_join},
 	{"reserve", true, op_reserve}, {"unreserve", true, op_unreserve},
 	{"arrived", true, op_arrived}, {"query", true, op_query},
+	{"call", true, op_call},
 };
 
 static int run_op(struct arrival *a, const char *op, const json_t *q, json_t *answer,
@@ -432,7 +466,7 @@ static void on_end(struct worker *w, int status)
 	for (struct move *other = w->d->moves; other; other = other->next)
 		if (other->worker == w)
 			other->worker = NULL;
-	w->d->arrivals--;
+	w->d->arrivals -= !a->call;
 	if (m && !m->finished && !partition_of(m)) {
 		move_finish(m, "refused", NULL, NULL); // it gave the reservation back
 	} else if (m && !m->finished) {

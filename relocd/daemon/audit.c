@@ -49,12 +49,23 @@ static const char *subject(const struct request *q, const char *path, const char
 		       : NULL;
 }
 
+// "uid 0 pid 17", "root on hostB"
+static void caller_text(const struct request *q, char text[160])
+{
+	if (q->peer[0])
+		snprintf(text, 160, "%s on %s", q->user, q->peer);
+	else
+		snprintf(text, 160, "uid %d pid %d", (int)q->uid, (int)q->pid);
+}
+
 static void log_it(const struct request *q, const char *method, const char *path, unsigned status,
 		   const struct error *why)
 {
-	log_info("api: uid %d pid %d (%s): %s %s: %u%s%s%s%s%s", (int)q->uid, (int)q->pid,
-		 role_name(q->role), method, path, status, why ? ": " : "", why ? why->message : "",
-		 why ? " (" : "", why ? error_code(why) : "", why ? ")" : "");
+	char caller[160];
+	caller_text(q, caller);
+	log_info("api: %s (%s): %s %s: %u%s%s%s%s%s", caller, role_name(q->role), method, path,
+		 status, why ? ": " : "", why ? why->message : "", why ? " (" : "",
+		 why ? error_code(why) : "", why ? ")" : "");
 }
 
 void audit_note(struct request *q, const char *method, const char *path, const struct error *why)
@@ -68,6 +79,9 @@ void audit_note(struct request *q, const char *method, const char *path, const s
 				 (json_int_t)(int)q->uid, "pid", (int)q->pid, "role",
 				 role_name(q->role), "method", plain_method, "path", plain_path,
 				 "status", (int)status, "code", why ? error_code(why) : NULL);
+	if (q->peer[0]) // the credentials are those of nobody here
+		json_object_update_new(data, json_pack("{s:n, s:n, s:s, s:s}", "uid", "pid", "user",
+						       q->user, "from", q->peer));
 	daemon_lock(q->d);
 	events_add(q->d, "audit", kind_of(method, why), subject(q, path, "/v1/partitions/"),
 		   subject(q, path, "/v1/moves/"), data);

@@ -36,6 +36,7 @@ struct daemon {
 	struct partition *partitions;
 	struct move *moves;            // of this life: running ones, and those that ended lately
 	unsigned departures, arrivals; // processes that run
+	unsigned calls;                // to other hosts
 	unsigned threads;              // background threads that run
 	bool resumed;                  // what an earlier relocd was doing has been taken up
 	bool joining;                  // a cluster init or join is under way

@@ -139,7 +139,10 @@ int once_begin(struct request *q, const char *method, const char *path, const vo
 		return strcmp(method, "POST") ? 0 : -1;
 	if (!o.key[0])
 		return 0;
-	snprintf(o.caller, sizeof(o.caller), "%d", (int)q->uid);
+	if (q->peer[0])
+		snprintf(o.caller, sizeof(o.caller), "%s@%s", q->user, q->peer);
+	else
+		snprintf(o.caller, sizeof(o.caller), "%d", (int)q->uid);
 	if (digest_request(q, path, body, length, o.digest, err) < 0)
 		return -1;
 	struct once *mine = malloc(sizeof(*mine));

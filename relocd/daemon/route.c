@@ -50,10 +50,21 @@ enum route_found route_find(const struct route *routes, size_t count, const char
 	return result;
 }
 
+static const char *const role_names[] = {"none", "viewer", "operator", "admin"};
+
 const char *role_name(enum role role)
 {
-	static const char *const names[] = {"none", "viewer", "operator", "admin"};
-	return names[role];
+	return role_names[role];
+}
+
+int role_of_name(const char *name, enum role *role)
+{
+	for (enum role r = ROLE_NONE; r <= ROLE_ADMIN; r++)
+		if (!strcmp(role_names[r], name)) {
+			*role = r;
+			return 0;
+		}
+	return -1;
 }
 
 unsigned route_status(const struct error *err)

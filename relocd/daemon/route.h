@@ -30,6 +30,8 @@ enum route_found route_find(const struct route *routes, size_t count, const char
 			    const struct route **found);
 
 const char *role_name(enum role role);
+// -1 for what is no role.
+int role_of_name(const char *name, enum role *role);
 // The HTTP status of an error, by its class.
 unsigned route_status(const struct error *err);
 

@@ -40,9 +40,11 @@ static bool take_message(struct worker *w)
 {
 	struct error err = {0};
 	_cleanup_json_ json_t *message = NULL;
+	size_t count = 1;
+	w->given = -1;
 	if (w->chan < 0)
 		return false;
-	if (chan_recv(w->chan, deadline_in_ms(0), &message, NULL, NULL, &err) < 0) {
+	if (chan_recv(w->chan, deadline_in_ms(0), &message, &w->given, &count, &err) < 0) {
 		if (err.id == ERR_DEADLINE)
 			return false;
 		log_error_of(&err, "a message of a move");
@@ -51,7 +53,10 @@ static bool take_message(struct worker *w)
 		close_channel(w);
 		return false;
 	}
+	if (!count)
+		w->given = -1;
 	w->handler->message(w, message);
+	cleanup_close(&w->given);
 	return true;
 }
 
@@ -107,8 +112,12 @@ static struct worker *new_worker(struct daemon *d, const struct worker_handler *
 {
 	struct worker *w = calloc(1, sizeof(*w));
 	if (w)
-		*w = (struct worker){
-			.d = d, .handler = handler, .arg = arg, .chan = -1, .pidfd = -1};
+		*w = (struct worker){.d = d,
+				     .handler = handler,
+				     .arg = arg,
+				     .chan = -1,
+				     .pidfd = -1,
+				     .given = -1};
 	else
 		error_set(err, ERR_NOMEM, "no memory for a process");
 	return w;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A departure or arrival process, seen from relocd: its channel and its end.
+// A departure, arrival or caller process, seen from relocd: its channel and its end.
 #ifndef RELOCD_WORKER_H
 #define RELOCD_WORKER_H
 
@@ -26,6 +26,7 @@ struct worker {
 	int chan; // never blocks
 	uint64_t chan_watch, pid_watch;
 	bool attached; // it was started by an earlier relocd: its status is not for us
+	int given; // descriptor that came with the message; -1: none. Closed unless it is taken
 };
 
 // With the lock held. Starts libexec/`program` in a session of its own with its end of the channel

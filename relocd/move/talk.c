@@ -18,9 +18,9 @@ int talk_check(const struct talk_rule *rules, size_t count, uint16_t type, enum 
 
 int talk_send(struct link *link, uint16_t type, const ProtobufCMessage *message, struct error *err)
 {
-	_cleanup_buf_ struct buf bytes = BUF_INIT(LINK_CONTROL_MAX);
+	_cleanup_buf_ struct buf bytes = BUF_INIT(LINK_CONTROL_MAX + 1);
 	size_t length = protobuf_c_message_get_packed_size(message);
-	uint8_t *to = buf_reserve(&bytes, length, err);
+	uint8_t *to = buf_reserve(&bytes, length + 1, err); // a message may be empty
 	if (!to)
 		return error_wrap(err, "message %s", wire_name(type));
 	protobuf_c_message_pack(message, to);

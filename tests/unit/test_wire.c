@@ -50,7 +50,7 @@ static void test_unknown_types_and_reserved_bits(void **state)
 	uint8_t bytes[WIRE_HEADER];
 	struct wire_header header;
 	(void)state;
-	assert_int_equal(get(WIRE_JOINED + 1, 0, &err), -1);
+	assert_int_equal(get(WIRE_END + 1, 0, &err), -1);
 	assert_int_equal(err.id, ERR_PROTOCOL);
 	assert_int_equal(get(UINT16_MAX, 0, &err), -1);
 	assert_int_equal(wire_check(WIRE_OPEN, 0, &err), -1);
@@ -62,7 +62,7 @@ static void test_unknown_types_and_reserved_bits(void **state)
 static void test_every_type_has_a_name_and_a_kind(void **state)
 {
 	(void)state;
-	for (uint16_t type = WIRE_OPEN; type <= WIRE_JOINED; type++) {
+	for (uint16_t type = WIRE_OPEN; type <= WIRE_END; type++) {
 		bool data = type == WIRE_CHUNK || type == WIRE_PAGES || type == WIRE_HELD;
 		bool join = type == WIRE_JOIN || type == WIRE_JOINED || type == WIRE_REFUSE;
 		assert_non_null(wire_name(type));
@@ -70,7 +70,7 @@ static void test_every_type_has_a_name_and_a_kind(void **state)
 		assert_int_equal(wire_is_data(type), data);
 		assert_int_equal(wire_is_join(type), join);
 	}
-	assert_string_equal(wire_name(WIRE_JOINED + 1), "?");
+	assert_string_equal(wire_name(WIRE_END + 1), "?");
 	assert_false(wire_is_data(1000));
 }
 
