@@ -9,6 +9,7 @@
 #include "lib/partition/strv.h"
 #include "relocd/daemon/events.h"
 #include "relocd/daemon/lifecycle.h"
+#include "relocd/daemon/revive.h"
 #include "relocd/daemon/volumes.h"
 
 #include <errno.h>
@@ -21,7 +22,6 @@ static const char *const at_once[] = {"resources.memory_bytes",
 				      "groups",
 				      "autostart",
 				      "restart",
-				      "grace_ms",
 				      NULL};
 
 // What identifies it, what only relocd knows, and what would make it another partition.
@@ -212,6 +212,7 @@ static int take_over(struct change *c, struct error *err)
 		return -1;
 	}
 	registry_partition_clear(&before);
+	revive_reconsider(c->p);
 	events_add(c->d, "partition", "changed", row->name, NULL,
 		   json_pack("{s:O, s:I}", "keys", keys, "revision", (json_int_t)row->revision));
 	return 0;

@@ -80,6 +80,12 @@ void revive_later(struct partition *p, const char *why)
 	partition_set(p, STATE_FAILED, reason);
 }
 
+void revive_reconsider(struct partition *p)
+{
+	if (!strcmp(policy_of(p), "no") && revive_cancel(p))
+		partition_set(p, STATE_FAILED, "its restart policy was taken away");
+}
+
 bool revive_cancel(struct partition *p)
 {
 	bool waiting = p->revive_watch || p->reviving;

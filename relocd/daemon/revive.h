@@ -13,6 +13,8 @@ bool revive_wanted(const struct partition *p);
 // Starts it again after a while: 100 ms, twice as long each time, at most a minute; from 100 ms
 // again when it ran for 10 s. Until then it is Failed; `why` is the beginning of the reason.
 void revive_later(struct partition *p, const char *why);
+// After a change of its policy: one that waits for a restart does not any more if that is "no".
+void revive_reconsider(struct partition *p);
 // Nobody starts it again: whether anybody was going to.
 bool revive_cancel(struct partition *p);
 

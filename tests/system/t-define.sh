@@ -30,7 +30,7 @@ user_partition() { # NAME MORE CMD...
 	box
 	args=$(for word; do jq -n --arg word "$word" '$word'; done | jq -s .)
 	assert_api '.data.state == "Active"' hostA POST /partitions "$(jq -n --arg n "$name" --argjson args "$args" \
-		'{start: true, definition: ({name: $n, rootfs: "/srv/shared/box",
+		'{start: true, definition: ({name: $n, rootfs: "/srv/shared/box", grace_ms: 300,
 			process: {args: $args, uid: 1000, gid: 1000, capabilities: []}} + '"$more"')}')"
 }
 

@@ -245,6 +245,13 @@ static void changes(void **state)
 	assert_true(json_equal(again, shown));
 }
 
+static void put_state(struct fixture *f, const char *name, enum partition_state state)
+{
+	daemon_lock(&f->d);
+	partition_find(&f->d, name)->row.state = state;
+	daemon_unlock(&f->d);
+}
+
 static void what_cannot_be_changed(void **state)
 {
 	struct fixture *f = *state;
@@ -269,6 +276,13 @@ static void what_cannot_be_changed(void **state)
 		       ERR_BRIDGE_MISSING, "nobridge0");
 	expect_refused(f, "PATCH", "/v1/partitions/db2", json_pack("{s:i}", "priority", 1),
 		       ERR_NAME_UNKNOWN, "no partition db2");
+	put_state(f, "db1", STATE_MOVING);
+	expect_refused(f, "PATCH", "/v1/partitions/db1", json_pack("{s:i}", "priority", 1),
+		       ERR_MOVE_BUSY, "is being moved away");
+	put_state(f, "db1", STATE_ACTIVE);
+	expect_refused(f, "PATCH", "/v1/partitions/db1", json_pack("{s:s}", "name", "db2"),
+		       ERR_WRONG_STATE, "cannot be renamed");
+	put_state(f, "db1", STATE_DEFINED);
 	assert_int_equal(call(f, "GET", "/v1/partitions/db1", NULL, &shown, &err), 0);
 	assert_int_equal(integer(shown, "revision"), 1);
 }
@@ -325,10 +339,14 @@ static void named_volumes(void **state)
 	_cleanup_json_ json_t *made = NULL, *again = NULL;
 	if (skip_unless_root(f))
 		return;
+	char given[160];
+	snprintf(given, sizeof(given), "/tmp/test_api.given.%d", (int)getpid());
+	assert_int_equal(mkdir(given, 0755), 0);
 	json_t *body = definition(f, "db1");
 	json_object_set_new(json_object_get(body, "definition"), "mounts",
-			    json_pack("[{s:s, s:s, s:b, s:s}]", "destination", "/data", "source",
-				      "data", "volume", 1, "storage", "copied"));
+			    json_pack("[{s:s, s:s, s:b, s:s}, {s:s, s:s, s:b}]", "destination",
+				      "/data", "source", "data", "volume", 1, "storage", "copied",
+				      "destination", "/given", "source", given, "volume", 1));
 	if (call(f, "POST", "/v1/partitions", body, &made, &err) < 0)
 		fail_msg("%s", err.message);
 	const json_t *mounts = json_object_get(json_object_get(made, "definition"), "mounts");
@@ -341,6 +359,8 @@ static void named_volumes(void **state)
 	assert_int_equal(call(f, "POST", "/v1/partitions", body, &again, &err), 0);
 	assert_int_equal(call(f, "DELETE", "/v1/partitions/db1?volumes=1", NULL, NULL, &err), 0);
 	assert_int_equal(stat(path, &st), -1);
+	assert_int_equal(stat(given, &st), 0); // what was given is never removed
+	rmdir(given);
 }
 
 static void without_a_cluster(void **state)
