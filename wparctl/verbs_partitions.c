@@ -101,8 +101,10 @@ const struct verb partition_verbs[] = {
 			"63 letters, digits, '.', '_' and '-', beginning with a letter or digit.\n"
 			"With --bundle and --image the options given here replace what the bundle "
 			"or image says, except that variables, volumes and capabilities are added. "
-			"With -f they replace what the file says, lists as a whole. With --rootfs "
-			"the command is that of the partition; only a system partition can do "
+			"With -f they replace what the file says, lists as a whole; under "
+			"another NAME it is another partition, whose interfaces get hardware "
+			"addresses of their own. With --rootfs the command is that of the "
+			"partition; only a system partition can do "
 			"without one (then /sbin/init).",
 		.options = create_options,
 		.args = "-",
