@@ -125,7 +125,7 @@ $(BASE): $(patsubst %.c,$(BUILD)/%.o,$(wildcard lib/base/*.c))
 
 # ---- programs ----------------------------------------------------------------------------------
 # Each folder of relocd/ is one program of libexecdir, except daemon/, which is relocd itself.
-LIBEXEC_NAMES := departure arrival caller mover keeper enter
+LIBEXEC_NAMES := departure arrival caller mover keeper enter auditor
 RELOCD   := $(BUILD)/bin/relocd
 WPARCTL  := $(BUILD)/bin/wparctl
 LIBEXEC  := $(LIBEXEC_NAMES:%=$(BUILD)/libexec/%) $(BUILD)/libexec/criu-selftest \

@@ -383,7 +383,8 @@ int main(void)
 			    .image = -1,
 			    .upper = -1,
 			    .object.fd = -1,
-			    .report = {.fd = -1, .listener = -1}};
+			    .report = {.fd = -1, .listener = -1},
+			    .auditor = {.channel = -1, .pidfd = -1}};
 	struct error err = {0};
 	log_open("arrival");
 	signal(SIGPIPE, SIG_IGN);

@@ -71,6 +71,12 @@ struct arrival {
 	struct criu_rpc *rpc;
 	pid_t criu_pid;
 
+	struct {
+		int channel, pidfd; // -1: none
+		pid_t pid;
+		json_int_t images; // given to it
+	} auditor;
+
 	// what has arrived
 	struct arriving_object object;
 	struct arrived_tree trees[ARRIVAL_TREES_MAX];
@@ -144,6 +150,12 @@ int arrival_on_upper_end(struct arrival *a, const struct link_message *message, 
 // Before the vote: all of it is on disk.
 int arrival_wait_upper(struct arrival *a, struct error *err);
 void arrival_close_upper(struct arrival *a);
+
+// audit.c: whether the images ask for more than the definition grants: ERR_IMAGES.
+int arrival_audit_begin(struct arrival *a, struct error *err);
+int arrival_audit_image(struct arrival *a, const char *name, struct error *err);
+int arrival_audit_verdict(struct arrival *a, struct error *err);
+void arrival_audit_end(struct arrival *a); // also when it was not begun
 
 // warm.c: from FROZEN until the restored root is in its control groups.
 int arrival_warm_begin(struct arrival *a, struct error *err);

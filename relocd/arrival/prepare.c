@@ -87,12 +87,15 @@ int arrival_prepare(struct arrival *a, struct error *err)
 		return -1;
 	if (start_keeper(a, err) < 0 || open_store(a, err) < 0)
 		return -1;
-	return start_criu(a, err) < 0 ? -1 : warm_up(a, err);
+	if (start_criu(a, err) < 0 || warm_up(a, err) < 0)
+		return -1;
+	return arrival_audit_begin(a, err);
 }
 
 static void drop_images(struct arrival *a)
 {
 	arrival_warm_end(a);
+	arrival_audit_end(a);
 	cgroup_place_free(a->place);
 	a->place = NULL;
 	pagestore_free(a->store);

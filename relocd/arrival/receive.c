@@ -121,10 +121,13 @@ int arrival_on_object_end(struct arrival *a, const struct link_message *message,
 		done = compare_end(o, &mine, end, err);
 	if (end)
 		wpar__object_end__free_unpacked(end, NULL);
-	if (o->fd >= 0)
+	bool image = o->fd >= 0;
+	if (image)
 		close(take_fd(&o->fd));
 	if (done < 0 || o->memory == &a->manifest_bytes)
 		return done;
+	if (image && arrival_audit_image(a, o->name, err) < 0)
+		return -1;
 	return manifest_add_object(&a->received, o->name, o->length, &mine, err);
 }
 

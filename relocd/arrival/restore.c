@@ -173,8 +173,8 @@ int arrival_on_manifest(struct arrival *a, const struct link_message *message, s
 	int64_t began = clock_now_ns();
 	if (a->def->image && !a->upper_mounted)
 		return error_set(err, ERR_PROTOCOL, "the layer above the image did not come");
-	if (verify(a, err) < 0 || unpack_trees(a, err) < 0 || restore(a, err) < 0 ||
-	    check_placement(a, err) < 0 || arrival_wait_upper(a, err) < 0 ||
+	if (verify(a, err) < 0 || arrival_audit_verdict(a, err) < 0 || unpack_trees(a, err) < 0 ||
+	    restore(a, err) < 0 || check_placement(a, err) < 0 || arrival_wait_upper(a, err) < 0 ||
 	    decision_append(a->decision, DECISION_PREPARED, err) < 0)
 		return -1;
 	a->restore_ms = clock_ms_since(began);
