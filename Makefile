@@ -231,6 +231,10 @@ deps-check:
 fuzz: ## run each fuzz target for a minute (clang)
 	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang CFLAGS="-O1 -g" SANITIZE="-fsanitize=fuzzer-no-link,address,undefined" fuzz-run
 
+$(BUILD)/tests/fuzz/fuzz_relocd_%: $(BUILD)/tests/fuzz/fuzz_relocd_%.o \
+		$(filter-out %/main.o,$(call objects_of,relocd/daemon)) $(call objects_of,relocd/move) $(ENGINE)
+	$(LINK) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS)
+
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(ENGINE)
 	$(LINK) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS)
 

@@ -117,19 +117,11 @@ int api_body(struct request *q, struct error *err, const char *format, ...)
 
 static int read_body(struct request *q, const struct exchange *x, struct error *err)
 {
-	json_error_t why;
 	if (x->too_large)
 		return error_set(err, ERR_USAGE, "the request's body is larger than %d bytes",
 				 API_BODY_MAX);
-	q->body = x->body.length ? json_loadb((const char *)x->body.data, x->body.length,
-					      JSON_REJECT_DUPLICATES, &why)
-				 : json_object();
-	if (!q->body)
-		return error_set(err, ERR_USAGE, "the request's body is not JSON: line %d: %s",
-				 why.line, why.text);
-	if (!json_is_object(q->body))
-		return error_set(err, ERR_USAGE, "the request's body is not a JSON object");
-	return 0;
+	q->body = route_body(x->body.data, x->body.length, err);
+	return q->body ? 0 : -1;
 }
 
 static int find_route(struct request *q, const char *method, const char *path,

@@ -56,8 +56,7 @@ static void drop_upper(struct daemon *d, const char *name)
 	struct error err;
 	daemon_lock(d);
 	struct partition *p = partition_find(d, name);
-	bool elsewhere =
-		p && (p->row.state == STATE_DEPARTED || p->row.state == STATE_ARRIVING);
+	bool elsewhere = p && (p->row.state == STATE_DEPARTED || p->row.state == STATE_ARRIVING);
 	daemon_unlock(d);
 	if (elsewhere && upper_discard(name, &err) < 0)
 		log_error_of(&err, name);

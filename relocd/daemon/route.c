@@ -51,6 +51,22 @@ enum route_found route_find(const struct route *routes, size_t count, const char
 }
 
 static const char *const role_names[] = {"none", "viewer", "operator", "admin"};
+json_t *route_body(const void *bytes, size_t length, struct error *err)
+{
+	json_error_t why;
+	if (!length)
+		return json_object();
+	json_t *body = json_loadb(bytes, length, JSON_REJECT_DUPLICATES, &why);
+	if (json_is_object(body))
+		return body;
+	if (body)
+		error_set(err, ERR_USAGE, "the request's body is not a JSON object");
+	else
+		error_set(err, ERR_USAGE, "the request's body is not JSON: line %d: %s", why.line,
+			  why.text);
+	json_decref(body);
+	return NULL;
+}
 
 const char *role_name(enum role role)
 {

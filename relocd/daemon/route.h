@@ -5,6 +5,7 @@
 
 #include "lib/base/error.h"
 
+#include <jansson.h>
 #include <stddef.h>
 
 // Each may do what those before it may.
@@ -28,6 +29,9 @@ enum route_found { ROUTE_OK, ROUTE_NO_PATH, ROUTE_NO_METHOD };
 enum route_found route_find(const struct route *routes, size_t count, const char *method,
 			    const char *path, char param[ROUTE_PARAM_MAX],
 			    const struct route **found);
+
+// The object that a request's body is, {} for an empty one; the caller's. ERR_USAGE.
+json_t *route_body(const void *bytes, size_t length, struct error *err);
 
 const char *role_name(enum role role);
 // -1 for what is no role.

@@ -58,7 +58,7 @@ static void no_such_path(void **state)
 			fail_msg("%s was found", bad[i]);
 	snprintf(path, sizeof(path), "/v1/partitions/%0300d", 1);
 	assert_int_equal(find("GET", path, param, &route), ROUTE_NO_PATH);
-	assert_int_equal(find("PATCH", "/v1/partitions/a", param, &route), ROUTE_NO_METHOD);
+	assert_int_equal(find("PUT", "/v1/partitions/a", param, &route), ROUTE_NO_METHOD);
 	assert_int_equal(find("get", "/v1/partitions/a", param, &route), ROUTE_NO_METHOD);
 }
 
