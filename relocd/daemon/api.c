@@ -159,16 +159,14 @@ static int run(struct request *q, const struct exchange *x, const char *method, 
 		q->status = x->too_large ? MHD_HTTP_CONTENT_TOO_LARGE : 0;
 		return -1;
 	}
-	bool forwarded;
-	if (forward_request(q, route, &forwarded, err) < 0)
-		return -1;
-	if (forwarded)
-		return 0;
 	struct once *once;
 	int known = once_begin(q, method, path, x->body.data, x->body.length, &once, err);
 	if (known)
 		return known < 0 ? -1 : 0;
-	int failed = route->handle(q, err);
+	bool forwarded;
+	int failed = forward_request(q, route, &forwarded, err);
+	if (!failed && !forwarded)
+		failed = route->handle(q, err);
 	once_end(q, once, failed);
 	return failed;
 }

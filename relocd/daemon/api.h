@@ -17,11 +17,12 @@ struct request {
 	enum role role; // of the caller
 	uid_t uid;
 	pid_t pid;
-	char peer[REGISTRY_NAME_MAX]; // the host that the request comes from; "": this one
-	char user[64];                // there
-	const char *path;             // encoded
-	char param[ROUTE_PARAM_MAX];  // the name in the path
-	json_t *body;                 // an object, {} without a body; the request's
+	char peer[REGISTRY_NAME_MAX];    // the host that the request comes from; "": this one
+	char user[64];                   // there
+	const char *path;                // encoded
+	char param[ROUTE_PARAM_MAX];     // the name in the path
+	char done_by[REGISTRY_NAME_MAX]; // another host that is to do it, or has; "": not known
+	json_t *body;                    // an object, {} without a body; the request's
 
 	// What the handler answers:
 	unsigned status;               // 0: 200

@@ -111,6 +111,9 @@ static int gather_facts(struct passage *p, struct error *err)
 		.subject = forward_subject(p->route->method, p->route->path),
 		.param = q->param,
 	};
+	// One that was asked before goes where it went then, wherever the partition is by now.
+	if (!p->facts.host && q->done_by[0])
+		p->facts.host = q->done_by;
 	if (!p->facts.host &&
 	    MHD_lookup_connection_value(q->connection, MHD_GET_ARGUMENT_KIND, "host"))
 		return error_set(err, ERR_HOST_UNKNOWN, "no such host in the cluster");
@@ -152,7 +155,10 @@ static int pass_on(struct passage *p, const char *host, bool guess, struct error
 		relay_drop(r);
 		return 0;
 	}
-	return relay_answer(p->q, r, err) < 0 ? -1 : 1;
+	if (relay_answer(p->q, r, err) < 0)
+		return -1;
+	snprintf(p->q->done_by, sizeof(p->q->done_by), "%s", status < 400 ? host : "");
+	return 1;
 }
 
 static int nowhere(const struct passage *p, const struct located *found, struct error *err)

@@ -11,6 +11,9 @@
 #define KEY_MAX 128
 #define WAIT_MS 600000 // for the first of two
 
+// Instead of a status: another host has done it and knows the answer; its name stands for ours.
+#define DONE_ELSEWHERE 1
+
 struct once {
 	struct once *next;
 	char caller[160], key[KEY_MAX + 1];
@@ -89,7 +92,8 @@ static int digest_request(struct request *q, const char *path, const void *body,
 	return 0;
 }
 
-// With the lock held: 1 and the request's answer when it was done before, 0 when not.
+// With the lock held: 1 and the request's answer when it was done before, 2 and its done_by when
+// another host did it, 0 when not.
 static int recall(struct request *q, const struct once *once, struct error *err)
 {
 	struct registry_once before = {0};
@@ -106,6 +110,10 @@ static int recall(struct request *q, const struct once *once, struct error *err)
 				 "the request %s was begun by a relocd that ended meanwhile: it is "
 				 "not known whether it was done",
 				 once->key);
+	}
+	if (before.status == DONE_ELSEWHERE) {
+		snprintf(q->done_by, sizeof(q->done_by), "%s", json_string_value(answer) ?: "");
+		return 2;
 	}
 	q->status = (unsigned)before.status;
 	q->data = json_incref(answer);
@@ -156,7 +164,7 @@ int once_begin(struct request *q, const char *method, const char *path, const vo
 		free(mine);
 	else
 		*once = mine;
-	return known;
+	return known == 2 ? 0 : known;
 }
 
 void once_end(struct request *q, struct once *once, bool failed)
@@ -164,10 +172,12 @@ void once_end(struct request *q, struct once *once, bool failed)
 	struct error err;
 	if (!once)
 		return;
-	int status = q->status ? (int)q->status : MHD_HTTP_OK;
+	_cleanup_json_ json_t *host = q->done_by[0] ? json_string(q->done_by) : NULL;
+	int status = host ? DONE_ELSEWHERE : q->status ? (int)q->status : MHD_HTTP_OK;
+	bool kept = !failed && (host || !q->response);
 	daemon_lock(q->d);
-	if (registry_once_end(q->d->registry, once->caller, once->key,
-			      failed || q->response ? 0 : status, q->data, &err) < 0)
+	if (registry_once_end(q->d->registry, once->caller, once->key, kept ? status : 0,
+			      host ? host : q->data, &err) < 0)
 		log_error_of(&err, "idempotency");
 	leave(once);
 	daemon_changed(q->d);

@@ -26,7 +26,7 @@ struct worker {
 	int chan; // never blocks
 	uint64_t chan_watch, pid_watch;
 	bool attached; // it was started by an earlier relocd: its status is not for us
-	int given; // descriptor that came with the message; -1: none. Closed unless it is taken
+	int given;     // descriptor that came with the message; -1: none. Closed unless it is taken
 };
 
 // With the lock held. Starts libexec/`program` in a session of its own with its end of the channel
