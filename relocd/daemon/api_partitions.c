@@ -181,12 +181,23 @@ int api_partition_remove(struct request *q, struct error *err)
 	return 0;
 }
 
+// A new name is free on all hosts, as that of a new partition.
+static int check_new_name(struct request *q, struct error *err)
+{
+	const char *to = json_string_value(json_object_get(q->body, "name"));
+	if (!to || json_object_size(q->body) != 1 || !strcmp(to, q->param) ||
+	    name_check(to, NULL) < 0)
+		return 0;
+	return forward_name_free(q, to, err);
+}
+
 int api_partition_change(struct request *q, struct error *err)
 {
-	char name[REGISTRY_NAME_MAX];
+	char name[REGISTRY_NAME_MAX], uuid[40];
 	const char *if_match =
 		MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, "If-Match");
-	if (name_check(q->param, err) < 0)
+	bool moved = uuid_of_moved(q, uuid);
+	if (name_check(q->param, err) < 0 || check_new_name(q, err) < 0)
 		return -1;
 	snprintf(name, sizeof(name), "%s", q->param);
 	if (partition_change(q->d, name, q->body, if_match, err) < 0) {
@@ -194,6 +205,9 @@ int api_partition_change(struct request *q, struct error *err)
 			q->status = MHD_HTTP_PRECONDITION_FAILED;
 		return -1;
 	}
+	// Where it was before it is known by the name that it had.
+	if (moved && strcmp(name, q->param) != 0)
+		forward_drop_traces(q, q->param, uuid);
 	return show(q, name, err);
 }
 

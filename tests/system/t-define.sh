@@ -201,14 +201,20 @@ test_set() {
 
 test_rename() {
 	user_partition d '{}' /bin/sh -c 'echo said; exec sleep 100000'
+	relocate "$lab_dir/moves" d hostA hostB
+	relocate "$lab_dir/moves" d hostB hostA
 	wait_until 10 in_host hostA sh -c 'wparctl logs d | grep -q said'
 	in_host hostA wparctl stop d
+	assert_api '.data.name == "x"' hostB POST /partitions '{"definition": {"name": "x", "rootfs": "/srv/shared/box", "process": {"args": ["/"]}}}'
+	assert_api '.errors[0].code == "WPAR-P002"' hostA PATCH /partitions/d '{"name": "x"}'
 	assert_api '.data.name == "e"' hostA PATCH /partitions/d '{"name": "e"}'
 	assert_eq e "$(partitions hostA)"
 	assert_contains "$(in_host hostA wparctl logs e)" said
 	lab relocd hostA restart
 	in_host hostA wparctl start e
 	assert_eq e "$(in_host hostA wparctl exec e -- /bin/hostname)"
+	# and it can go where it was known by its old name
+	relocate "$lab_dir/moves" e hostA hostB
 }
 
 restarted() { [ "$(field hostA d .restarts)" -ge "$1" ]; }
