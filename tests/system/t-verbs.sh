@@ -92,3 +92,16 @@ test_completion_asks_relocd() {
 		_wparctl 2>/dev/null
 		echo "$first ${COMPREPLY[*]}"' _ "$PWD/scripts/completion/wparctl.bash")"
 }
+
+test_hosts_in_lists() {
+	toolbox_partition p 10.77.0.61
+	assert_contains "$(in_host hostB wparctl list)" "hostA"
+	assert_eq p "$(in_host hostB wparctl -q -c hostA list --local)"
+	assert_eq p "$(in_host hostB wparctl -c hostA --json show p | jq -r .data.name)"
+	assert_exit 3 in_host hostB wparctl -c nowhere list --local
+	lab relocd hostB stop
+	assert_exit 0 ctl list
+	[[ $out =~ -\ +unreachable\ +hostB ]] || { lab relocd hostB start; die "no line for hostB: $out"; }
+	lab relocd hostB start
+	assert_eq p "$(ctl -q list)"
+}
