@@ -15,7 +15,8 @@ int station_of(const struct partition_network *network, struct station *station,
 		if (address_parse_cidr(network->addresses[station->address_count],
 				       &station->addresses[station->address_count], err) < 0)
 			return -1;
-	for (char **gateway = network->gateways; gateway && *gateway && station->gateway_count < 2; gateway++)
+	for (char **gateway = network->gateways; gateway && *gateway && station->gateway_count < 2;
+	     gateway++)
 		if (address_parse_host(*gateway, &station->gateways[station->gateway_count++],
 				       err) < 0)
 			return -1;
