@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Exec sessions: the upgrade, frames both ways, refusals.
-#include "lib/client/exec_frame.h"
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
+#include "lib/client/exec_frame.h"
 #include "lib/client/wpar.h"
 
 #include "tests/unit/fake_relocd.h"
