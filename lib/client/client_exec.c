@@ -162,7 +162,7 @@ static int flush(struct wpar_exec *session, struct error *err)
 static int begin(struct wpar_exec *made, const char *name, json_t *request, struct error *err)
 {
 	if (open_socket(made, err) < 0 || upgrade(made, name, err) < 0 ||
-	    send_json(made, request, err) < 0)
+	    send_json(made, json_incref(request), err) < 0)
 		return -1;
 	return flush(made, err);
 }
@@ -181,7 +181,7 @@ int wpar_exec(struct wpar *wpar, const char *name, json_t *request, struct wpar_
 		.in = BUF_INIT(CLIENT_ANSWER_MAX + HEADER_MAX),
 		.out = BUF_INIT(QUEUE_MAX),
 	};
-	if (begin(made, name, json_incref(owned), &why) < 0) {
+	if (begin(made, name, owned, &why) < 0) {
 		wpar_exec_close(made);
 		return client_publish(err, &why);
 	}

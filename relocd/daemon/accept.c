@@ -203,31 +203,33 @@ static void *run(void *arg)
 	}
 }
 
-struct acceptor *acceptor_start(int listener, const struct roles *roles,
-				bool (*serve)(void *arg, int sock), void *arg, struct error *err)
+int acceptor_start(int listener, const struct roles *roles, bool (*serve)(void *arg, int sock),
+		   void *arg, struct acceptor **made, struct error *err)
 {
 	struct acceptor *a = calloc(1, sizeof(*a));
 	int wake = eventfd(0, EFD_CLOEXEC);
+	*made = NULL;
 	if (!a || wake < 0) {
 		free(a);
+		if (wake >= 0)
+			close(wake);
 		close(listener);
-		error_set(err, ERR_NOMEM, "no memory for connections");
-		return NULL;
+		return error_set(err, ERR_NOMEM, "no memory for connections");
 	}
 	*a = (struct acceptor){
 		.listener = listener, .wake = wake, .roles = roles, .serve = serve, .arg = arg};
 	pthread_mutex_init(&a->lock, NULL);
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
 		a->table[i].sock = -1;
+	*made = a;
 	int rc = pthread_create(&a->thread, NULL, run, a);
-	if (rc) {
-		a->quiet = true;
-		close(listener);
-		acceptor_free(a);
-		error_sys(err, ERR_SYSTEM, rc, "cannot start a thread");
-		return NULL;
-	}
-	return a;
+	if (!rc)
+		return 0;
+	a->quiet = true;
+	close(listener);
+	acceptor_free(a);
+	*made = NULL;
+	return error_sys(err, ERR_SYSTEM, rc, "cannot start a thread");
 }
 
 void acceptor_quiet(struct acceptor *a)

@@ -381,8 +381,7 @@ static int start(struct daemon *d, struct api *api, struct error *err)
 		close(sock);
 		return error_set(err, ERR_SYSTEM, "cannot serve on %s", d->config.api_socket);
 	}
-	api->acceptor = acceptor_start(sock, api->roles, serve_socket, d, err);
-	return api->acceptor ? 0 : -1;
+	return acceptor_start(sock, api->roles, serve_socket, d, &api->acceptor, err);
 }
 
 static void free_api(struct daemon *d)

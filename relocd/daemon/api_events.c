@@ -17,6 +17,7 @@ struct reader {
 	struct events_query query;
 	char kind[16];
 	bool follow;
+	int64_t end;   // without it: where to stop
 	json_t *first; // what was read to see that it can be
 };
 
@@ -30,21 +31,29 @@ static int append_all(struct buf *to, const json_t *events)
 	return 1;
 }
 
-// With the lock held. *events: some, or an empty array: the end.
+// With the lock held: waits until there is something to read. False: the end.
+static bool wait_for_more(struct reader *r)
+{
+	if (!r->follow)
+		return r->query.after < r->end;
+	while (!events_more(r->d, &r->query))
+		if (!lines_wait(r->d, r->connection))
+			return false;
+	return !r->d->stopping;
+}
+
+// With the lock held. *events: some, or NULL: the end.
 static int read_more(struct reader *r, json_t **events, struct error *err)
 {
-	for (;;) {
-		bool more = events_more(r->d, &r->query);
+	*events = NULL;
+	while (wait_for_more(r)) {
 		*events = events_read(r->d, &r->query, err);
 		if (!*events || json_array_size(*events))
 			return *events ? 0 : -1;
-		if (more && events_more(r->d, &r->query))
-			continue; // none of those matched
-		if (!r->follow || !lines_wait(r->d, r->connection))
-			return 0;
-		json_decref(*events);
+		json_decref(*events); // none of those is for us
 		*events = NULL;
 	}
+	return 0;
 }
 
 static int next(void *arg, struct buf *to)
@@ -55,6 +64,7 @@ static int next(void *arg, struct buf *to)
 	int failed = 0;
 	if (!json_array_size(events)) {
 		json_decref(events);
+		events = NULL;
 		daemon_lock(r->d);
 		failed = read_more(r, &events, &err);
 		daemon_unlock(r->d);
@@ -99,6 +109,7 @@ static int begin(struct request *q, struct reader *r, struct error *err)
 		return -1;
 	daemon_lock(q->d);
 	int failed = wants_last ? events_seek_last(q->d, &r->query, (unsigned)last, err) : 0;
+	r->end = events_last(q->d);
 	if (!failed)
 		r->first = events_read(q->d, &r->query, err);
 	daemon_unlock(q->d);

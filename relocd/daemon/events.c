@@ -121,6 +121,11 @@ void events_add(struct daemon *d, const char *kind, const char *event, const cha
 
 // ---- read ---------------------------------------------------------------------------------------
 
+int64_t events_last(const struct daemon *d)
+{
+	return d->events->last;
+}
+
 bool events_more(const struct daemon *d, const struct events_query *query)
 {
 	return d->events->last > query->after;

@@ -28,6 +28,8 @@ struct events_query {
 	bool audit;       // the reader may see who asked for what
 };
 
+// The number of the newest event.
+int64_t events_last(const struct daemon *d);
 // Whether there may be more after query->after. Cheap.
 bool events_more(const struct daemon *d, const struct events_query *query);
 // Up to 256 events after query->after, which is moved past them; an empty array when there are none

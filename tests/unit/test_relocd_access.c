@@ -102,8 +102,7 @@ static int set_up(void **state)
 	assert_int_equal(listen(sock, 16), 0);
 	f->roles = roles_from("host: a\n");
 	sem_init(&f->served, 0, 0);
-	f->acceptor = acceptor_start(sock, f->roles, serve, f, &err);
-	assert_non_null(f->acceptor);
+	assert_int_equal(acceptor_start(sock, f->roles, serve, f, &f->acceptor, &err), 0);
 	*state = f;
 	return 0;
 }
