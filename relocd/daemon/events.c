@@ -33,12 +33,13 @@ static void on_flush(void *arg, short revents)
 static void prune(struct daemon *d)
 {
 	struct error err;
+	int64_t last;
 	char oldest[CLOCK_TEXT_MAX];
 	time_t when = time(NULL) - (time_t)(d->config.events_keep_ms / 1000);
 	struct tm parts;
 	strftime(oldest, sizeof(oldest), "%FT%T.000Z", gmtime_r(&when, &parts));
 	if (registry_events_prune(d->registry, oldest, KEEP_MAX, KEEP_READS, &err) < 0 ||
-	    registry_events_span(d->registry, &(int64_t){0}, &d->events->pruned, &err) < 0)
+	    registry_events_span(d->registry, &last, &d->events->pruned, &err) < 0)
 		log_error_of(&err, "events");
 }
 

@@ -58,7 +58,7 @@ static const json_t *find_path(const char *route)
 const json_t *openapi_operation(const char *method, const char *route)
 {
 	char lower[16] = "";
-	for (size_t i = 0; method[i] && i < sizeof(lower) - 1; i++)
+	for (size_t i = 0; i < sizeof(lower) - 1 && method[i]; i++)
 		lower[i] = (char)tolower((unsigned char)method[i]);
 	return json_object_get(find_path(route), lower);
 }

@@ -47,7 +47,7 @@ static void for_each_operation(void (*each)(const char *method, const char *path
 			char method[16] = "";
 			if (!strcmp(key, "parameters"))
 				continue;
-			for (size_t i = 0; key[i] && i < sizeof(method) - 1; i++)
+			for (size_t i = 0; i < sizeof(method) - 1 && key[i]; i++)
 				method[i] = (char)(key[i] - 'a' + 'A');
 			each(method, path, operation, arg);
 		}
@@ -213,12 +213,12 @@ static void check_asked(struct asking *a, const char *function)
 	a->fake->request[0] = 0;
 }
 
-#define ASK(function, ...)                                                   \
-	do {                                                                 \
-		struct wpar_error err_;                                      \
-		if (function(a.wpar, __VA_ARGS__ __VA_OPT__(, ) & err_) < 0) \
-			fail_msg("%s: %s", #function, err_.message);         \
-		check_asked(&a, #function);                                  \
+#define ASK(function, ...)                                           \
+	do {                                                         \
+		struct wpar_error err_;                              \
+		if (function(a.wpar, __VA_ARGS__, &err_) < 0)        \
+			fail_msg("%s: %s", #function, err_.message); \
+		check_asked(&a, #function);                          \
 	} while (0)
 
 static void drop(json_t **value)
