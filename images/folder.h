@@ -27,8 +27,17 @@ struct folder_sink {
 	void *arg;
 };
 
+// What was sent of a large file, so that only those of its blocks that change are sent again.
+struct folder_blocks;
+struct folder_blocks *folder_blocks_new(struct error *err); // NULL: no memory
+void folder_blocks_free(struct folder_blocks *b);           // NULL is fine
+
 struct folder_how {
 	bool whole;
+	// Where the blocks of the file that was wanted last are noted: *place is NULL, or was left
+	// by an earlier stream over which this one will be unpacked. Not asked for files of several
+	// names. NULL: files are sent whole.
+	struct folder_blocks **(*place)(void *arg);
 	// Whether the entry travels (1, 0, or -1 with err); asked once for each, folders before
 	// what is in them; the path is relative, "." the folder itself. NULL: all do.
 	int (*wants)(void *arg, const char *path, const struct stat *st, struct error *err);

@@ -26,6 +26,7 @@ enum folder_kind {
 	FOLDER_DEVICE = 6, // mode says which; `device` is that of mknod(2)
 	FOLDER_SOCKET = 7,
 	FOLDER_REMOVED = 8,
+	FOLDER_PATCH = 9, // of a file that is there: its extents go over what it has
 };
 
 struct __attribute__((packed)) folder_entry {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "images/folder.h"
 
+#include "images/folder_blocks.h"
 #include "images/folder_format.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
@@ -191,6 +192,27 @@ static int put_extents(struct packer *p, int fd, off_t size, struct error *err)
 	return put_extent(p, (uint64_t)size, 0, err);
 }
 
+static int pack_whole(struct packer *p, const struct place *at, struct folder_blocks **place,
+		      int fd, off_t size, struct error *err)
+{
+	if (place) {
+		folder_blocks_free(*place);
+		*place = NULL;
+	}
+	return put(p, FOLDER_FILE, at, 0, err) < 0 ? -1 : put_extents(p, fd, size, err);
+}
+
+static int pack_blocks(struct packer *p, const struct place *at, struct folder_blocks **place,
+		       int fd, off_t size, struct error *err)
+{
+	enum folder_kind kind = *place ? FOLDER_PATCH : FOLDER_FILE;
+	if (!*place && !(*place = folder_blocks_new(err)))
+		return -1;
+	if (put(p, kind, at, 0, err) < 0)
+		return -1;
+	return folder_blocks_send(*place, fd, size, p->piece, p->sink, err);
+}
+
 static int pack_file(struct packer *p, const struct place *at, struct error *err)
 {
 	if (at->st->st_nlink > 1) {
@@ -208,9 +230,12 @@ static int pack_file(struct packer *p, const struct place *at, struct error *err
 	struct stat st;
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_sys(err, ERR_STORAGE, errno, "cannot open %s", at->path);
-	if (put(p, FOLDER_FILE, at, 0, err) < 0 || put_extents(p, fd, st.st_size, err) < 0)
-		return error_wrap(err, "%s", at->path);
-	return 0;
+	struct folder_blocks **place =
+		p->how->place && at->st->st_nlink == 1 ? p->how->place(p->how->arg) : NULL;
+	int done = place && st.st_size >= FOLDER_BLOCKS_FROM
+			   ? pack_blocks(p, at, place, fd, st.st_size, err)
+			   : pack_whole(p, at, place, fd, st.st_size, err);
+	return done < 0 ? error_wrap(err, "%s", at->path) : 0;
 }
 
 static int pack_link(struct packer *p, const struct place *at, struct error *err)

@@ -178,6 +178,18 @@ static int make_file(struct folder_unpacker *u, const struct target *t, struct e
 	return u->file < 0 ? refuse("create", t, err) : 0;
 }
 
+static int open_again(struct folder_unpacker *u, const struct target *t, struct error *err)
+{
+	struct stat st;
+	u->file = openat(t->parent, t->name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (u->file < 0)
+		return refuse("open", t, err);
+	if (fstat(u->file, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
+		return 0;
+	close(take_fd(&u->file));
+	return malformed(err, "blocks for what is no file");
+}
+
 static int make_hard_link(struct folder_unpacker *u, const struct target *t, char *to,
 			  struct error *err)
 {
@@ -222,6 +234,8 @@ static int create(struct folder_unpacker *u, enum folder_kind kind, const struct
 		return make_folder(t, err);
 	case FOLDER_FILE:
 		return make_file(u, t, err);
+	case FOLDER_PATCH:
+		return u->whole ? open_again(u, t, err) : malformed(err, "blocks come along");
 	case FOLDER_HARD_LINK:
 		return make_hard_link(u, t, data, err);
 	case FOLDER_LINK:
@@ -364,7 +378,7 @@ static int unpack_entry(struct folder_unpacker *u, struct target *t, const uint8
 	struct timespec mtime = mtime_of(&u->entry);
 	if (kind == FOLDER_FOLDER)
 		return touch(u, whole, &mtime, true, err);
-	if (kind == FOLDER_FILE)
+	if (kind == FOLDER_FILE || kind == FOLDER_PATCH)
 		return 0; // when it is written
 	return set_time(u, t->parent, t->name, err);
 }

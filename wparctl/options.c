@@ -306,7 +306,9 @@ static int set_process(json_t *definition, const struct args *args, struct error
 		for (char **word = args->command; *word; word++)
 			json_array_append_new(words, json_string(*word));
 	}
-	if (user) {
+	if (user && args_has(args, "image")) {
+		set_text(definition, "user", user); // the image knows names
+	} else if (user) {
 		if (options_user(user, &uid, &gid, err) < 0)
 			return -1;
 		json_object_set_new(process, "uid", json_integer(uid));

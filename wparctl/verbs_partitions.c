@@ -9,7 +9,9 @@ static const struct verb_option create_options[] = {
 	{"bundle", 0, "DIR", "take rootfs and process from an OCI bundle (wpar(7): which subset)"},
 	{"image", 0, "TRANSPORT:REF",
 	 "make the root from an OCI image: oci:DIR[:TAG], oci-archive:FILE[:TAG] or "
-	 "docker-archive:FILE[:TAG]; the partition's changes go to a folder of its own"},
+	 "docker-archive:FILE[:REF]; what the partition writes goes to a layer of its own, which "
+	 "moves with it. Command, environment, user, folder and stop signal are the image's; a "
+	 "command given here replaces the image's Cmd and follows its Entrypoint"},
 	{"rootfs", 0, "DIR", "the root file system, a directory on this host"},
 	{"type", 0, "application|system",
 	 "application: the command is all that runs (the default); system: it has an init"},
@@ -35,7 +37,8 @@ static const struct verb_option create_options[] = {
 	{"restart", 0, "no|on-failure|always",
 	 "start it again when its command or init ends (default: no)"},
 	{"user", 0, "UID[:GID]",
-	 "run the command as this user, by number (default: 0; GID: the same as UID)"},
+	 "run the command as this user, by number (default: 0; GID: the same as UID); with "
+	 "--image also by name, and the default is the image's"},
 	{"env", 0, "KEY=VALUE", "set a variable of the command; may be repeated"},
 	{"cap-add", 0, "CAP", "grant a capability beyond the default ones; may be repeated"},
 	{"cap-drop", 0, "CAP", "take one away; ALL takes all, then --cap-add; may be repeated"},

@@ -215,6 +215,9 @@ static void fill_flags(Criu__Opts *q, const struct criu_options *o)
 		SET(q, timeout, o->timeout_s);
 	if (o->ghost_limit)
 		SET(q, ghost_limit, o->ghost_limit);
+	SET(q, force_irmap, o->nr_irmap > 0);
+	q->irmap_scan_paths = (char **)o->irmap;
+	q->n_irmap_scan_paths = o->nr_irmap;
 }
 
 static void fill_places(Criu__Opts *q, const struct criu_options *o)

@@ -54,6 +54,10 @@ struct criu_options {
 	const char *log_file; // in work_fd
 	unsigned timeout_s;   // 0: CRIU's own
 	uint32_t ghost_limit; // bytes; 0: CRIU's own
+	// dump: find the files of inotify watches by looking for their inodes below these folders,
+	// where the filesystem has no handles (overlayfs). None: by handle.
+	const char *const *irmap;
+	size_t nr_irmap;
 	const char *const *external;
 	size_t nr_external;
 	const struct criu_inherit_fd *inherit;

@@ -24,16 +24,18 @@ struct record {
 	nlink_t links;
 	off_t size;
 	int64_t mtime_ns, ctime_ns;
-	bool settled;   // a later change shows in its change time
-	unsigned round; // in which it was seen last
+	bool settled;                 // a later change shows in its change time
+	unsigned round;               // in which it was seen last
+	struct folder_blocks *blocks; // of a large file; NULL: none were sent
 	char path[];
 };
 
 struct snapshot {
 	void *records; // tsearch(3), by path
 	unsigned round;
-	int64_t began_ns; // of this round, on the clock of change times
-	bool blind;       // writes through mappings change no time here
+	struct record *wanted; // last
+	int64_t began_ns;      // of this round, on the clock of change times
+	bool blind;            // writes through mappings change no time here
 	struct snapshot_round *counts;
 	// for the walk that looks for what is gone
 	const struct folder_sink *sink;
@@ -74,11 +76,24 @@ static bool same(const struct record *r, const struct record *now)
 	       r->size == now->size && r->mtime_ns == now->mtime_ns && r->ctime_ns == now->ctime_ns;
 }
 
-static void count(struct snapshot *s, const struct stat *st)
+static struct folder_blocks **place(void *arg)
 {
-	s->counts->entries++;
-	if (S_ISREG(st->st_mode))
-		s->counts->bytes += (uint64_t)st->st_blocks * 512;
+	struct snapshot *s = arg;
+	return &s->wanted->blocks;
+}
+
+static void record_free(void *record)
+{
+	folder_blocks_free(((struct record *)record)->blocks);
+	free(record);
+}
+
+// Counts what goes to the caller's sink.
+static int put(void *arg, const void *bytes, size_t length, struct error *err)
+{
+	struct snapshot *s = arg;
+	s->counts->bytes += length;
+	return s->sink->put(s->sink->arg, bytes, length, err);
 }
 
 static int wants(void *arg, const char *path, const struct stat *st, struct error *err)
@@ -87,6 +102,7 @@ static int wants(void *arg, const char *path, const struct stat *st, struct erro
 	struct record *r = malloc(sizeof(*r) + strlen(path) + 1), **found = NULL;
 	if (r) {
 		strcpy(r->path, path);
+		r->blocks = NULL;
 		fill(s, r, st);
 		found = tsearch(r, &s->records, by_path);
 	}
@@ -96,12 +112,18 @@ static int wants(void *arg, const char *path, const struct stat *st, struct erro
 	}
 	struct record *known = *found;
 	bool changed = known == r || !same(known, r);
+	// What is there under this name is another file, or has been.
+	if (known != r &&
+	    !(S_ISREG(known->mode) && S_ISREG(r->mode) && known->links == 1 && r->links == 1)) {
+		folder_blocks_free(known->blocks);
+		known->blocks = NULL;
+	}
 	if (known != r) {
 		fill(s, known, st);
 		free(r);
 	}
-	if (changed)
-		count(s, st);
+	s->wanted = known;
+	s->counts->entries += changed;
 	return changed;
 }
 
@@ -137,7 +159,7 @@ static int send_gone(struct snapshot *s, struct error *err)
 		struct record *r = s->gone[i];
 		int sent = folder_stream_removed(s->sink, r->path, err);
 		tdelete(r, &s->records, by_path);
-		free(r);
+		record_free(r);
 		if (sent < 0)
 			return -1;
 		s->counts->removed++;
@@ -150,7 +172,8 @@ static int send_gone(struct snapshot *s, struct error *err)
 int snapshot_send(struct snapshot *s, int dirfd, bool last, const struct folder_sink *sink,
 		  struct snapshot_round *round, struct error *err)
 {
-	const struct folder_how how = {.whole = true, .wants = wants, .arg = s};
+	const struct folder_how how = {.whole = true, .wants = wants, .place = place, .arg = s};
+	const struct folder_sink counted = {put, s};
 	struct timespec now;
 	int64_t began = clock_now_ns();
 	*round = (struct snapshot_round){.ms = 0};
@@ -164,7 +187,7 @@ int snapshot_send(struct snapshot *s, int dirfd, bool last, const struct folder_
 		return error_sys(err, ERR_STORAGE, errno,
 				 "cannot write the partition's files back");
 	s->blind = fs.f_type == TMPFS_MAGIC; // nothing is ever written back
-	if (folder_stream(dirfd, &how, sink, err) < 0 || send_gone(s, err) < 0 ||
+	if (folder_stream(dirfd, &how, &counted, err) < 0 || send_gone(s, err) < 0 ||
 	    folder_stream_end(sink, err) < 0)
 		return -1;
 	round->ms = clock_ms_since(began);
@@ -183,7 +206,7 @@ void snapshot_free(struct snapshot *s)
 {
 	if (!s)
 		return;
-	tdestroy(s->records, free);
+	tdestroy(s->records, record_free);
 	free(s->gone);
 	free(s);
 }

@@ -17,7 +17,7 @@ struct snapshot;
 
 struct snapshot_round {
 	uint64_t entries, removed; // that were sent
-	uint64_t bytes;            // of files among them, without holes
+	uint64_t bytes;            // of the stream: of large files only blocks that changed
 	double ms;
 };
 

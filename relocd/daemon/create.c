@@ -6,6 +6,7 @@
 #include "lib/partition/caps.h"
 #include "relocd/daemon/create_bundle.h"
 #include "relocd/daemon/create_image.h"
+#include "relocd/daemon/images.h"
 #include "relocd/daemon/lifecycle.h"
 #include "relocd/daemon/volumes.h"
 
@@ -276,13 +277,13 @@ static int check_keys(const json_t *body, struct error *err)
 	return 0;
 }
 
-int partition_create(struct daemon *d, const json_t *body, int source, char name[REGISTRY_NAME_MAX],
-		     json_t **notes, struct error *err)
+// *image is held until the table names it.
+static int create(struct daemon *d, const json_t *body, int source, char name[REGISTRY_NAME_MAX],
+		  json_t **notes, int *image, struct error *err)
 {
 	_cleanup_json_ json_t *given = NULL;
-	_cleanup_close_ int image = -1; // held until the table names it
 	if (check_keys(body, err) < 0 ||
-	    !(given = definition_of_body(body, source, notes, &image, err)))
+	    !(given = definition_of_body(body, source, notes, image, err)))
 		return -1;
 	take_on(&d->config, given);
 	if (partition_complete(&d->config, given, *notes, err) < 0)
@@ -304,4 +305,18 @@ int partition_create(struct daemon *d, const json_t *body, int source, char name
 	}
 	log_info("partition %s: created", def->name);
 	return 0;
+}
+
+int partition_create(struct daemon *d, const json_t *body, int source, char name[REGISTRY_NAME_MAX],
+		     json_t **notes, struct error *err)
+{
+	int image = -1, failed = create(d, body, source, name, notes, &image, err);
+	if (image >= 0)
+		close(image);
+	if (failed && json_object_get(body, "image")) {
+		daemon_lock(d);
+		images_collect(d); // it may have been unpacked for nothing
+		daemon_unlock(d);
+	}
+	return failed;
 }

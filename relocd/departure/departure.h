@@ -61,6 +61,7 @@ struct departure {
 	uint64_t sent_bytes;
 
 	// its root, where it is made of an image
+	char **folders;            // at its top, without other mounts
 	int image, upper;          // -1: it is a folder
 	uint64_t image_bytes;      // packed
 	uint64_t upper_bytes;      // in the layer above, about

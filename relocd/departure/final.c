@@ -9,6 +9,7 @@
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "lib/criu/failure.h"
+#include "lib/partition/strv.h"
 #include "relocd/move/scratch.h"
 #include "relocd/move/talk.h"
 
@@ -24,6 +25,7 @@
 #define TREE_MAX     (1u << 30)
 #define MANIFEST_MAX (16u << 20)
 #define ROLLBACK_MS  30000
+#define GHOST_MAX    (64u << 20) // of a file that is open and has no name; it goes with the images
 #define LOG_NAME     "dump.log"
 
 static int dump_failed(struct departure *d, const char *message, struct error *err)
@@ -61,6 +63,9 @@ static int ask_dump(struct departure *d, struct error *err)
 		o.notify_scripts = o.file_locks = true;
 	o.freeze_cgroup = cgroup_freezer_path(d->cgroup);
 	o.log_file = LOG_NAME;
+	o.ghost_limit = GHOST_MAX;
+	o.irmap = (const char *const *)d->folders;
+	o.nr_irmap = d->folders ? strv_length(d->folders) : 0;
 	o.external = external;
 	o.nr_external = count;
 	struct error gone;

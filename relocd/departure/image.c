@@ -6,6 +6,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
+#include "lib/partition/strv.h"
 #include "lib/storage/image.h"
 #include "lib/storage/upper.h"
 #include "relocd/move/talk.h"
@@ -34,6 +35,27 @@ static uint64_t size_below(const char *path)
 	return walked;
 }
 
+// Where CRIU looks for files that are watched: overlayfs has no handles for them.
+static int list_folders(struct departure *d, struct error *err)
+{
+	char path[64];
+	struct stat top, st;
+	snprintf(path, sizeof(path), "/proc/%d/root", (int)d->status.pid);
+	_cleanup_close_ int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0 || fstat(root, &top) < 0)
+		return error_sys(err, ERR_SYSTEM, errno, "cannot look at the root");
+	if (!(d->folders = strv_new(NULL)))
+		return error_set(err, ERR_NOMEM, "no memory for a list of folders");
+	_cleanup_closedir_ DIR *dir = fdio_opendir(root, err);
+	struct dirent *entry;
+	while (dir && (entry = fdio_readdir(dir)))
+		if (fstatat(root, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISDIR(st.st_mode) && st.st_dev == top.st_dev &&
+		    strv_addf(&d->folders, "/%s", entry->d_name) < 0)
+			return error_set(err, ERR_NOMEM, "no memory for a list of folders");
+	return dir ? 0 : -1;
+}
+
 int departure_open_image(struct departure *d, struct error *err)
 {
 	char path[PATH_MAX];
@@ -48,7 +70,7 @@ int departure_open_image(struct departure *d, struct error *err)
 		return error_sys(err, ERR_STORAGE, errno, "cannot open %s", path);
 	d->image_bytes = blobs->bytes;
 	d->upper_bytes = size_below(path);
-	return 0;
+	return list_folders(d, err);
 }
 
 static int send_bytes(struct departure *d, int fd, uint64_t length, struct error *err)
@@ -125,6 +147,8 @@ int departure_send_image(struct departure *d, struct error *err)
 
 void departure_close_image(struct departure *d)
 {
+	strv_free(d->folders);
+	d->folders = NULL;
 	snapshot_free(d->snapshot);
 	d->snapshot = NULL;
 	digest_free(d->digest);

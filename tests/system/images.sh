@@ -12,7 +12,7 @@ copy_programs() { # ROOT PROGRAM...
 	local root=$1 program file
 	shift
 	for program in "$@"; do
-		program=$(type -P "$program") || { echo "no program $program" >&2; return 1; }
+		program=$(type -P "$program" || readlink -e "$program") || { echo "no program $program" >&2; return 1; }
 		{
 			echo "$program"
 			ldd "$program" 2>/dev/null | awk '$2 == "=>" && $3 ~ "^/" { print $3 } $1 ~ "^/" { print $1 }'
@@ -89,7 +89,7 @@ postgres_image() {
 	lib=${bin%/bin}/lib
 	mkdir -p "$root"{/var/lib/postgresql,/usr/share,/usr/bin,"$lib"}
 	chown 117:124 "$root/var/lib/postgresql"
-	copy_programs "$root" $bin/{postgres,initdb,pg_ctl,psql,pgbench}
+	copy_programs "$root" "$bin"/{postgres,initdb,pg_ctl,psql,pgbench}
 	cp -a /usr/share/postgresql "$root/usr/share/"
 	rm -rf "$root$share"/{man,extension/*.sql}
 	cp -a "$share"/extension/plpgsql* "$root$share/extension/"
@@ -124,10 +124,10 @@ python_image() {
 	version=$(/usr/bin/python3 -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
 	mkdir -p "$root/usr/lib" "$root/app/state" "$root/opaque"
 	chown 33:33 "$root/app/state"
-	copy_programs "$root" /usr/bin/python3
+	copy_programs "$root" /usr/bin/python3 "/usr/lib/$version"/lib-dynload/*.so
 	cp -a "/usr/lib/$version" "$root/usr/lib/"
 	rm -rf "$root/usr/lib/$version"/{test,__pycache__,*/__pycache__,distutils,lib2to3,idlelib,config-*}
-	cp "$top/tests/system/counter.py" "$root/app/counter.py"
+	cp "$top"/tests/system/{counter,openfiles}.py "$root/app/"
 	touch "$root/opaque/above"
 	new_image python
 	umoci insert --image "$image_layout:python" --whiteout /srv/layers/removed

@@ -130,7 +130,22 @@ test_python_of_an_image_moves() {
 	upper_only_on py hostA
 	hang_up
 	in_host hostA wparctl remove py --force
-	wait_until 10 sh -c '[ -z "$('"$top/scripts/lab"' exec hostA -- ls /var/lib/relocd/images)" ]'
+	wait_until 10 no_images
+}
+
+# Files that are open, of both layers: deleted, renamed, locked, mapped, watched.
+test_open_files_of_an_image_move() {
+	local host
+	image_partition files python 10.77.0.61 --user root -- /app/openfiles.py
+	# shellcheck disable=SC2317 # wait_until calls it
+	said() { in_host "$1" wparctl logs files | tail -n 1 | grep -qE "$2"; }
+	wait_until 10 said hostA ready
+	for host in hostB hostA; do
+		relocate "$lab_dir/image-moves" files "$([ $host = hostB ] && echo hostA || echo hostB)" $host
+		in_host $host wparctl exec files -- /bin/touch /app/state/check
+		wait_until 10 said $host '^ok|^wrong|Error'
+		assert_eq ok "$(in_host $host wparctl logs files | tail -n 1)"
+	done
 }
 
 # One connection asks all the time, another downloads slowly; neither sees the moves.
@@ -165,7 +180,7 @@ print(n, int(gap * 1000))' 10.77.0.61
 }
 
 test_postgres_of_an_image_moves() {
-	local done rows
+	local count rows
 	image_partition db postgres 10.77.0.61
 	pg() { client psql -qAtX -h 10.77.0.61 -U postgres -c "$1" postgres; }
 	wait_until 20 pg 'select 1'
@@ -173,22 +188,22 @@ test_postgres_of_an_image_moves() {
 	echo 'insert into t values (1);' >"$lab_dir/insert.sql"
 	# shellcheck disable=SC2317 # wait_until calls it
 	inserts() { [ "$(pg 'select count(*) from t')" -gt 1100 ]; }
-	client "$postgres_bin/pgbench" -h 10.77.0.61 -U postgres -n -c 2 -T 7 -f "$lab_dir/insert.sql" postgres >"$lab_dir/bench" 2>&1 &
+	client "$postgres_bin/pgbench" -h 10.77.0.61 -U postgres -n -c 2 -T 5 -f "$lab_dir/insert.sql" postgres >"$lab_dir/bench" 2>&1 &
 	local bench=$!
 	wait_until 10 inserts
 	there_and_back db
 	wait $bench || die "pgbench: $(cat "$lab_dir/bench")"
 	grep -q 'number of failed transactions: 0' "$lab_dir/bench" || die "$(cat "$lab_dir/bench")"
-	done=$(sed -n 's/.*actually processed: //p' "$lab_dir/bench")
+	count=$(sed -n 's/.*actually processed: //p' "$lab_dir/bench")
 	rows=$(pg 'select count(*) from t where at > (select min(at) from t)')
-	assert_eq "$done" "$rows" "rows"
-	echo "postgres: $done transactions over two connections, none failed" | tee -a "$lab_dir/seen"
+	assert_eq "$count" "$rows" "rows"
+	echo "postgres: $count transactions over two connections, none failed" | tee -a "$lab_dir/seen"
 	# It is shut down by the image's stop signal, and finds everything when it starts again.
 	in_host hostA wparctl stop db
 	in_host hostA wparctl logs db | grep -q 'received fast shutdown request'
 	in_host hostA wparctl start db
 	wait_until 20 pg 'select 1'
-	assert_eq "$((done + 1000))" "$(pg 'select count(*) from t')" "rows after a restart"
+	assert_eq "$((count + 1000))" "$(pg 'select count(*) from t')" "rows after a restart"
 }
 
 test_memcached_of_an_image_moves() {
@@ -260,29 +275,38 @@ nothing_at_b() {
 		[ -z "$(state_of hostB web)" ]
 }
 
+# It has so much memory that there is time to hit the move while it is frozen.
 test_aborted_moves_leave_no_layers() {
-	local act phase host
-	image_partition web nginx 10.77.0.61
-	wait_until 10 client curl -sf http://10.77.0.61/
+	local act phase host id move
+	image_partition web python 10.77.0.61 --user root -- -c '
+import http.server, os
+x = os.urandom(200 << 20)
+os.chdir("/srv")
+http.server.test(http.server.SimpleHTTPRequestHandler, port=80)'
+	asked() { [[ $(client curl -sf http://10.77.0.61/layers/) == *kept* ]]; }
+	wait_until 20 asked
 	while read -r phase host act; do
 		in_host hostA timeout 60 wparctl relocate web hostB >"$lab_dir/relocate.out" 2>&1 &
 		move=$!
-		in_host hostA timeout 30 bash -c "until wparctl --json moves | grep -q '\"phase\": *\"$phase\"'; do :; done"
-		in_host "$host" bash -c "$act"
+		id=$(in_host hostA timeout 30 bash -c "
+			until wparctl --json moves | jq -er '.data[] | select(.phase == \"$phase\") | .move // .id'; do :; done")
+		in_host "$host" bash -c "$act" _ "$id"
 		! wait $move || die "the move came through: $(cat "$lab_dir/relocate.out")"
 		wait_until 10 nothing_at_b || die "$phase: $(in_host hostB find /var/lib/relocd -maxdepth 3)"
-		assert_eq "from the image" "$(client curl -sf http://10.77.0.61/)"
+		asked || die "it does not answer after an abort in phase $phase"
 		assert_eq Active "$(state_of hostA web)"
 	done <<-'END'
 		prepare hostB kill -9 $(pgrep -x arrival)
-		prepare hostA wparctl cancel web
+		prepare hostA wparctl cancel $1
 		final hostB kill -9 $(pgrep -f "[c]riu.* swrk")
 	END
 	relocate "$lab_dir/image-moves" web hostA hostB
-	assert_eq "from the image" "$(client curl -sf http://10.77.0.61/)"
+	asked
 }
 
 # ---- refusals -----------------------------------------------------------------------------------
+
+no_images() { [ -z "$(images_of hostA)" ]; }
 
 test_image_refusals() {
 	build_images
@@ -291,6 +315,7 @@ test_image_refusals() {
 	assert_refused 4 WPAR-S004 hostA wparctl create x --image "oci:$lab_dir/nosuch:t"
 	assert_refused 4 WPAR-S004 hostA wparctl create x --image "oci-archive:/etc/passwd"
 	# Of another processor, damaged, without a command.
+	rm -rf "$lab_dir/bad"
 	cp -a "$image_layout" "$lab_dir/bad"
 	umoci config --image "$lab_dir/bad:memcached" --architecture m68k
 	assert_refused 4 WPAR-S004 hostA wparctl create x --image "oci:$lab_dir/bad:memcached"
@@ -300,7 +325,7 @@ test_image_refusals() {
 	assert_refused 4 WPAR-S004 hostA wparctl create x --image "oci:$lab_dir/bad:base" -- /bin/sh
 	find "$lab_dir/bad/blobs" -size +1M -exec sh -c 'printf X | dd of="$1" bs=1 seek=1000 conv=notrunc status=none' _ {} \;
 	assert_refused 4 WPAR-S004 hostA wparctl create x --image "oci:$lab_dir/bad:nginx"
-	assert_eq "" "$(images_of hostA)" "images"
+	wait_until 10 no_images || die "images are left: $(images_of hostA)"
 	rm -r "$lab_dir/bad"
 }
 

@@ -246,6 +246,69 @@ static void rounds_make_the_copy_equal(void **state)
 	folder_unpacker_free(u);
 }
 
+// Of a large file only blocks that changed are sent again, whatever happens to it in between.
+static void large_files_are_patched(void **state)
+{
+	enum { SIZE = 1 << 20 };
+	struct error err;
+	struct snapshot_round round;
+	(void)state;
+	struct snapshot *s = snapshot_new(&err);
+	struct folder_unpacker *u = folder_unpacker_new(to, true, &err);
+	char *bytes = malloc(SIZE);
+	memset(bytes, 'a', SIZE);
+	int fd = openat(from, "large", O_RDWR | O_CREAT, 0600);
+	assert_int_equal(pwrite(fd, bytes, SIZE, 0), SIZE);
+	round_trip(s, u, 65536, &round);
+	assert_true(round.bytes > SIZE);
+	assert_int_equal(pwrite(fd, "changed", 7, 500000), 7);
+	round_trip(s, u, 65536, &round);
+	assert_in_range(round.bytes, 65536, 80000);
+	char *text = text_of(to, "large");
+	assert_memory_equal(text + 500000, "changed", 7);
+	free(text);
+	// Shorter, with a hole where there was data, and longer than before.
+	assert_int_equal(ftruncate(fd, 300000), 0);
+	round_trip(s, u, 65536, &round);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(ftruncate(fd, 600000), 0);
+	assert_int_equal(pwrite(fd, "end", 3, 600000), 3);
+	round_trip(s, u, 65536, &round);
+	assert_same_file("large");
+	text = text_of(to, "large");
+	for (int i = 0; i < 600000; i++)
+		assert_int_equal(text[i], 0);
+	assert_memory_equal(text + 600000, "end", 3);
+	free(text);
+	// Another file under its name, then a second name, then small.
+	int other = openat(from, "other", O_RDWR | O_CREAT, 0600);
+	memset(bytes, 'b', SIZE);
+	assert_int_equal(pwrite(other, bytes, SIZE, 0), SIZE);
+	assert_int_equal(renameat(from, "other", from, "large"), 0);
+	round_trip(s, u, 65536, &round);
+	text = text_of(to, "large");
+	assert_memory_equal(text, bytes, SIZE - 1);
+	free(text);
+	linkat(from, "large", from, "second", 0);
+	assert_int_equal(pwrite(other, "linked", 6, 0), 6);
+	round_trip(s, u, 65536, &round);
+	unlinkat(from, "large", 0);
+	assert_int_equal(pwrite(other, "alone", 5, 0), 5);
+	round_trip(s, u, 65536, &round);
+	assert_same_file("second");
+	text = text_of(to, "second");
+	assert_memory_equal(text, "alone", 5);
+	free(text);
+	assert_int_equal(ftruncate(other, 5), 0);
+	round_trip(s, u, 65536, &round);
+	assert_same_file("second");
+	close(other);
+	close(fd);
+	free(bytes);
+	snapshot_free(s);
+	folder_unpacker_free(u);
+}
+
 // What has settled is not sent again; one byte through a mapping is enough that it is.
 static void only_changes_are_sent(void **state)
 {
@@ -311,6 +374,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(stays_beneath_the_folder, setup, teardown),
 		cmocka_unit_test_setup_teardown(rounds_make_the_copy_equal, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_changes_are_sent, setup, teardown),
+		cmocka_unit_test_setup_teardown(large_files_are_patched, setup, teardown),
 		cmocka_unit_test_setup_teardown(plain_unpackers_refuse_more, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
