@@ -62,7 +62,7 @@ static const unsigned successors[] = {
 	[DECISION_PREPARED] = MAY(RESUMING) | MAY(ABORT) | MAY(REFUSED) | HEURISTIC,
 	[DECISION_COMMIT] = MAY(RELEASED) | MAY(REVOKED) | HEURISTIC,
 	[DECISION_ABORT] = HEURISTIC,
-	[DECISION_RESUMING] = HEURISTIC,
+	[DECISION_RESUMING] = HEURISTIC | MAY(SETTLED), // of a copy that was kept
 	[DECISION_RELEASED] = 0,
 	[DECISION_REFUSED] = 0,
 	[DECISION_REVOKED] = 0,
@@ -229,7 +229,8 @@ static bool is_blank(const struct record *from, size_t count)
 
 // 1: *last is the last valid record; 0: there is none; -1: damage that a torn last write does not
 // explain.
-static int read_last(int fd, const char *move, enum decision_side side, struct record *last)
+static int read_last(int fd, const char *move, enum decision_side side, struct record *last,
+		     bool *kept)
 {
 	struct record records[RECORD_COUNT] = {0};
 	if (pread(fd, records, sizeof(records), 0) < 0)
@@ -237,7 +238,7 @@ static int read_last(int fd, const char *move, enum decision_side side, struct r
 	const struct record *at = NULL;
 	uint32_t i = 0;
 	for (; i < RECORD_COUNT && is_valid(&records[i], at, move, side, i); i++)
-		at = &records[i];
+		at = &records[i], *kept = *kept || at->type == DECISION_KEPT;
 	// A torn last write leaves one bad record and nothing behind it; anything else is damage.
 	if (i < RECORD_COUNT && !is_blank(&records[i + 1], RECORD_COUNT - i - 1))
 		return -1;
@@ -284,12 +285,14 @@ void decision_look(const char *folder, const char *move, enum decision_side side
 		return;
 	}
 	facts->owned = is_owned(fd);
-	int found = read_last(fd, move, side, &last);
+	bool kept = false;
+	int found = read_last(fd, move, side, &last, &kept);
 	if (found == 0)
 		facts->last = DECISION_NONE;
 	if (found <= 0)
 		return;
 	facts->last = last.type;
+	facts->kept = kept && last.type != DECISION_SETTLED && last.type != DECISION_GIVEN_UP;
 	facts->epoch = last.epoch;
 	facts->time_ns = last.time_ns;
 	snprintf(facts->note, sizeof(facts->note), "%.39s", last.version >= 2 ? last.note : "");
@@ -305,7 +308,8 @@ static int take_over(struct decision *d, const char *move, enum decision_side si
 		return error_sys(err, ERR_STORAGE, errno, "cannot open decision file %s", d->path);
 	if (lock(d->fd, d->path, err) < 0)
 		return -1;
-	if (read_last(d->fd, move, side, &d->last) == 1)
+	bool kept = false;
+	if (read_last(d->fd, move, side, &d->last, &kept) == 1)
 		return 0;
 	return error_set(err, ERR_STORAGE, "decision file %s is damaged", d->path);
 }

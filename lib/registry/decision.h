@@ -68,6 +68,7 @@ struct decision_facts {
 	uint64_t time_ns; // of the last record, CLOCK_REALTIME
 	char note[DECISION_NOTE_MAX];
 	bool owned; // a living process holds the file
+	bool kept;  // a person kept this side, and the other has not confirmed yet
 };
 // decision_read with all that is known.
 void decision_look(const char *folder, const char *move, enum decision_side side,

@@ -58,8 +58,9 @@ static const char *const queries[QUERY_COUNT] = {
 		     "WHERE id = ?1",
 	[MOVE_GET] = "SELECT " MOVE_COLUMNS " FROM moves WHERE id = ?",
 	[MOVE_LIST] = "SELECT " MOVE_COLUMNS " FROM moves ORDER BY started DESC LIMIT ?",
-	[MOVE_LIST_RUNNING] = "SELECT " MOVE_COLUMNS
-			      " FROM moves WHERE state IN ('running', 'in-doubt') ORDER BY started DESC LIMIT ?",
+	[MOVE_LIST_RUNNING] =
+		"SELECT " MOVE_COLUMNS
+		" FROM moves WHERE state IN ('running', 'in-doubt') ORDER BY started DESC LIMIT ?",
 	[MOVE_EVENT_FORGET] = "DELETE FROM move_events WHERE move = ?",
 	[MOVE_EVENT_ADD] = "INSERT INTO move_events (time, move, event) VALUES (?, ?, ?)",
 	[MOVE_EVENT_LIST] = "SELECT event FROM move_events WHERE move = ? ORDER BY seq",

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <systemd/sd-daemon.h>
 
 #define CONNECTIONS_MAX 128
 #define READ_SECONDS    30 // for a request to arrive
@@ -28,6 +29,7 @@ struct api {
 	struct MHD_Daemon *http;
 	struct roles *roles;
 	struct acceptor *acceptor;
+	bool inherited;  // the socket is the service manager's
 	unsigned active; // requests being answered; under the daemon's lock
 };
 
@@ -308,6 +310,20 @@ static int set_access(const char *path, const struct roles *roles, struct error 
 	return 0;
 }
 
+// One that the service manager opened, and keeps while we restart (sd_listen_fds(3)); -1: none.
+static int inherited_socket(void)
+{
+	int count = sd_listen_fds(1), found = -1;
+	for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + count; fd++) {
+		if (found < 0 && sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0 &&
+		    fdio_set_nonblock(fd, true, NULL) == 0)
+			found = fd;
+		else
+			close(fd);
+	}
+	return found;
+}
+
 static int open_socket(const struct config *c, const struct roles *roles, struct error *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -366,7 +382,10 @@ int api_adopt(struct daemon *d, int sock, struct error *err)
 static int start(struct daemon *d, struct api *api, struct error *err)
 {
 	api->roles = roles_new(&d->config, err);
-	int sock = api->roles ? open_socket(&d->config, api->roles, err) : -1;
+	int sock = api->roles ? inherited_socket() : -1;
+	api->inherited = sock >= 0;
+	if (api->roles && sock < 0)
+		sock = open_socket(&d->config, api->roles, err);
 	if (sock < 0)
 		return -1;
 	api->http = MHD_start_daemon(
@@ -422,7 +441,8 @@ int api_descriptor(struct request *q, const char *value, struct error *err)
 bool api_stop(struct daemon *d)
 {
 	struct api *api = d->api;
-	unlink(d->config.api_socket);
+	if (!api->inherited)
+		unlink(d->config.api_socket);
 	acceptor_quiet(api->acceptor);
 	deadline_t deadline = deadline_in_ms(STOP_MS);
 	daemon_lock(d);

@@ -27,6 +27,7 @@ int api_move_list(struct request *q, struct error *err);
 int api_move_get(struct request *q, struct error *err);
 int api_move_events(struct request *q, struct error *err);
 int api_move_cancel(struct request *q, struct error *err);
+int api_move_recover(struct request *q, struct error *err); // recover.c
 
 // api_events.c
 int api_events(struct request *q, struct error *err);
@@ -43,6 +44,7 @@ int api_version(struct request *q, struct error *err);
 int api_hosts(struct request *q, struct error *err);
 int api_cluster_init(struct request *q, struct error *err);
 int api_cluster_add_host(struct request *q, struct error *err);
+int api_cluster_trust_local(struct request *q, struct error *err); // ownership.c
 int api_cluster_join(struct request *q, struct error *err);
 
 #endif

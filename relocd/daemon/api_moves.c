@@ -57,8 +57,22 @@ int api_move_list(struct request *q, struct error *err)
 	return forward_is_local(q) ? 0 : forward_gather_moves(q, err);
 }
 
+// {} is a move's id or a partition's name.
+static int take_id(struct request *q, struct error *err)
+{
+	char id[40];
+	daemon_lock(q->d);
+	int failed = move_id_of(q->d, q->param, id, err);
+	daemon_unlock(q->d);
+	if (!failed)
+		snprintf(q->param, sizeof(q->param), "%s", id);
+	return failed;
+}
+
 int api_move_get(struct request *q, struct error *err)
 {
+	if (take_id(q, err) < 0)
+		return -1;
 	daemon_lock(q->d);
 	q->data = move_get_json(q->d, q->param, err);
 	daemon_unlock(q->d);
@@ -67,7 +81,7 @@ int api_move_get(struct request *q, struct error *err)
 
 int api_move_cancel(struct request *q, struct error *err)
 {
-	if (api_body(q, err, "{}") < 0)
+	if (api_body(q, err, "{}") < 0 || take_id(q, err) < 0)
 		return -1;
 	daemon_lock(q->d);
 	int failed = move_cancel(q->d, q->param, err);
@@ -147,7 +161,7 @@ int api_move_events(struct request *q, struct error *err)
 {
 	_cleanup_json_ json_t *known = NULL, *events = NULL;
 	int64_t after = 0;
-	if (api_number(q, "after", INT64_MAX, &after, err) < 0)
+	if (api_number(q, "after", INT64_MAX, &after, err) < 0 || take_id(q, err) < 0)
 		return -1;
 	daemon_lock(q->d);
 	bool in_memory = move_find(q->d, q->param);

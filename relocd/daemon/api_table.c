@@ -25,12 +25,14 @@ const struct route api_routes[] = {
 	{"POST", "/v1/moves", ROLE_OPERATOR, api_move_start},
 	{"GET", "/v1/moves/{}", ROLE_VIEWER, api_move_get},
 	{"GET", "/v1/moves/{}/events", ROLE_VIEWER, api_move_events},
+	{"POST", "/v1/moves/{}/recover", ROLE_OPERATOR, api_move_recover},
 	{"POST", "/v1/moves/{}/cancel", ROLE_OPERATOR, api_move_cancel},
 
 	{"GET", "/v1/events", ROLE_VIEWER, api_events},
 	{"GET", "/v1/hosts", ROLE_VIEWER, api_hosts},
 	{"POST", "/v1/cluster/init", ROLE_ADMIN, api_cluster_init},
 	{"POST", "/v1/cluster/add-host", ROLE_ADMIN, api_cluster_add_host},
+	{"POST", "/v1/cluster/trust-local", ROLE_ADMIN, api_cluster_trust_local},
 	{"POST", "/v1/cluster/join", ROLE_ADMIN, api_cluster_join},
 };
 

@@ -12,6 +12,7 @@
 #include "relocd/daemon/cluster.h"
 #include "relocd/daemon/events.h"
 #include "relocd/daemon/lifecycle.h"
+#include "relocd/daemon/ownership.h"
 #include "relocd/daemon/peers.h"
 #include "relocd/daemon/resolve.h"
 
@@ -174,7 +175,8 @@ static int op_reserve(struct arrival *a, const json_t *q, json_t *answer, struct
 	if (strcmp(from, a->peer) != 0 || a->move[0] || strlen(id) >= sizeof(a->move))
 		return error_set(err, ERR_PROTOCOL, "reserve is out of order");
 	_cleanup_definition_ struct partition_def *def = definition_from_json(definition, err);
-	if (!def || check_name(d, def, (uint64_t)epoch, err) < 0 || check_uuid(d, def, err) < 0 ||
+	if (!def || ownership_check(d, def->name, err) < 0 ||
+	    check_name(d, def, (uint64_t)epoch, err) < 0 || check_uuid(d, def, err) < 0 ||
 	    partition_addresses_free(d, definition, def->name, err) < 0)
 		return -1;
 	if (dry_run)
@@ -467,9 +469,9 @@ static void on_end(struct worker *w, int status)
 		if (other->worker == w)
 			other->worker = NULL;
 	w->d->arrivals -= !a->call;
-	if (m && !m->finished && !partition_of(m)) {
+	if (m && !m->finished && !m->deciding && !partition_of(m)) {
 		move_finish(m, "refused", NULL, NULL); // it gave the reservation back
-	} else if (m && !m->finished) {
+	} else if (m && !m->finished && !m->deciding) {
 		error_set(&why, ERR_MOVE_FAILED, "the arrival process %s",
 			  worker_end_text(w, status, end));
 		error_at(&why, w->d->config.host, m->row.partition, m->phase);

@@ -81,6 +81,12 @@ void daemon_close(struct daemon *d)
 	loop_free(d->loop);
 	registry_close(d->registry);
 	config_free(&d->config);
+	while (d->old_configs) {
+		struct old_config *old = d->old_configs;
+		d->old_configs = old->next;
+		config_free(&old->config);
+		free(old);
+	}
 }
 
 void daemon_lock(struct daemon *d)

@@ -21,11 +21,17 @@ struct api;
 struct events;
 struct metrics;
 
+struct old_config {
+	struct old_config *next;
+	struct config config;
+};
+
 struct daemon {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; // any state has changed: look again
 
 	struct config config;
+	struct old_config *old_configs; // of reloads: somebody may still look at them
 	struct registry *registry;
 	struct loop *loop;
 	struct listener *listener; // NULL: not a member of a cluster, so no peer may connect
@@ -39,6 +45,8 @@ struct daemon {
 	unsigned calls;                // to other hosts
 	unsigned threads;              // background threads that run
 	bool resumed;                  // what an earlier relocd was doing has been taken up
+	char quarantine[160];          // why nothing is started or received (ownership.h); "": no
+	bool telling;                  // other hosts are told of heuristic decisions (recover.h)
 	bool joining;                  // a cluster init or join is under way
 	bool stopping;
 };

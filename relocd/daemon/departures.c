@@ -158,7 +158,7 @@ static void on_end(struct worker *w, int status)
 	error_at(&why, d->config.host, m->row.partition, m->phase);
 	if (!m->finished && m->dry_run)
 		move_finish(m, "aborted", NULL, error_to_json(&why));
-	else if (!m->finished || !strcmp(m->row.state, "in-doubt"))
+	else if (!m->deciding && (!m->finished || !strcmp(m->row.state, "in-doubt")))
 		resolve_begin(m, &why);
 	departures_next(d);
 	daemon_changed(d);

@@ -347,7 +347,8 @@ int lifecycle_start_again(struct daemon *d, const char *name, struct error *err)
 
 bool partition_may_autostart(const struct partition *p)
 {
-	return (p->row.state == STATE_DEFINED || p->row.state == STATE_FAILED) && !p->row.move[0];
+	return (p->row.state == STATE_DEFINED || p->row.state == STATE_FAILED) && !p->row.move[0] &&
+	       !p->unconfirmed && !p->daemon->quarantine[0];
 }
 
 // ---- stop ---------------------------------------------------------------------------------------

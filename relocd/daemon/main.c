@@ -9,9 +9,12 @@
 #include "relocd/daemon/images.h"
 #include "relocd/daemon/lifecycle.h"
 #include "relocd/daemon/listener.h"
+#include "relocd/daemon/maintain.h"
 #include "relocd/daemon/metrics.h"
 #include "relocd/daemon/moves.h"
-#include "relocd/daemon/revive.h"
+#include "relocd/daemon/ownership.h"
+#include "relocd/daemon/recover.h"
+#include "relocd/daemon/reload.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -25,6 +28,8 @@ static const char usage[] =
 	"usage: relocd [--config FILE]\n"
 	"  --config FILE   instead of relocd.yaml in /etc/relocd (which need not exist)\n"
 	"  --check-config  check the configuration and end\n"
+	"  --backup FILE   write a copy of the registry of this host, also while relocd runs\n"
+	"  --restore FILE  put such a copy back (relocd must be stopped), and end\n"
 	"  --list-codes    list all error codes: code, exit status, what to do\n"
 	"  --debug         log more\n"
 	"  --version       show the version\n"
@@ -33,6 +38,7 @@ static const char usage[] =
 
 struct options {
 	const char *config; // NULL: the usual one
+	const char *backup, *restore;
 	bool check_config, list_codes, version, help;
 };
 
@@ -54,6 +60,8 @@ static int parse(int argc, char **argv, struct options *o)
 	static const struct option known[] = {
 		{"config", required_argument, NULL, 'c'},
 		{"check-config", no_argument, NULL, 'k'},
+		{"backup", required_argument, NULL, 'b'},
+		{"restore", required_argument, NULL, 'r'},
 		{"list-codes", no_argument, NULL, 'l'},
 		{"debug", no_argument, NULL, 'd'},
 		{"version", no_argument, NULL, 'V'},
@@ -66,6 +74,10 @@ static int parse(int argc, char **argv, struct options *o)
 			o->config = optarg;
 		else if (option == 'd')
 			log_debug_enable(true);
+		else if (option == 'b')
+			o->backup = optarg;
+		else if (option == 'r')
+			o->restore = optarg;
 		o->check_config |= option == 'k';
 		o->list_codes |= option == 'l';
 		o->version |= option == 'V';
@@ -73,7 +85,7 @@ static int parse(int argc, char **argv, struct options *o)
 		if (option == '?')
 			return -1;
 	}
-	return optind == argc ? 0 : -1;
+	return optind == argc && !(o->backup && o->restore) ? 0 : -1;
 }
 
 static int list_codes(void)
@@ -106,17 +118,29 @@ static int check_config(const struct options *o)
 
 // ---- signals ------------------------------------------------------------------------------------
 
-// What a changed file would do is not guessed at: it is checked now and read at the next start.
-static void check_again(const struct signals *s)
+// The service manager is told, so that `systemctl reload` returns when it is done (sd_notify(3)).
+static void tell_reloading(void)
 {
-	struct config config;
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(clock_now_ns() / 1000));
+}
+
+static void reload(const struct signals *s)
+{
+	struct config fresh;
 	struct error err;
-	if (load_config(s->options, &config, &err) < 0) {
-		log_error_of(&err, "reload");
-		return;
+	char later[256];
+	tell_reloading();
+	if (load_config(s->options, &fresh, &err) < 0) {
+		log_error_of(&err, "reload: nothing was changed");
+	} else {
+		reload_apply(s->d, &fresh, later, sizeof(later));
+		log_info("reload: the configuration is in force%s%s",
+			 later[0] ? "; for a change of these relocd has to be restarted: " : "",
+			 later);
+		events_add(s->d, "host", "reloaded", NULL, NULL,
+			   json_pack("{s:s}", "needs_restart", later));
 	}
-	config_free(&config);
-	log_info("reload: the configuration is right; changes take effect when relocd starts anew");
+	sd_notify(0, "READY=1");
 }
 
 static void on_signal(void *arg, short revents)
@@ -127,7 +151,7 @@ static void on_signal(void *arg, short revents)
 	if (read(s->fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (info.ssi_signo == SIGHUP) {
-		check_again(s);
+		reload(s);
 		return;
 	}
 	log_info("stopping; partitions and moves go on");
@@ -175,15 +199,21 @@ static int start(struct daemon *d, struct signals *s, struct error *err)
 	daemon_unlock(d);
 	if (!watch)
 		return error_set(err, ERR_NOMEM, "no memory for the signals");
+	if (ownership_open(d, err) < 0)
+		return -1;
 	lifecycle_reconnect(d);
-	moves_resume(d);
+	ownership_adopt(d);
+	moves_resume(d); // also lets run, before anybody can ask, what is frozen and ours
 	d->resumed = true;
-	revive_begin(d);
 	daemon_lock(d);
 	images_collect(d);
 	int failed = cluster_member(d) ? listener_start(d, err) : 0;
 	daemon_unlock(d);
-	return failed ? -1 : api_start(d, err);
+	if (failed || api_start(d, err) < 0)
+		return -1;
+	ownership_begin(d);
+	recover_begin(d);
+	return 0;
 }
 
 static void stop(struct daemon *d)
@@ -219,6 +249,23 @@ static int serve(const struct options *o)
 	return failed ? fail(&err) : 0;
 }
 
+// --backup, --restore
+static int maintain(const struct options *o)
+{
+	struct daemon d = {0};
+	struct error err = {0};
+	int failed = load(&d, o, &err) < 0 || (o->backup ? maintain_backup(o->backup, &err)
+							 : maintain_restore(o->restore, &err)) < 0;
+	config_free(&d.config);
+	if (failed)
+		return fail(&err);
+	if (o->restore)
+		puts("the registry is restored; relocd will start in quarantine: nothing is "
+		     "started "
+		     "until other hosts have confirmed it, or `wparctl cluster trust-local`");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = {0};
@@ -233,5 +280,7 @@ int main(int argc, char **argv)
 		return puts("relocd " WPAR_VERSION) < 0;
 	if (o.list_codes)
 		return list_codes();
+	if (o.backup || o.restore)
+		return maintain(&o);
 	return o.check_config ? check_config(&o) : serve(&o);
 }

@@ -277,6 +277,39 @@ static int unknown(const char *id, struct error *err)
 	return error_set(err, ERR_MOVE_UNKNOWN, "no move %s is known here", id);
 }
 
+// 1, 0: none, -1.
+static int last_move_of(struct daemon *d, const char *name, char id[40], struct error *err)
+{
+	struct registry_move *rows;
+	size_t count, i = 0;
+	if (registry_moves(d->registry, false, LISTED_MAX, &rows, &count, err) < 0)
+		return -1;
+	while (i < count && strcmp(rows[i].partition, name) != 0)
+		i++;
+	if (i < count)
+		snprintf(id, 40, "%s", rows[i].id);
+	registry_moves_free(rows, count);
+	return i < count;
+}
+
+int move_id_of(struct daemon *d, const char *param, char id[40], struct error *err)
+{
+	struct registry_move row;
+	const struct partition *p = partition_find(d, param);
+	for (const struct move *m = d->moves; m; m = m->next)
+		if (!m->finished && !m->dry_run && !strcmp(m->row.partition, param)) {
+			snprintf(id, 40, "%s", m->row.id);
+			return 0;
+		}
+	snprintf(id, 40, "%s", p && p->row.move[0] ? p->row.move : param);
+	int found = move_find(d, id) ? 1 : registry_move_get(d->registry, id, &row, err);
+	if (found > 0 && !move_find(d, id))
+		registry_move_clear(&row);
+	if (!found)
+		found = last_move_of(d, param, id, err);
+	return found > 0 ? 0 : found < 0 ? -1 : unknown(param, err);
+}
+
 json_t *move_get_json(struct daemon *d, const char *id, struct error *err)
 {
 	struct registry_move row;

@@ -23,6 +23,7 @@ struct move {
 	json_t *options;  // of a departure, as asked for; NULL: none
 	bool finished;    // the last event is there
 	bool resolving;   // its process is dead: resolve.h finds out what became of it
+	bool deciding;    // a person decides what its end means (recover.h)
 	struct error why; // of that
 	char phase[16];
 	struct move_event *events;
@@ -38,6 +39,9 @@ int move_new_id(struct daemon *d, char id[40], struct error *err);
 // Adds an empty move to the table; those that ended long ago are dropped. NULL: no memory.
 struct move *move_add(struct daemon *d, const struct registry_move *row);
 struct move *move_find(struct daemon *d, const char *id);
+// `param` is a move's id, or a partition's name: that stands for its open or else its last move.
+// ERR_MOVE_UNKNOWN.
+int move_id_of(struct daemon *d, const char *param, char id[40], struct error *err);
 void move_drop(struct move *m);
 void moves_free(struct daemon *d);
 

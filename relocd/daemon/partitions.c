@@ -10,6 +10,7 @@
 #include "relocd/daemon/events.h"
 #include "relocd/daemon/images.h"
 #include "relocd/daemon/lifecycle.h"
+#include "relocd/daemon/ownership.h"
 #include "relocd/daemon/volumes.h"
 
 #include <fcntl.h>
@@ -115,6 +116,9 @@ struct partition *partition_get_for(struct daemon *d, const char *name, enum par
 		error_at(err, d->config.host, name, NULL);
 		return NULL;
 	}
+	bool runs_or_moves = act == ACT_START || act == ACT_RESTART || act == ACT_MOVE;
+	if (runs_or_moves && ownership_check(d, name, err) < 0)
+		return NULL;
 	if (state_allows(p->row.state, act, name, err) < 0) {
 		if (p->row.state == STATE_DEPARTED && err)
 			error_hint(err, "it is on %s: `wparctl status %s` there",

@@ -25,6 +25,7 @@ struct partition {
 	uint64_t revive_watch; // its policy starts it when this is due; 0: no
 	bool reviving;         // a thread is about to, for its policy
 	bool autostart_tried;
+	bool unconfirmed; // the other hosts have not been asked whose it is (ownership.h)
 };
 
 // With the lock held, all of them.

@@ -56,49 +56,82 @@ static void ask_peer(const struct job *j, struct resolve_side *peer)
 
 // ---- the acts -----------------------------------------------------------------------------------
 
-static int record(const struct job *j, enum decision_type type, uint64_t epoch, struct error *err)
+// Whoever acts on a record holds the file meanwhile, and looks whether it is still the last: since
+// it was read the peer was asked, and a person may have decided. A damaged file cannot be held, but
+// nothing can be added to it either. *file is NULL when there is none to hold.
+static int hold(const struct job *j, enum decision_type last, struct decision **file,
+		struct error *err)
 {
-	struct decision *file = decision_open(paths_moves(), j->id, side_of(j), err);
-	if (!file)
+	*file = NULL;
+	if (last == DECISION_NONE || last == DECISION_UNKNOWN)
+		return 0;
+	*file = decision_open(paths_moves(), j->id, side_of(j), err);
+	if (!*file)
 		return -1;
-	int failed = decision_append_as(file, type, epoch, NULL, err);
-	decision_close(file, false);
-	return failed;
+	if (decision_last(*file) == last)
+		return 0;
+	error_set(err, ERR_CONFLICT, "the last record is %s by now, not %s",
+		  decision_name(decision_last(*file)), decision_name(last));
+	decision_close(take_ptr(*file), false);
+	return -1;
 }
 
 // The abort is on disk before anything runs.
-static int stay(const struct job *j, enum decision_type last, struct error *err)
+static int stay(struct job *j, struct decision *file, enum decision_type last, struct error *err)
 {
-	if (last == DECISION_FINAL && record(j, DECISION_ABORT, j->epoch, err) < 0)
+	if (last == DECISION_FINAL && decision_append(file, DECISION_ABORT, err) < 0)
 		return -1;
 	sockets_undo(j->id);
 	return thaw_partition(j->partition, j->definition, err);
 }
 
-static int take_back(struct job *j, struct error *err)
+static int take_back(struct job *j, struct decision *file, enum decision_type last,
+		     struct error *err)
 {
-	if (record(j, DECISION_REVOKED, j->epoch + 1, err) < 0)
+	(void)last;
+	if (decision_append_as(file, DECISION_REVOKED, j->epoch + 1, NULL, err) < 0)
 		return -1;
 	j->epoch++;
 	sockets_undo(j->id);
 	return thaw_partition(j->partition, j->definition, err);
 }
 
-static int release(const struct job *j, enum decision_type last, struct error *err)
+static int release(struct job *j, struct decision *file, enum decision_type last, struct error *err)
 {
 	if (thaw_kill(j->partition, err) < 0)
 		return -1;
 	sockets_forget(j->id);
-	return last == DECISION_COMMIT ? record(j, DECISION_RELEASED, j->epoch, err) : 0;
+	return last == DECISION_COMMIT ? decision_append(file, DECISION_RELEASED, err) : 0;
 }
 
-static int refuse(const struct job *j, enum decision_type last, struct error *err)
+static int refuse(struct job *j, struct decision *file, enum decision_type last, struct error *err)
 {
 	if (thaw_kill(j->partition, err) < 0)
 		return -1;
 	if (last == DECISION_PREPARED)
-		return record(j, DECISION_REFUSED, j->epoch, err);
-	return last == DECISION_KEPT ? record(j, DECISION_GIVEN_UP, j->epoch, err) : 0;
+		return decision_append(file, DECISION_REFUSED, err);
+	return last == DECISION_KEPT ? decision_append_as(file, DECISION_GIVEN_UP,
+							  decision_epoch(file), NULL, err)
+				     : 0;
+}
+
+static int commit(struct job *j, struct decision *file, enum decision_type last, struct error *err)
+{
+	(void)j, (void)last;
+	return decision_append(file, DECISION_COMMIT, err);
+}
+
+static int holding(struct job *j, enum decision_type last,
+		   int (*what)(struct job *j, struct decision *file, enum decision_type last,
+			       struct error *err),
+		   struct error *err)
+{
+	struct decision *file;
+	if (hold(j, last, &file, err) < 0)
+		return -1;
+	int failed = what(j, file, last, err);
+	decision_close(file, false);
+	return failed;
 }
 
 // "done", "aborted", "broken"; NULL: not yet.
@@ -107,7 +140,7 @@ static const char *act_source(struct job *j, bool ask, struct error *err)
 	struct resolve_side own, peer = {0};
 	resolve_look(j->id, false, j->partition, &own);
 	enum resolve_act act = resolve_source(&own, &peer);
-	if (act == RESOLVE_COMMIT && record(j, DECISION_COMMIT, j->epoch, err) == 0) {
+	if (act == RESOLVE_COMMIT && holding(j, own.last, commit, err) == 0) {
 		own.last = DECISION_COMMIT;
 		act = RESOLVE_WAIT;
 	}
@@ -116,11 +149,11 @@ static const char *act_source(struct job *j, bool ask, struct error *err)
 		act = resolve_source(&own, &peer);
 	}
 	if (act == RESOLVE_STAY)
-		return stay(j, own.last, err) < 0 ? NULL : "aborted";
+		return holding(j, own.last, stay, err) < 0 ? NULL : "aborted";
 	if (act == RESOLVE_REVOKE)
-		return take_back(j, err) < 0 ? NULL : "aborted";
+		return holding(j, own.last, take_back, err) < 0 ? NULL : "aborted";
 	if (act == RESOLVE_RELEASE)
-		return release(j, own.last, err) < 0 ? NULL : "done";
+		return holding(j, own.last, release, err) < 0 ? NULL : "done";
 	return NULL;
 }
 
@@ -131,7 +164,7 @@ static const char *act_target(struct job *j, struct error *err)
 	switch (resolve_target(&own)) {
 	case RESOLVE_CLEAR:
 	case RESOLVE_REFUSE:
-		return refuse(j, own.last, err) < 0 ? NULL : "aborted";
+		return holding(j, own.last, refuse, err) < 0 ? NULL : "aborted";
 	case RESOLVE_RUNS:
 		return thaw_adopt(j->partition, err) < 0 ? "broken" : "done";
 	case RESOLVE_LOST:
@@ -152,7 +185,7 @@ static const char *act(struct job *j, bool ask)
 
 // ---- what it means for relocd -------------------------------------------------------------------
 
-static bool take_job(struct daemon *d, const struct move *m, const struct error *why, struct job *j)
+static void take_job(struct daemon *d, const struct move *m, const struct error *why, struct job *j)
 {
 	struct registry_host host = {0};
 	const struct partition *p = partition_find(d, m->row.partition);
@@ -167,7 +200,6 @@ static bool take_job(struct daemon *d, const struct move *m, const struct error 
 	snprintf(j->peer, sizeof(j->peer), "%s", peer);
 	if (registry_host_get(d->registry, peer, &host, NULL) > 0)
 		snprintf(j->address, sizeof(j->address), "%s", host.address);
-	return true;
 }
 
 static void settle(struct job *j, const char *outcome, bool late)
@@ -180,7 +212,10 @@ static void settle(struct job *j, const char *outcome, bool late)
 		arrival_settle(m, outcome, j->why.message);
 	else
 		departure_settle(m, outcome, j->why.message, j->epoch);
-	json_t *error = !strcmp(outcome, "done") ? NULL : error_to_json(&j->why);
+	struct error why = j->why;
+	if (!strcmp(outcome, "in-doubt"))
+		why.id = ERR_IN_DOUBT;
+	json_t *error = !strcmp(outcome, "done") ? NULL : error_to_json(&why);
 	int failed = late ? move_amend(m, outcome, error) : move_finish(m, outcome, NULL, error);
 	if (!failed && !strcmp(outcome, "done") && !j->incoming)
 		departure_drop_record(m);
@@ -207,28 +242,38 @@ static bool pause_between(struct daemon *d, const char *id, unsigned tries)
 	return !d->stopping && m && m->resolving;
 }
 
+// One attempt. True to try again.
+static bool attempt(struct job *j, unsigned tries)
+{
+	struct daemon *d = j->d;
+	const char *outcome = act(j, true);
+	bool more = false;
+	daemon_lock(d);
+	struct move *m = move_find(d, j->id);
+	if (m && m->resolving && outcome) {
+		settle(j, outcome, m->finished);
+		m->resolving = false;
+		daemon_changed(d);
+	} else if (m && m->resolving) { // else a person was faster
+		mark_in_doubt(j);
+		more = pause_between(d, j->id, tries);
+	}
+	daemon_unlock(d);
+	return more;
+}
+
 static void work(struct daemon *d, const char *id)
 {
 	struct job j;
 	daemon_lock(d);
-	struct move *m = move_find(d, id);
-	bool more = m && take_job(d, m, &m->why, &j);
+	const struct move *m = move_find(d, id);
+	if (m)
+		take_job(d, m, &m->why, &j);
 	daemon_unlock(d);
 	if (!m)
 		return;
-	for (unsigned tries = 0; more; tries++) {
-		const char *outcome = act(&j, true);
-		daemon_lock(d);
-		m = move_find(d, id);
-		if (!m || !m->resolving)
-			outcome = NULL, more = false; // a person was faster
-		else if (outcome)
-			settle(&j, outcome, m->finished), m->resolving = more = false,
-							  daemon_changed(d);
-		else
-			mark_in_doubt(&j), more = pause_between(d, id, tries);
-		daemon_unlock(d);
-	}
+	for (unsigned tries = 0; attempt(&j, tries); tries++)
+		;
 	json_decref(j.definition);
 }
 

@@ -106,7 +106,7 @@ static char *marker_path(char path[512])
 }
 
 // The folder is emptied by a start of the host, and the number changes with it: either is enough.
-static bool host_was_started(void)
+bool revive_host_was_started(void)
 {
 	char path[512];
 	_cleanup_free_ char *now = fdio_read_file(AT_FDCWD, BOOT_ID_FILE, 128, NULL);
@@ -184,7 +184,7 @@ static void autostart(struct daemon *d, const char *unused)
 void revive_begin(struct daemon *d)
 {
 	struct error err;
-	bool first = host_was_started();
+	bool first = revive_host_was_started();
 	daemon_lock(d);
 	if (first && daemon_thread(d, autostart, "", &err) < 0)
 		log_error_of(&err, "autostart");

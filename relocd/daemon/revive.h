@@ -22,5 +22,7 @@ bool revive_cancel(struct partition *p);
 // those with autostart are started in the background, by priority; else those that wait for a
 // restart go on waiting.
 void revive_begin(struct daemon *d);
+// The host was started, and nothing by autostart since.
+bool revive_host_was_started(void);
 
 #endif

@@ -19,9 +19,9 @@ restart_client_is_fine() {
 
 # Begins to move r to hostB and returns when the move is in PHASE; its id is in $id.
 move_until() { # PHASE
-	in_host hostA wparctl relocate r hostB --no-wait >"$lab_dir/relocate.out" 2>&1
-	id=$(in_host hostA wparctl --json moves | jq -r '[.data[] | select(.partition == "r" and .state == "running")][0].id')
-	in_host hostA timeout 30 bash -c "until wparctl --json moves | grep -q '\"phase\": *\"$1\"'; do :; done"
+	id=$(in_host hostA wparctl --json relocate r hostB --no-wait | jq -r '.. | .move? // empty' | head -n 1)
+	in_host hostA timeout 30 bash -c '
+		until curl -s --unix-socket /run/relocd/relocd.sock "http://relocd/v1/moves/$0?local=1" | grep -q "\"phase\": *\"$1\""; do :; done' "$id" "$1"
 }
 
 test_killed_at_rest() {
@@ -96,11 +96,171 @@ test_wait_survives_a_restart() {
 	local got=0
 	restart_redis 300
 	move_until final
+	in_host hostA bash -c 'kill -STOP $(pgrep -x departure)'
 	in_host hostA wparctl wait "$id" >"$lab_dir/wait.out" 2>&1 &
 	local waiting=$!
+	wait_until 10 test -s "$lab_dir/wait.out"
 	lab relocd hostA kill
 	lab relocd hostA start
+	in_host hostA bash -c 'kill -CONT $(pgrep -x departure)'
 	wait $waiting || got=$?
 	assert_eq 0 "$got" "status of wait: $(cat "$lab_dir/wait.out")"
 	restart_client_is_fine
+}
+
+# ---- the registry ------------------------------------------------------------------------------
+
+# Puts the saved registry of hostA back.
+bring_registry_back() {
+	lab relocd hostA stop
+	in_host hostA sh -c 'rm -f /var/lib/relocd/registry.db*; mv /run/saved/* /var/lib/relocd/; rmdir /run/saved'
+	lab relocd hostB start
+	lab relocd hostA start
+}
+
+# An emptied registry: what runs is found again, and nothing is started. The old one comes back, which is
+# another one than the last: the peer confirms it.
+test_registry_is_lost() {
+	restart_redis
+	lab relocd hostB stop # nobody can confirm anything
+	lab relocd hostA stop
+	in_host hostA sh -c 'mkdir /run/saved && mv /var/lib/relocd/registry.db* /run/saved/'
+	trap 'bring_registry_back; in_host hostA wparctl cluster trust-local --reason test' EXIT
+	lab relocd hostA start
+	assert_eq r "$(partitions hostA)" "what the keeper still knows"
+	assert_eq Active "$(state_of hostA r)"
+	in_host hostA wparctl create q --rootfs /srv/shared/redis --address 10.77.0.63/24 --bridge br0 -- /bin/redis-server
+	assert_exit 4 in_host hostA wparctl start q
+	assert_contains "$err" quarantine
+	lab relocd hostA restart
+	assert_exit 4 in_host hostA wparctl start q
+	assert_exit 0 in_host hostA wparctl cluster trust-local --reason 'the test knows'
+	assert_exit 5 in_host hostA wparctl cluster trust-local --reason 'nothing to trust any more'
+	assert_exit 0 in_host hostA wparctl start q
+	in_host hostA wparctl remove q --force
+	bring_registry_back
+	trap - EXIT
+	wait_until 20 may_move hostA r
+	assert_eq Active "$(state_of hostA r)"
+	relocate "$lab_dir/moves" r hostA hostB
+	restart_client_is_fine
+}
+may_move() { in_host "$1" wparctl validate "$2" hostB >/dev/null 2>&1 && ! in_quarantine "$1"; }
+in_quarantine() { in_host "$1" sh -c 'wparctl --json events | tail -n 100 | grep -E "quarantine(-ended)?\"" | tail -n 1 | grep -q "quarantine\""'; }
+
+# A backup of a time before the move: the partition is the other host's by now, and stays there.
+test_backup_and_restore() {
+	restart_redis
+	in_host hostA relocd --backup /run/backup
+	assert_eq 600 "$(in_host hostA stat -c %a /run/backup)" "mode of the backup"
+	assert_exit 5 in_host hostA relocd --restore /run/backup
+	relocate "$lab_dir/moves" r hostA hostB
+	lab relocd hostA stop
+	assert_exit 0 in_host hostA relocd --restore /run/backup
+	lab relocd hostA start
+	wait_until 20 is_departed hostA r
+	assert_eq Active "$(state_of hostB r)"
+	restart_client_is_fine
+	in_host hostA sh -c 'ls /var/lib/relocd/registry.db.old && rm /run/backup /var/lib/relocd/registry.db.old*'
+	relocate "$lab_dir/moves" r hostB hostA
+}
+is_departed() { [ "$(state_of "$1" "$2")" = Departed ]; }
+
+# A keeper of an older relocd under a newer one: it is served, and what it lacks is a sentence.
+test_older_keeper() {
+	toolbox
+	lab relocd hostA stop
+	in_host hostA bash -c 'exec env -i PATH="$PATH" RELOCD_LIBEXECDIR="$RELOCD_LIBEXECDIR" RELOCD_KEEPER_PROTOCOL=1 \
+		readywait --pid-file /run/relocd.lab.pid --timeout 20 relocd' </dev/null >>"$lab_dir/hostA.log" 2>&1
+	toolbox_partition p 10.77.0.62
+	lab relocd hostA restart # the new version
+	assert_eq Active "$(state_of hostA p)"
+	assert_exit 0 inside p /bin/id
+	relocate "$lab_dir/moves" p hostA hostB
+	relocate "$lab_dir/moves" p hostB hostA
+	assert_eq Active "$(state_of hostA p)"
+}
+
+test_reload() {
+	in_host hostA sh -c 'cp -a /etc/relocd/relocd.yaml /run/yaml.saved 2>/dev/null
+		printf "limits: {moves: 1}\nlisten: \"[::]:7479\"\n" >/etc/relocd/relocd.yaml
+		kill -HUP $(cat /run/relocd.lab.pid)'
+	trap 'in_host hostA sh -c "rm /etc/relocd/relocd.yaml; mv /run/yaml.saved /etc/relocd/relocd.yaml 2>/dev/null
+		kill -HUP \$(cat /run/relocd.lab.pid)"' EXIT
+	wait_until 5 in_host hostA sh -c 'wparctl --json events | grep -q "\"needs_restart\": *\"listen\""'
+	assert_eq hostA "$(in_host hostA wparctl --json hosts | jq -r '[.data[] | select(.self)][0].name')"
+}
+
+# ---- in doubt ----------------------------------------------------------------------------------
+
+# The N-th record (from 0) of the decision file of $id on HOST has TYPE (enum decision_type).
+has_record() { # HOST SIDE N TYPE
+	[ "$(in_host "$1" od -An -tu2 -j$(($3 * 128 + 6)) -N2 "/var/lib/relocd/moves/$id.$2" 2>/dev/null | tr -d ' ')" = "$4" ]
+}
+
+# hostA has recorded its commit, hostB has voted and does not hear of it; the departure is dead.
+commit_unheard() {
+	restart_redis 300
+	id=$(in_host hostA wparctl --json relocate r hostB --no-wait | jq -r '.. | .move? // empty' | head -n 1)
+	# at once, or the move is faster
+	in_host hostA timeout 30 bash -c '
+		until curl -s --unix-socket /run/relocd/relocd.sock "http://relocd/v1/moves/$0?local=1" | grep -q "\"phase\": *\"restore\""; do :; done
+		kill -STOP $(pgrep -x departure)' "$id"
+	wait_until 20 has_record hostB arrival 1 3
+	in_host hostB bash -c 'kill -STOP $(pgrep -x arrival)'
+	in_host hostA bash -c 'kill -CONT $(pgrep -x departure)'
+	wait_until 20 has_record hostA departure 2 4
+	in_host hostA bash -c 'kill -9 $(pgrep -x departure)'
+	wait_until 20 is_in_doubt
+}
+is_in_doubt() { [ "$(state_of hostA r)" = In-doubt ]; }
+is_active() { [ "$(state_of "$1" r)" = Active ]; }
+
+# It resolves itself as soon as the destination tells what it did.
+test_in_doubt_resolves_itself() {
+	commit_unheard
+	assert_exit 9 in_host hostA wparctl wait "$id"
+	assert_exit 0 in_host hostA wparctl --json recover r
+	jq -e '.data.proposal.act == "wait" and (.data.sides | map(.decision) == ["commit", "prepared"])' <<<"$out" >/dev/null || die "$out"
+	in_host hostB bash -c 'kill -CONT $(pgrep -x arrival)'
+	wait_until 30 is_departed hostA r
+	wait_until 10 is_active hostB
+	assert_exit 0 in_host hostA wparctl wait "$id"
+	restart_client_is_fine
+}
+
+# A person keeps the source's copy; the destination, which answers, gives its own up first.
+test_keep_at_the_source() {
+	commit_unheard
+	assert_exit 0 in_host hostA wparctl recover r --keep hostA --reason 'the test wants it'
+	assert_eq Active "$(state_of hostA r)"
+	wait_until 10 nobody_at hostB
+	restart_client_is_fine
+	relocate "$lab_dir/moves" r hostA hostB
+}
+
+# The destination cannot be reached: only who knows that it is dead may go on. When it returns after
+# all, and even runs its copy, that one is killed.
+test_keep_while_the_peer_is_cut_off() {
+	commit_unheard
+	in_host hostB ip link set up0 down
+	trap 'in_host hostB ip link set up0 up' EXIT
+	assert_exit 0 in_host hostA wparctl --json recover r
+	assert_contains "$out" '"keep-hostA"'
+	assert_exit 9 in_host hostA wparctl recover r --keep hostA --reason 'no answer'
+	assert_contains "$err" --peer-is-dead
+	assert_eq In-doubt "$(state_of hostA r)"
+	assert_exit 0 in_host hostA wparctl recover r --keep hostA --reason 'no answer' --peer-is-dead
+	assert_eq Active "$(state_of hostA r)"
+	assert_eq "$connection" "$(meter_connection)" connection
+	meter_stop || die "the client lost its connection"
+	in_host hostB bash -c 'kill -CONT $(pgrep -x arrival)' # the commit was on its way
+	wait_until 20 is_active hostB
+	in_host hostB ip link set up0 up
+	wait_until 40 is_departed hostB r
+	assert_eq Active "$(state_of hostA r)"
+	assert_eq 0 "$(in_host hostB sh -c 'ps -e -o comm= | grep -c redis-server')" "redis-server left on hostB"
+	wait_until 5 redis ping
+	assert_eq "$(jq .acked "$lab_dir/meter.json")" "$(redis get counter)" "stored increments"
+	relocate "$lab_dir/moves" r hostA hostB
 }
