@@ -25,6 +25,8 @@
 #define KEEPER_CRIU_STDOUT 90 // numbers of the console's write ends inside criu, for inherit_fd
 #define KEEPER_CRIU_STDERR 91
 #define KEEPER_TREES_MAX   15
+// In RUN/partitions/NAME: what the definition made of the network namespace (lib/net/contents.h)
+#define KEEPER_CONTENTS "network.json"
 
 enum keeper_state { KEEPER_IDLE, KEEPER_RUNNING, KEEPER_EXITED };
 

@@ -4,6 +4,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
+#include "lib/net/contents.h"
 #include "lib/net/port.h"
 #include "lib/partition/keeper_inner.h"
 #include "lib/partition/station.h"
@@ -73,6 +74,24 @@ static int create_port(struct keeper *k, size_t index, struct error *err)
 	return 0;
 }
 
+// What the definition made of the network, for a move to see what was added inside (contents.h).
+static int note_contents(struct keeper *k, struct error *err)
+{
+	char path[KEEPER_PATH_MAX + 16];
+	_cleanup_json_ json_t *contents = contents_read(k->netns, err);
+	_cleanup_free_ char *text = contents ? json_dumps(contents, JSON_COMPACT) : NULL;
+	snprintf(path, sizeof(path), "%s/%s", k->run_dir, KEEPER_CONTENTS);
+	return text ? fdio_replace_file(path, text, strlen(text), 0600, err) : -1;
+}
+
+static void forget_contents(const struct keeper *k)
+{
+	char path[KEEPER_PATH_MAX + 16];
+	snprintf(path, sizeof(path), "%s/%s", k->run_dir, KEEPER_CONTENTS);
+	if (*k->run_dir)
+		unlink(path);
+}
+
 static int make_network(struct keeper *k, struct error *err)
 {
 	k->host_netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -84,7 +103,7 @@ static int make_network(struct keeper *k, struct error *err)
 	for (size_t i = 0; i < k->def->network_count; i++)
 		if (create_port(k, i, err) < 0)
 			return -1;
-	return 0;
+	return note_contents(k, err);
 }
 
 // ---- the whole ---------------------------------------------------------------------------------
@@ -121,6 +140,7 @@ void keeper_teardown(struct keeper *k)
 		log_error_of(&err, "removing the groups");
 	cgroup_place_free(k->place);
 	console_close(k->console);
+	forget_contents(k);
 	// The folder stays when something else of the partition is in it.
 	if (*k->run_dir)
 		rmdir(k->run_dir);
