@@ -91,6 +91,28 @@ test_mounts_and_devices() {
 	done
 }
 
+# The hosts of the lab differ by eleven days of uptime; nothing that waits may notice.
+test_clocks() {
+	local host rounds from=hostA
+	checker() { in_host "$1" wparctl exec c -- /bin/cat /tmp/clocks; }
+	# shellcheck disable=SC2317 # wait_until calls it
+	goes_on() { [[ $(checker "$1") =~ ^(bad|ok\ $(($2 + 2))$) ]]; }
+	toolbox
+	cp "$BUILD/tests/tools/clock_checker" "$lab_dir/shared/toolbox/bin/"
+	toolbox_partition c 10.77.0.61 --user 1000:1000 --cap-drop ALL -- /bin/clock_checker /tmp/clocks
+	wait_until 10 goes_on hostA 0
+	for host in hostB hostA; do
+		relocate "$lab_dir/moves" c "$from" $host
+		from=$host
+		rounds=$(checker $host)
+		wait_until 10 goes_on $host "${rounds#ok }"
+		assert_contains "$(checker $host)" "ok "
+		# a command inside sees the same clocks
+		assert_eq "$(in_host $host wparctl exec c -- /bin/readlink /proc/1/ns/time)" \
+			"$(in_host $host wparctl exec c -- /bin/readlink /proc/self/ns/time)" "time namespace of exec"
+	done
+}
+
 # A move must not turn the partition's monotonic clock.
 test_monotonic_clock() {
 	local before after
