@@ -222,6 +222,10 @@ bench-gap: $(if $(filter no,$(DEPS)),deps-check,deps) ## 20 moves of a small Red
 	$(MAKE) all tools
 	BUILD=$(BUILD) tests/bench/gap
 
+check-loop: $(if $(filter no,$(DEPS)),deps-check,deps) ## LOOP (100) moves to and fro under load: nothing lost, nothing left
+	$(MAKE) all tools
+	BUILD=$(BUILD) tests/bench/loop
+
 deps: ## install packages and a CRIU that works on this kernel (root)
 	BUILD=$(BUILD) scripts/install-deps
 
@@ -243,7 +247,7 @@ fuzz-run: $(FUZZ)
 
 # ---- style -------------------------------------------------------------------------------------
 SOURCES  := $(wildcard lib/*/*.[ch] lib/*/*/*.[ch] images/*.[ch] relocd/*/*.[ch] wparctl/*.[ch] tests/*/*.[ch])
-SCRIPTS  := $(wildcard scripts/completion/wparctl.bash scripts/lab scripts/demo scripts/install-deps .ci/run tests/unit/run tests/system/run tests/system/*.sh tests/bench/gap)
+SCRIPTS  := $(wildcard scripts/completion/wparctl.bash scripts/lab scripts/demo scripts/install-deps .ci/run tests/unit/run tests/system/run tests/system/*.sh tests/bench/gap tests/bench/loop)
 
 format: ## rewrite all sources in the house style
 	clang-format -i $(SOURCES)
@@ -330,7 +334,7 @@ clean: ## remove everything built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all tools unit check-unit check-system check demo bench bench-gap deps deps-check fuzz fuzz-run format lint \
+.PHONY: all tools unit check-unit check-system check check-loop demo bench bench-gap deps deps-check fuzz fuzz-run format lint \
 	lint-format lint-c lint-shell install uninstall dist deb version man clean help FORCE
 .SECONDARY:
 

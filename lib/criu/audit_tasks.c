@@ -217,7 +217,9 @@ int audit_process(struct audit *a, const char *name, const uint8_t *bytes, size_
 	int done = p ? audit_add(&a->threads, p->pid, err) : audit_damaged(name, err);
 	if (done == 0)
 		done = audit_add(&a->leaders, p->pid, err);
-	for (size_t i = 0; p && done == 0 && i < p->n_threads; i++)
+	// One thread is the leader itself; of a zombie CRIU does not fill in its number. Whatever
+	// core images there are have been looked at.
+	for (size_t i = 0; p && done == 0 && p->n_threads > 1 && i < p->n_threads; i++)
 		done = audit_add(&a->threads, p->threads[i], err);
 	if (p)
 		criu__audit_process__free_unpacked(p, NULL);
