@@ -21,9 +21,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LINK_SLOTS        8     // each way, WIRE_DATA_MAX bytes each
-#define LINK_CREDIT       16    // control messages under way each way
-#define LINK_DEAD_PEER_MS 15000 // TCP_USER_TIMEOUT
+#define LINK_SLOTS        8    // each way, WIRE_DATA_MAX bytes each
+#define LINK_CREDIT       16   // control messages under way each way
+#define LINK_DEAD_PEER_MS 5000 // TCP_USER_TIMEOUT: a frozen partition waits as long
 
 #define SEAL_TAG         16 // bytes that the seal adds to a control message
 #define LINK_CONTROL_MAX (WIRE_CONTROL_MAX - SEAL_TAG)

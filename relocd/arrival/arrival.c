@@ -94,7 +94,7 @@ static const struct {
 	{WIRE_RELEASED, TALK_IN(PHASE_RELEASE), on_released},
 	{WIRE_ABORT,
 	 TALK_IN(PHASE_PREPARE) | TALK_IN(PHASE_PRECOPY) | TALK_IN(PHASE_FINAL) |
-		 TALK_IN(PHASE_COMMIT),
+		 TALK_IN(PHASE_RESTORE) | TALK_IN(PHASE_COMMIT),
 	 on_abort},
 	{WIRE_PING, ~0u, on_ping},
 };
@@ -137,6 +137,20 @@ int arrival_check_cancel(struct arrival *a, struct error *err)
 	if (!a->report.cancelled || a->report.phase >= PHASE_COMMIT)
 		return 0;
 	return error_set(err, ERR_CANCELLED, "the move was cancelled on %s", a->host);
+}
+
+int arrival_listen(struct arrival *a, struct error *err)
+{
+	struct link_message message;
+	int got;
+	report_listen(&a->report);
+	while ((got = link_recv(a->link, deadline_in_ms(0), &message, err)) > 0) {
+		got = arrival_dispatch(a, &message, err);
+		link_done(a->link, &message);
+		if (got < 0)
+			return -1;
+	}
+	return got < 0 ? -1 : arrival_check_cancel(a, err);
 }
 
 static int serve(struct arrival *a, struct error *err)
@@ -379,6 +393,7 @@ static void release(struct arrival *a)
 int main(void)
 {
 	struct arrival a = {.keeper = -1,
+			    .criu_pidfd = -1,
 			    .images = -1,
 			    .image = -1,
 			    .upper = -1,

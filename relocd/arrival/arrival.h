@@ -69,7 +69,7 @@ struct arrival {
 	int images;
 	struct pagestore *store;
 	struct criu_rpc *rpc;
-	pid_t criu_pid;
+	int criu_pidfd; // the keeper is its parent and reaps it
 
 	struct {
 		int channel, pidfd; // -1: none
@@ -168,6 +168,10 @@ int arrival_resume(struct arrival *a, struct error *err);
 
 // call.c: a request to this host's control API; the exit status.
 int arrival_call(struct arrival *a, const struct link_message *message);
+
+// arrival.c: takes what the peer and relocd have said meanwhile, without waiting. -1: an abort, a
+// cancel, or the link is gone.
+int arrival_listen(struct arrival *a, struct error *err);
 
 // join.c: a join link; 0 or -1.
 int arrival_join(struct arrival *a, struct error *err);

@@ -4,14 +4,20 @@
 #include "relocd/arrival/arrival.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "lib/base/paths.h"
 #include "lib/storage/upper.h"
 #include "relocd/move/scratch.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define KILL_MS 20000
+#define CRIU_MS 2000
 
 static int start_keeper(struct arrival *a, struct error *err)
 {
@@ -63,7 +69,11 @@ static int start_criu(struct arrival *a, struct error *err)
 		return -1;
 	criu_program_argv(&a->criu, CRIU_FD_RPC, &argv);
 	int number = CRIU_FD_RPC;
-	return keeper_spawn_criu(a->keeper, argv.argv, NULL, &end, &number, 1, &a->criu_pid, err);
+	pid_t pid;
+	if (keeper_spawn_criu(a->keeper, argv.argv, NULL, &end, &number, 1, &pid, err) < 0)
+		return -1;
+	a->criu_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	return a->criu_pidfd < 0 ? error_sys(err, ERR_CRIU, errno, "criu has ended at once") : 0;
 }
 
 // What would otherwise be asked, loaded and computed for the first time while the partition is
@@ -117,6 +127,18 @@ static void drop_images(struct arrival *a)
 	a->copy = NULL;
 }
 
+// One that hangs, asleep in a lock or in the kernel, takes nothing but SIGKILL.
+static void end_criu(struct arrival *a)
+{
+	if (a->criu_pidfd < 0)
+		return;
+	if (fdio_wait(a->criu_pidfd, POLLIN, deadline_in_ms(CRIU_MS), NULL) == 0) {
+		log_warn("CRIU does not end by itself, killed");
+		syscall(SYS_pidfd_send_signal, a->criu_pidfd, SIGKILL, NULL, 0);
+	}
+	close(take_fd(&a->criu_pidfd));
+}
+
 // Its client's end makes CRIU kill what it restored; the cgroup makes sure.
 static void kill_restored(struct arrival *a)
 {
@@ -128,6 +150,7 @@ static void kill_restored(struct arrival *a)
 	a->rpc = NULL;
 	if (a->cgroup && cgroup_kill(a->cgroup, deadline_in_ms(KILL_MS), &err) < 0)
 		log_error_of(&err, "killing what was restored");
+	end_criu(a);
 }
 
 static void stop_keeper(struct arrival *a)
@@ -182,6 +205,7 @@ void arrival_finish(struct arrival *a)
 {
 	criu_rpc_free(a->rpc);
 	a->rpc = NULL;
+	end_criu(a);
 	cable_close(&a->cable);
 	drop_images(a);
 	arrival_close_upper(a);

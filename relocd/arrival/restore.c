@@ -14,7 +14,7 @@
 #include <signal.h>
 #include <string.h>
 
-#define RESTORE_MS 120000
+#define RESTORE_MS 20000 // and more for much memory
 #define RESUME_MS  20000
 #define LOG_NAME   "restore.log"
 
@@ -128,22 +128,25 @@ static int take_event(struct arrival *a, struct error *err)
 
 static int restore(struct arrival *a, struct error *err)
 {
-	deadline_t deadline = deadline_in_ms(RESTORE_MS);
+	deadline_t deadline = deadline_in_ms(RESTORE_MS + talk_restore_ms(a->received_bytes));
 	struct error gone;
 	if (ask_restore(a, &gone) < 0)
 		return restore_failed(a, gone.message, err);
 	while (!a->held) {
-		struct pollfd fds[1 + DEFINITION_NETWORKS_MAX] = {
-			{.fd = criu_rpc_fd(a->rpc), .events = POLLIN}};
-		size_t count = 1 + cable_poll(&a->cable, fds + 1);
+		struct pollfd fds[3 + DEFINITION_NETWORKS_MAX] = {
+			{.fd = criu_rpc_fd(a->rpc), .events = POLLIN},
+			{.fd = link_fd(a->link), .events = POLLIN},
+			{.fd = a->report.fd, .events = POLLIN}};
+		size_t count = 3 + cable_poll(&a->cable, fds + 3);
 		if (poll(fds, count, deadline_poll_ms(deadline)) < 0 && errno != EINTR)
 			return error_sys(err, ERR_SYSTEM, errno, "poll failed");
-		if (cable_collect(&a->cable, err) < 0 || (fds[0].revents && take_event(a, err) < 0))
+		if (cable_collect(&a->cable, err) < 0 ||
+		    (fds[0].revents && take_event(a, err) < 0) ||
+		    ((fds[1].revents || fds[2].revents) && arrival_listen(a, err) < 0))
 			return -1;
-		if (deadline_passed(deadline)) {
-			kill(a->criu_pid, SIGKILL);
+		// arrival_clear kills it, and what it has forked.
+		if (deadline_passed(deadline))
 			return error_set(err, ERR_DEADLINE, "CRIU did not end its restore in time");
-		}
 	}
 	return 0;
 }

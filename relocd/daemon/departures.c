@@ -112,6 +112,16 @@ static const char *known_outcome(const char *outcome)
 	return "aborted";
 }
 
+// The departure has killed what could never run again; nothing of it is kept.
+static void clear_lost(const struct move *m)
+{
+	struct partition *p = partition_find(m->daemon, m->row.partition);
+	if (!p || p->row.state != STATE_BROKEN)
+		return;
+	p->exited = false;
+	lifecycle_clear(p);
+}
+
 static void on_last_event(struct move *m, const json_t *event, bool done)
 {
 	const char *outcome =
@@ -120,6 +130,8 @@ static void on_last_event(struct move *m, const json_t *event, bool done)
 	const char *message = json_string_value(json_object_get(error, "message"));
 	if (!m->dry_run)
 		departure_settle(m, outcome, message, note_record(m));
+	if (!strcmp(outcome, "broken"))
+		clear_lost(m);
 	if (move_finish(m, outcome, json_incref(json_object_get(event, "result")),
 			json_incref(error)) == 0 &&
 	    done && !m->dry_run)

@@ -56,6 +56,11 @@ static void row_of_arriving(struct passage *p)
 static int look_up_move(struct passage *p, struct error *err)
 {
 	struct registry_move row;
+	const struct move *queued = move_find(p->q->d, p->name);
+	if (queued && queued->queued) { // without a record until it is set off
+		row_of_move(p, &queued->row);
+		return 0;
+	}
 	int found = registry_move_get(p->q->d->registry, p->name, &row, err);
 	if (found < 0)
 		return -1;

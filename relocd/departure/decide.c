@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#define READY_MS     180000
+#define READY_MS     30000 // and more for much memory
 #define RUNNING_MS   30000
 #define ASK_MS       120000 // how long the peer is asked what became of the move; then relocd asks
 #define ASK_EVERY_MS 1000
@@ -19,7 +19,8 @@ static int wait_ready(struct departure *d, struct error *err)
 {
 	struct link_message message;
 	report_phase(&d->report, PHASE_RESTORE);
-	if (departure_wait(d, WIRE_READY, deadline_in_ms(READY_MS), &message, err) < 0)
+	deadline_t deadline = deadline_in_ms(READY_MS + talk_restore_ms(d->sent_bytes));
+	if (departure_wait(d, WIRE_READY, deadline, &message, err) < 0)
 		return -1;
 	Wpar__Decision *ready = talk_read_decision(&message, d->move, d->epoch, err);
 	link_done(d->link, &message);

@@ -16,6 +16,7 @@ static const char *text_at(const json_t *object, const char *key)
 	return json_string_value(json_object_get(object, key));
 }
 
+#define KILL_MS         20000
 #define DEADLINE_MAX_MS (365ll * 24 * 3600 * 1000)
 
 static void read_deadline(struct departure *d, const json_t *options)
@@ -105,12 +106,30 @@ static bool tell_abort(struct departure *d, const struct error *why)
 	return false;
 }
 
-static void abort_move(struct departure *d, const struct error *why)
+// Its processes can never run again: the addresses are free, the rest is relocd's to clear away.
+static void give_up(struct departure *d)
 {
-	departure_undump(d);
-	departure_thaw(d);
+	struct error err;
+	departure_give_back(d);
+	if (cgroup_kill(d->cgroup, deadline_in_ms(KILL_MS), &err) < 0)
+		log_error_of(&err, "killing what is left");
+	d->frozen = false;
+}
+
+// False: the partition is lost; *why then says so.
+static bool abort_move(struct departure *d, struct error *why)
+{
+	struct error lost;
+	bool broken = departure_undump(d, &lost) < 0;
+	if (broken)
+		give_up(d);
+	else
+		departure_thaw(d);
 	departure_settle(d, tell_abort(d, why));
 	departure_unprepare(d);
+	if (broken)
+		*why = lost;
+	return !broken;
 }
 
 static enum departure_end move(struct departure *d, struct error *err)
@@ -161,8 +180,7 @@ static int run(struct departure *d)
 		tell_failure(d, "in-doubt", &unrecorded);
 		return 1;
 	}
-	abort_move(d, &err);
-	tell_failure(d, "aborted", &err);
+	tell_failure(d, abort_move(d, &err) ? "aborted" : "broken", &err);
 	return 1;
 }
 

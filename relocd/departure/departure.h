@@ -42,6 +42,7 @@ struct departure {
 
 	// the move
 	struct link *link;
+	int64_t beat_ns; // when the last PING was sent
 	struct decision *decision;
 	struct cable cable;
 	int backlog; // socket to ask for connections that nobody accepted yet
@@ -56,6 +57,7 @@ struct departure {
 	struct criu_rpc *rpc;
 	pid_t criu_pid;
 	bool asked;  // CRIU was asked to dump
+	bool ended;  // and has said that it failed
 	bool dumped; // CRIU is held at post-dump
 	struct manifest manifest;
 	uint64_t sent_bytes;
@@ -118,10 +120,20 @@ int departure_copy_upper(struct departure *d, struct error *err);
 // Frozen: what has changed since.
 int departure_finish_upper(struct departure *d, struct error *err);
 
+// network.c: ERR_NETWORK_EXTRA when the network namespace holds something that is not of the
+// definition.
+int departure_check_network(struct departure *d, struct error *err);
+// Frozen: again, where somebody inside has the capability to change it.
+int departure_check_network_frozen(struct departure *d, struct error *err);
+
 // final.c: the last pages and CRIU's state, ending with the fence and the manifest.
 int departure_final(struct departure *d, struct error *err);
-// Makes CRIU roll the dump back; the tree stays frozen by our own freeze.
-void departure_undump(struct departure *d);
+// Makes CRIU roll the dump back; the tree stays frozen by our own freeze. ERR_BROKEN when CRIU has
+// died and left processes that can never run again.
+int departure_undump(struct departure *d, struct error *err);
+
+// cure.c: what CRIU would have undone, had it not died. ERR_BROKEN.
+int departure_cure(struct departure *d, struct error *err);
 
 // decide.c: from the vote to the end. DECIDE_* say who has the partition now.
 enum departure_end {

@@ -81,8 +81,10 @@ static int take_event(struct departure *d, struct error *err)
 		return dump_failed(d, gone.message, err);
 	if (event.type == CRIU_EVENT_NONE)
 		return 0;
-	if (event.type == CRIU_EVENT_DONE)
+	if (event.type == CRIU_EVENT_DONE) {
+		d->ended = true; // it has undone what it did
 		return dump_failed(d, event.message, err);
+	}
 	if (!strcmp(event.script, "post-dump")) {
 		d->dumped = true;
 		return 0;
@@ -236,20 +238,35 @@ int departure_final(struct departure *d, struct error *err)
 // Closes the page stream first: a CRIU that still writes pages would wait for a reader and not hear
 // us. It then cures the tasks by itself; it must not be killed before, or their TCP sockets stay in
 // repair mode.
-void departure_undump(struct departure *d)
+static bool roll_back(struct departure *d, struct error *err)
 {
 	struct criu_event event = {0};
-	struct error err;
+	if (d->dumped && criu_rpc_answer(d->rpc, false, err) < 0)
+		return false;
+	deadline_t deadline = deadline_in_ms(ROLLBACK_MS);
+	while (criu_rpc_next(d->rpc, deadline, &event, err) == 0) {
+		if (event.type == CRIU_EVENT_DONE)
+			return true;
+		if (event.type != CRIU_EVENT_NOTIFY)
+			error_set(err, ERR_DEADLINE, "CRIU did not roll its dump back in time");
+		if (event.type != CRIU_EVENT_NOTIFY ||
+		    criu_rpc_answer(d->rpc, !strcmp(event.script, "network-unlock"), err) < 0)
+			break;
+	}
+	return false;
+}
+
+int departure_undump(struct departure *d, struct error *err)
+{
+	struct error gone;
 	if (!d->rpc)
-		return;
+		return 0;
 	if (d->memory)
 		d->engine->end(take_ptr(d->memory));
-	if (d->dumped && criu_rpc_answer(d->rpc, false, &err) < 0)
-		log_error_of(&err, "rollback of the dump");
-	d->dumped = false;
-	deadline_t deadline = deadline_in_ms(ROLLBACK_MS);
-	while (d->asked && criu_rpc_next(d->rpc, deadline, &event, &err) == 0 &&
-	       event.type == CRIU_EVENT_NOTIFY)
-		if (criu_rpc_answer(d->rpc, !strcmp(event.script, "network-unlock"), &err) < 0)
-			break;
+	bool clean = !d->asked || d->ended || roll_back(d, &gone);
+	d->dumped = d->asked = false;
+	if (clean)
+		return 0;
+	log_error_of(&gone, "rollback of the dump");
+	return departure_cure(d, err);
 }

@@ -55,7 +55,8 @@ int departure_freeze(struct departure *d, struct error *err)
 	d->frozen = true; // from here on a thaw does no harm
 	d->frozen_ns = clock_now_ns();
 	if (freeze_with_empty_backlog(d, err) < 0 ||
-	    sessions_check(d->cgroup, d->status.pid, err) < 0 || departure_share_frozen(d, err) < 0)
+	    sessions_check(d->cgroup, d->status.pid, err) < 0 ||
+	    departure_check_network_frozen(d, err) < 0 || departure_share_frozen(d, err) < 0)
 		return -1;
 	if (cable_pull(&d->cable, true, err) < 0)
 		return -1;

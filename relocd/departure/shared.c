@@ -8,6 +8,7 @@
 #include "lib/partition/undumpable.h"
 #include "relocd/move/query.h"
 #include "relocd/move/sockets.h"
+#include "relocd/move/talk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +18,8 @@
 #include <unistd.h>
 
 #define PEER_MS    5000
-#define RESTORE_MS 130000 // a destination that is not heard of has given its restore up by then
+#define RESTORE_MS 60000 // a destination that is not heard of has given its restore up by then
+#define DOUBT_MS   10000
 #define DYING_MS   2000
 #define LOOK_MS    200
 #define NO_LOCKS   8 // bytes of an image without entries
@@ -106,8 +108,8 @@ static bool peer_has_ended(struct departure *d)
 	return got < 0;
 }
 
-// The link is gone. A peer that answers and has a record of the beginning only is given a moment:
-// its arrival may be dying; any other record means that its restore is over.
+// The link is gone. Without a record the peer has cleared everything away. One that it has tells
+// that its arrival asks what became of the move, or is dying: that takes moments.
 static bool peer_says_so(struct departure *d, deadline_t *patience)
 {
 	struct error err;
@@ -115,17 +117,18 @@ static bool peer_says_so(struct departure *d, deadline_t *patience)
 		query_peer(d->peer_address, d->peer, d->host, &d->tls, d->move, d->epoch, &err);
 	if (last == DECISION_UNKNOWN)
 		*patience = DEADLINE_NEVER;
-	else if (last != DECISION_OPENED)
+	else if (last == DECISION_NONE)
 		return true;
 	else if (*patience == DEADLINE_NEVER)
-		*patience = deadline_in_ms(DYING_MS);
+		*patience = deadline_in_ms(last == DECISION_OPENED ? DYING_MS : DOUBT_MS);
 	return deadline_passed(*patience);
 }
 
 void departure_settle(struct departure *d, bool told)
 {
 	struct error err;
-	deadline_t patience = DEADLINE_NEVER, end = deadline_in_ms(RESTORE_MS);
+	deadline_t patience = DEADLINE_NEVER,
+		   end = deadline_in_ms(RESTORE_MS + talk_restore_ms(d->sent_bytes));
 	if (!d->sockets)
 		return;
 	// One that has not got all images restores nothing.

@@ -236,6 +236,8 @@ static void check_here(struct departure *d, struct offer *o, json_t *checks,
 	checks_add(checks, d->host, "resources",
 		   undumpable_check(d->cgroup, d->status.pid, d->end_exec, &why), &why,
 		   "nothing in it is beyond CRIU");
+	checks_add(checks, d->host, "contents", departure_check_network(d, &why), &why,
+		   "its network is as its definition says");
 	checks_add(checks, d->host, "criu", check_criu(d, o->criu, &why), &why,
 		   "CRIU has passed its self-test");
 	checks_add(checks, d->host, "storage", check_storage(d, rootfs, &why), &why,

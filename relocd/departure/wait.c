@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <poll.h>
 
+#define BEAT_MS 500
+
 // Which message of the peer may come when.
 static const struct talk_rule rules[] = {
 	{WIRE_CHECKS, TALK_IN(PHASE_VALIDATE)},
@@ -18,6 +20,17 @@ static const struct talk_rule rules[] = {
 			      TALK_IN(PHASE_RESTORE)},
 	{WIRE_PING, ~0u},
 };
+
+// While nothing else is said to it, so that a peer that is cut off is noticed: without data under
+// way TCP would not ask for seconds, and the partition stands still.
+static int beat(struct departure *d, struct error *err)
+{
+	int64_t now = clock_now_ns();
+	if (!d->frozen || now - d->beat_ns < BEAT_MS * 1000000ll)
+		return 0;
+	d->beat_ns = now;
+	return link_send(d->link, WIRE_PING, NULL, 0, err);
+}
 
 static int poll_once(struct departure *d, deadline_t deadline, struct error *err)
 {
@@ -72,7 +85,9 @@ int departure_wait(struct departure *d, uint16_t type, deadline_t deadline,
 		if (deadline_passed(deadline))
 			return error_set(err, ERR_DEADLINE, "%s did not send %s in time", d->peer,
 					 wire_name(type));
-		if (poll_once(d, report_deadline(&d->report, deadline), err) < 0)
+		deadline_t until = report_deadline(&d->report, deadline);
+		if (beat(d, err) < 0 ||
+		    poll_once(d, deadline_earlier(until, deadline_in_ms(BEAT_MS)), err) < 0)
 			return -1;
 	}
 }

@@ -6,6 +6,13 @@
 
 #include <string.h>
 
+#define RESTORE_BYTES_MS 20000 // 20 MB/s
+
+int64_t talk_restore_ms(uint64_t bytes)
+{
+	return (int64_t)(bytes / RESTORE_BYTES_MS);
+}
+
 int talk_check(const struct talk_rule *rules, size_t count, uint16_t type, enum move_phase phase,
 	       struct error *err)
 {

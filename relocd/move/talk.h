@@ -16,6 +16,10 @@
 #define TALK_PROTOCOL 1
 #define TALK_SLOT_MS  30000 // how long the peer may take nothing before the move is given up
 
+// How long a restore of that many bytes may take on a slow host, in milliseconds, beside what takes
+// the same time always.
+int64_t talk_restore_ms(uint64_t bytes);
+
 struct talk_rule {
 	uint16_t type;
 	unsigned phases; // a bit for each phase in which it is legal

@@ -55,6 +55,45 @@ test_criu_dies_at_the_destination() {
 	assert_undone 1 WPAR-M011 "$lab_dir/relocate.out"
 }
 
+# It gives itself another name when it has got its request.
+kill_criu='kill -9 $(pgrep -f "[c]riu.* swrk|[d]ump --rpc|[r]estore --rpc")'
+
+test_criu_dies_at_the_source_before_the_dump() {
+	busy_redis
+	in_host hostA timeout 30 bash -c "until ls /var/lib/relocd/moves/*.departure && $kill_criu; do :; done" >/dev/null 2>&1 &
+	start_move "$lab_dir/relocate.out"
+	assert_undone 1 WPAR-M010 "$lab_dir/relocate.out"
+}
+
+# Its code is in the processes: they are lost, and that is said.
+test_criu_dies_at_the_source_in_the_dump() {
+	local got=0 before
+	before=$(snapshot | grep -v '^\[')
+	redis_partition r 10.77.0.61
+	client redis_data fill 10.77.0.61 6379 300
+	start_move "$lab_dir/relocate.out"
+	in_phase final hostA "$kill_criu"
+	wait "$move" || got=$?
+	assert_eq 1 "$got" "status of relocate ($(cat "$lab_dir/relocate.out"))"
+	assert_contains "$(cat "$lab_dir/relocate.out")" WPAR-M012
+	assert_eq Broken "$(state_of hostA r)"
+	wait_until 10 nothing_left "$before"
+	in_host hostA wparctl start r
+	wait_until 10 redis ping
+}
+nothing_left() { [ "$(snapshot | grep -v '^\[')" = "$1" ]; }
+
+# It holds what it has dumped, with TCP sockets in repair mode, and cannot undo that any more.
+test_criu_dies_at_the_source_after_the_dump() {
+	busy_redis
+	# the destination cannot vote before this is done
+	in_host hostB timeout 30 bash -c "until pgrep -x keeper:r && ${kill_criu/-9/-STOP}; do :; done" >/dev/null 2>&1 &
+	start_move "$lab_dir/relocate.out"
+	in_phase restore hostA "$kill_criu"
+	in_host hostB bash -c "$kill_criu"
+	assert_undone 1 WPAR-M011 "$lab_dir/relocate.out"
+}
+
 test_mover_dies_at_the_destination() {
 	busy_redis
 	start_move "$lab_dir/relocate.out"
@@ -77,10 +116,13 @@ link_cut_in() { # PHASE
 	before=$(snapshot)
 	start_move "$lab_dir/relocate.out"
 	in_phase "$1" hostB 'ip link set up0 down'
+	cut=$(now_ms)
 	trap 'in_host hostB ip link set up0 up' EXIT
 	local got=0
 	wait "$move" || got=$?
 	assert_eq 6 "$got" "status of relocate"
+	# the partition has stood still all the time
+	[ $(($(now_ms) - cut)) -lt 10000 ] || die "the source noticed after $(($(now_ms) - cut)) ms"
 	assert_contains "$(cat "$lab_dir/relocate.out")" WPAR-M004
 	assert_eq Active "$(state_of hostA r)" "state at the source"
 	assert_eq PONG "$(redis ping)"

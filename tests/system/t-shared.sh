@@ -24,8 +24,9 @@ test_socket_paths() {
 	done
 	for phase in final restore; do
 		in_host hostA timeout 100 wparctl relocate s hostB >"$lab_dir/relocate.out" 2>&1 &
-		in_host hostA timeout 30 bash -c "until wparctl --json moves | grep -q '\"phase\": *\"$phase\"'; do :; done"
-		in_host hostB bash -c 'kill -9 $(pgrep -x arrival)' || true
+		# it may be over before it is seen
+		in_host hostA timeout 3 bash -c "until wparctl --json moves | grep -q '\"phase\": *\"$phase\"'; do :; done" || true
+		in_host hostB bash -c 'kill -9 $(pgrep -x mover)' || true # the destination finds out by asking
 		got=0
 		wait $! || got=$?
 		cat "$lab_dir/relocate.out"
