@@ -25,6 +25,7 @@ void registry_close(struct registry *r); // NULL is fine
 // ---- hosts --------------------------------------------------------------------------------------
 #define REGISTRY_NAME_MAX    64
 #define REGISTRY_ADDRESS_MAX 256
+#define REGISTRY_KEY_MAX     65
 
 struct registry_host {
 	char name[REGISTRY_NAME_MAX];
@@ -46,6 +47,22 @@ int registry_hosts(struct registry *r, struct registry_host **hosts, size_t *cou
 // `reason` NULL: no longer cordoned.
 int registry_host_cordon(struct registry *r, const char *name, const char *reason,
 			 struct error *err);
+
+// Changes `revoked`.
+int registry_host_revoke(struct registry *r, const char *name, bool revoked, struct error *err);
+int registry_host_delete(struct registry *r, const char *name, struct error *err);
+// SHA-256 of the public key that a host was last seen with, hex; "": not known. 1, 0: no such host.
+int registry_host_key(struct registry *r, const char *name, char key[REGISTRY_KEY_MAX],
+		      struct error *err);
+int registry_host_set_key(struct registry *r, const char *name, const char *key, struct error *err);
+
+// Keys that are not accepted any more, whoever comes with them. 1: added, 0: it was there.
+int registry_revoked_add(struct registry *r, const char *key, const char *host, const char *reason,
+			 struct error *err);
+// 1 revoked, 0 not, -1 error.
+int registry_revoked(struct registry *r, const char *key, struct error *err);
+// [["host","key"],...], the newest first, at most `limit`.
+json_t *registry_revoked_list(struct registry *r, unsigned limit, struct error *err);
 
 // ---- partitions ---------------------------------------------------------------------------------
 struct registry_partition {

@@ -99,7 +99,17 @@ static const char second[] =
 	"	value TEXT NOT NULL"
 	") STRICT;";
 
-const char *const schema_steps[] = {first, second};
+// Certificates are refused by their keys, so that a host may come back under its name with another.
+static const char keys[] =
+	"ALTER TABLE hosts ADD COLUMN key TEXT NOT NULL DEFAULT '';" // last seen, SHA-256
+	"CREATE TABLE revoked ("
+	"	key TEXT PRIMARY KEY,"
+	"	host TEXT NOT NULL,"
+	"	reason TEXT NOT NULL,"
+	"	time TEXT NOT NULL"
+	") STRICT;";
+
+const char *const schema_steps[] = {first, second, keys};
 const unsigned schema_version = ARRAY_SIZE(schema_steps);
 
 static int fail(sqlite3 *db, const char *path, const char *what, struct error *err)

@@ -2,12 +2,16 @@
 #include "lib/transport/cert.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/base/clock.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdarg.h>
 #include <string.h>
+
+#define PAIR_TRIES   5
+#define PAIR_WAIT_MS 10
 
 int cert_error(struct error *err, const char *format, ...)
 {
@@ -41,14 +45,60 @@ X509 *cert_parse(const char *pem, struct error *err)
 	return read_cert(BIO_new_mem_buf(pem, -1), "a certificate", err);
 }
 
+static EVP_PKEY *load_key(const char *path)
+{
+	BIO *bio = BIO_new_file(path, "r");
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)"") : NULL;
+	BIO_free(bio);
+	return key;
+}
+
+int cert_load_pair(const char *cert_path, const char *key_path, X509 **cert, EVP_PKEY **key,
+		   struct error *err)
+{
+	*key = NULL;
+	for (int tries = 0;; tries++) {
+		*cert = cert_load(cert_path, NULL);
+		if (!*cert)
+			return cert_error(err, "cannot use %s as this host's certificate",
+					  cert_path);
+		*key = load_key(key_path);
+		if (*key && X509_check_private_key(*cert, *key) == 1)
+			return 0;
+		X509_free(*cert);
+		EVP_PKEY_free(*key);
+		if (tries == PAIR_TRIES)
+			break;
+		clock_sleep_ms(PAIR_WAIT_MS);
+	}
+	*cert = NULL;
+	*key = NULL;
+	return cert_error(err, "cannot use %s as the key of %s", key_path, cert_path);
+}
+
+static void hex_of(const unsigned char digest[32], char text[PKI_FINGERPRINT_MAX])
+{
+	for (unsigned i = 0; i < 32; i++)
+		snprintf(text + 2 * i, 3, "%02x", digest[i]);
+}
+
 int cert_fingerprint(const X509 *cert, char text[PKI_FINGERPRINT_MAX])
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned length = 0;
 	if (!X509_digest(cert, EVP_sha256(), digest, &length) || length != 32)
 		return -1;
-	for (unsigned i = 0; i < length; i++)
-		snprintf(text + 2 * i, 3, "%02x", digest[i]);
+	hex_of(digest, text);
+	return 0;
+}
+
+int cert_key_fingerprint(const X509 *cert, char text[PKI_FINGERPRINT_MAX])
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned length = 0;
+	if (!X509_pubkey_digest(cert, EVP_sha256(), digest, &length) || length != 32)
+		return -1;
+	hex_of(digest, text);
 	return 0;
 }
 

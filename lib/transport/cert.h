@@ -11,8 +11,14 @@
 // The first certificate of a PEM file; free it with X509_free. ERR_CERTIFICATE.
 X509 *cert_load(const char *path, struct error *err);
 X509 *cert_parse(const char *pem, struct error *err);
+// A host's certificate and key. They are replaced one after the other when they are renewed: two
+// that do not match are looked at again for a moment. ERR_CERTIFICATE names the file that is wrong.
+int cert_load_pair(const char *cert_path, const char *key_path, X509 **cert, EVP_PKEY **key,
+		   struct error *err);
 // SHA-256 of its DER form in lower-case hex; -1 when OpenSSL fails.
 int cert_fingerprint(const X509 *cert, char text[PKI_FINGERPRINT_MAX]);
+// The same of its public key, which stays when it is signed anew.
+int cert_key_fingerprint(const X509 *cert, char text[PKI_FINGERPRINT_MAX]);
 
 // The host that it is for: its only CN, which must be a host name and one of the DNS alternative
 // names. Otherwise ERR_PEER_UNTRUSTED.

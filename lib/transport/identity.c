@@ -5,28 +5,12 @@
 #include "lib/transport/cert.h"
 
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <string.h>
-
-static int no_password(char *buffer, int size, int writing, void *data)
-{
-	(void)buffer;
-	(void)size;
-	(void)writing;
-	(void)data;
-	return 0; // a key with a passphrase is refused, not asked for on the terminal
-}
-
-static EVP_PKEY *load_key(const char *path)
-{
-	BIO *file = BIO_new_file(path, "r");
-	EVP_PKEY *key = file ? PEM_read_bio_PrivateKey(file, NULL, no_password, NULL) : NULL;
-	BIO_free(file);
-	return key;
-}
 
 static char *text_of(BIO *bio)
 {
@@ -99,32 +83,36 @@ static int delegate(struct identity *identity, X509 *host, EVP_PKEY *key, const 
 	return done ? 0 : cert_error(err, "cannot make a certificate for a connection");
 }
 
+// Two, while the CA is being renewed.
 static int read_authority(const struct link_tls *tls, struct identity *identity, struct error *err)
 {
-	X509 *ca = cert_load(tls->ca, NULL);
-	BIO *bio = ca ? BIO_new(BIO_s_mem()) : NULL;
-	if (bio && PEM_write_bio_X509(bio, ca)) {
-		identity->ca = text_of(bio);
-		bio = NULL;
+	BIO *from = BIO_new_file(tls->ca, "r"), *to = BIO_new(BIO_s_mem());
+	X509 *ca;
+	int count = 0, written = 1;
+	while (from && to && written && count < PKI_CA_MAX &&
+	       (ca = PEM_read_bio_X509(from, NULL, NULL, NULL))) {
+		written = PEM_write_bio_X509(to, ca);
+		X509_free(ca);
+		count++;
 	}
-	BIO_free(bio);
-	X509_free(ca);
+	BIO_free(from);
+	if (count && written) {
+		ERR_clear_error(); // the end of the file
+		identity->ca = text_of(to);
+		to = NULL;
+	}
+	BIO_free(to);
 	return identity->ca ? 0 : cert_error(err, "cannot use %s as the cluster's CA", tls->ca);
 }
 
 static int read_host(const struct link_tls *tls, struct identity *identity, const char *last,
 		     struct error *err)
 {
-	X509 *host = cert_load(tls->cert, NULL);
-	if (!host)
-		return cert_error(err, "cannot use %s as this host's certificate", tls->cert);
-	EVP_PKEY *key = load_key(tls->key ? tls->key : "");
-	int done;
-	if (!key || X509_check_private_key(host, key) != 1)
-		done = cert_error(err, "cannot use %s as the key of %s",
-				  tls->key ? tls->key : "(none)", tls->cert);
-	else
-		done = delegate(identity, host, key, last, err);
+	X509 *host;
+	EVP_PKEY *key;
+	if (cert_load_pair(tls->cert, tls->key ? tls->key : "(none)", &host, &key, err) < 0)
+		return -1;
+	int done = delegate(identity, host, key, last, err);
 	EVP_PKEY_free(key);
 	X509_free(host);
 	return done;

@@ -424,6 +424,11 @@ const char *link_peer(const struct link *link)
 	return link->peer;
 }
 
+const char *link_peer_key(const struct link *link)
+{
+	return link->sealed ? seal_peer_key(link->seal) : "";
+}
+
 int link_fd(const struct link *link)
 {
 	return link->ready;

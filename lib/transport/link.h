@@ -56,6 +56,8 @@ struct link *link_accept(int sock, bool join, const struct link_tls *tls, deadli
 // The authenticated name of the other host (its certificate's CN and SAN); "" when it has none
 // (accepting side of a join).
 const char *link_peer(const struct link *link);
+// SHA-256 of the public key in its certificate, hex; "" when it has none.
+const char *link_peer_key(const struct link *link);
 
 // For poll(2): readable when link_recv may have something. It can be a false alarm: call link_recv
 // with a deadline that has passed.

@@ -3,7 +3,7 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
-#include "lib/transport/cert.h"
+#include "lib/transport/pki_inner.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -21,18 +21,6 @@
 // Clocks of two hosts may differ a little when a certificate is used at once.
 #define BACKDATE_SECONDS 3600
 
-#define DEFINE_CLEANUP(type, release)        \
-	static void cleanup_##type(type **p) \
-	{                                    \
-		release(*p);                 \
-	}
-DEFINE_CLEANUP(EVP_PKEY, EVP_PKEY_free)
-DEFINE_CLEANUP(X509, X509_free)
-DEFINE_CLEANUP(X509_REQ, X509_REQ_free)
-DEFINE_CLEANUP(BIO, BIO_free_all)
-DEFINE_CLEANUP(BIGNUM, BN_free)
-#define _cleanup_(type) __attribute__((cleanup(cleanup_##type)))
-
 int pki_name_check(const char *host, struct error *err)
 {
 	size_t length = host ? strnlen(host, PKI_NAME_MAX + 1) : 0;
@@ -43,13 +31,13 @@ int pki_name_check(const char *host, struct error *err)
 	return fits ? 0 : error_set(err, ERR_NAME_INVALID, "the host name is not valid");
 }
 
-static void path_in(char path[4096], const char *dir, const char *file)
+void pki_path(char path[4096], const char *dir, const char *file)
 {
 	snprintf(path, 4096, "%s/%s", dir, file);
 }
 
 // ---- keys
-static EVP_PKEY *key_load(const char *path, struct error *err)
+EVP_PKEY *pki_key_load(const char *path, struct error *err)
 {
 	_cleanup_(BIO) BIO *bio = BIO_new_file(path, "r");
 	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)"") : NULL;
@@ -81,10 +69,10 @@ static int key_store(const char *path, const EVP_PKEY *key, struct error *err)
 	return 0;
 }
 
-static EVP_PKEY *key_load_or_make(const char *path, struct error *err)
+EVP_PKEY *pki_key_load_or_make(const char *path, struct error *err)
 {
 	if (access(path, F_OK) == 0)
-		return key_load(path, err);
+		return pki_key_load(path, err);
 	EVP_PKEY *key = EVP_EC_gen("P-256");
 	if (!key)
 		cert_error(err, "cannot make a key");
@@ -144,7 +132,7 @@ static X509 *begin_cert(const char *name, const EVP_PKEY *key, int days)
 	return NULL;
 }
 
-static X509 *make_authority(EVP_PKEY *key)
+X509 *pki_make_authority(EVP_PKEY *key)
 {
 	// A name of its own, so that a person can tell the CAs of two clusters apart.
 	unsigned char mark[4];
@@ -188,7 +176,7 @@ static char *text_of_bio(BIO *bio)
 	return length > 0 ? strndup(bytes, (size_t)length) : NULL;
 }
 
-static char *cert_text(X509 *cert, struct error *err)
+char *pki_cert_text(X509 *cert, struct error *err)
 {
 	_cleanup_(BIO) BIO *bio = BIO_new(BIO_s_mem());
 	char *text = bio && PEM_write_bio_X509(bio, cert) ? text_of_bio(bio) : NULL;
@@ -197,30 +185,112 @@ static char *cert_text(X509 *cert, struct error *err)
 	return text;
 }
 
+// ---- one or two CAs in a file
+void bundle_free(struct bundle *b)
+{
+	for (size_t i = 0; i < b->count; i++)
+		X509_free(b->certs[i]);
+	b->count = 0;
+}
+
+static int bundle_read(BIO *bio, const char *what, struct bundle *b, struct error *err)
+{
+	X509 *cert;
+	while (bio && b->count < PKI_CA_MAX && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)))
+		b->certs[b->count++] = cert;
+	bool more = b->count == PKI_CA_MAX && BIO_pending(bio) > 1;
+	BIO_free_all(bio);
+	if (!b->count || more)
+		return cert_error(err, "cannot read the CA in %s", what);
+	ERR_clear_error(); // that there is no third one
+	for (size_t i = 0; i < b->count; i++)
+		if (X509_check_ca(b->certs[i]) != 1)
+			return cert_error(err, "%s holds a certificate that is no CA's", what);
+	return 0;
+}
+
+int bundle_parse(const char *pem, struct bundle *b, struct error *err)
+{
+	size_t length = strnlen(pem, PKI_CA_MAX * PKI_PEM_MAX);
+	return bundle_read(BIO_new_mem_buf(pem, (int)length), "the answer", b, err);
+}
+
+int bundle_load(const char *dir, struct bundle *b, struct error *err)
+{
+	char path[4096];
+	pki_path(path, dir, "ca.pem");
+	_cleanup_free_ char *text = fdio_read_file(AT_FDCWD, path, PKI_CA_MAX * PKI_PEM_MAX, err);
+	return text ? bundle_read(BIO_new_mem_buf(text, -1), path, b, err) : -1;
+}
+
+bool bundle_has(const struct bundle *b, const X509 *cert)
+{
+	for (size_t i = 0; i < b->count; i++)
+		if (!X509_cmp(b->certs[i], cert))
+			return true;
+	return false;
+}
+
+char *bundle_text(const struct bundle *b, struct error *err)
+{
+	_cleanup_(BIO) BIO *bio = BIO_new(BIO_s_mem());
+	bool written = bio;
+	for (size_t i = 0; i < b->count && written; i++)
+		written = PEM_write_bio_X509(bio, b->certs[i]);
+	char *text = written ? text_of_bio(bio) : NULL;
+	if (!text)
+		error_set(err, ERR_NOMEM, "no memory for a certificate");
+	return text;
+}
+
+int bundle_store(const char *dir, const struct bundle *b, struct error *err)
+{
+	char path[4096];
+	pki_path(path, dir, "ca.pem");
+	_cleanup_free_ char *text = bundle_text(b, err);
+	return text ? fdio_replace_file(path, text, strlen(text), 0644, err) : -1;
+}
+
+static bool has_issued(X509 *authority, X509 *cert)
+{
+	return X509_check_issued(authority, cert) == X509_V_OK &&
+	       X509_verify(cert, X509_get0_pubkey(authority)) == 1;
+}
+
+bool bundle_issued(const struct bundle *b, X509 *cert)
+{
+	for (size_t i = 0; i < b->count; i++)
+		if (has_issued(b->certs[i], cert))
+			return true;
+	ERR_clear_error();
+	return false;
+}
+
+// ---- the CA
 int pki_ca_create(const char *dir, struct error *err)
 {
 	char cert_path[4096], key_path[4096];
-	path_in(cert_path, dir, "ca.pem");
-	path_in(key_path, dir, "ca.key");
+	pki_path(cert_path, dir, "ca.pem");
+	pki_path(key_path, dir, "ca.key");
 	if (access(cert_path, F_OK) == 0)
 		return error_set(err, ERR_CLUSTER_EXISTS, "%s exists", cert_path);
-	_cleanup_(EVP_PKEY) EVP_PKEY *key = key_load_or_make(key_path, err);
+	_cleanup_(EVP_PKEY) EVP_PKEY *key = pki_key_load_or_make(key_path, err);
 	if (!key)
 		return -1;
-	_cleanup_(X509) X509 *cert = make_authority(key);
+	_cleanup_(X509) X509 *cert = pki_make_authority(key);
 	if (!cert)
 		return cert_error(err, "cannot make the certificate of the CA");
-	_cleanup_free_ char *text = cert_text(cert, err);
+	_cleanup_free_ char *text = pki_cert_text(cert, err);
 	return text ? fdio_replace_file(cert_path, text, strlen(text), 0644, err) : -1;
 }
 
-char *pki_request(const char *dir, const char *host, struct error *err)
+char *pki_request_for(const char *dir, const char *file, const char *host, struct error *err)
 {
 	char key_path[4096];
-	path_in(key_path, dir, "host.key");
+	pki_path(key_path, dir, file);
 	if (pki_name_check(host, err) < 0)
 		return NULL;
-	_cleanup_(EVP_PKEY) EVP_PKEY *key = key_load_or_make(key_path, err);
+	_cleanup_(EVP_PKEY) EVP_PKEY *key = pki_key_load_or_make(key_path, err);
 	if (!key)
 		return NULL;
 	_cleanup_(X509_REQ) X509_REQ *request = X509_REQ_new();
@@ -234,6 +304,11 @@ char *pki_request(const char *dir, const char *host, struct error *err)
 	if (!text)
 		cert_error(err, "cannot make a certificate request");
 	return text;
+}
+
+char *pki_request(const char *dir, const char *host, struct error *err)
+{
+	return pki_request_for(dir, "host.key", host, err);
 }
 
 // The key of a request that is what it claims to be.
@@ -272,8 +347,8 @@ static EVP_PKEY *check_request(const char *csr, const char *host, struct error *
 char *pki_sign(const char *dir, const char *csr, const char *host, struct error *err)
 {
 	char cert_path[4096], key_path[4096];
-	path_in(cert_path, dir, "ca.pem");
-	path_in(key_path, dir, "ca.key");
+	pki_path(cert_path, dir, "ca.pem");
+	pki_path(key_path, dir, "ca.key");
 	ERR_clear_error();
 	_cleanup_(EVP_PKEY) EVP_PKEY *key = check_request(csr, host, err);
 	if (!key)
@@ -284,7 +359,8 @@ char *pki_sign(const char *dir, const char *csr, const char *host, struct error 
 		return NULL;
 	}
 	_cleanup_(X509) X509 *authority = cert_load(cert_path, err);
-	_cleanup_(EVP_PKEY) EVP_PKEY *authority_key = authority ? key_load(key_path, err) : NULL;
+	_cleanup_(EVP_PKEY) EVP_PKEY *authority_key =
+		authority ? pki_key_load(key_path, err) : NULL;
 	if (!authority_key)
 		return NULL;
 	if (X509_check_private_key(authority, authority_key) != 1) {
@@ -296,7 +372,7 @@ char *pki_sign(const char *dir, const char *csr, const char *host, struct error 
 		cert_error(err, "cannot make the certificate of %s", host);
 		return NULL;
 	}
-	return cert_text(cert, err);
+	return pki_cert_text(cert, err);
 }
 
 // ---- on the host
@@ -308,17 +384,17 @@ static int check_signed(X509 *cert, X509 *authority, const char *fingerprint, st
 	if (fingerprint && strcmp(found, fingerprint) != 0)
 		return error_set(err, ERR_PEER_UNTRUSTED,
 				 "the CA is not the one of the token (fingerprint %s)", found);
-	if (X509_check_ca(authority) != 1 || X509_check_issued(authority, cert) != X509_V_OK ||
-	    X509_verify(cert, X509_get0_pubkey(authority)) != 1)
+	if (!has_issued(authority, cert))
 		return cert_error(err, "the certificate is not signed by the CA that came with it");
 	return 0;
 }
 
-static int check_own(const char *dir, X509 *cert, const char *host, struct error *err)
+int pki_check_own(const char *dir, const char *file, X509 *cert, const char *host,
+		  struct error *err)
 {
 	char key_path[4096], name[PKI_NAME_MAX + 1];
-	path_in(key_path, dir, "host.key");
-	_cleanup_(EVP_PKEY) EVP_PKEY *key = key_load(key_path, err);
+	pki_path(key_path, dir, file);
+	_cleanup_(EVP_PKEY) EVP_PKEY *key = pki_key_load(key_path, err);
 	if (!key)
 		return -1;
 	if (X509_check_private_key(cert, key) != 1)
@@ -331,40 +407,65 @@ static int check_own(const char *dir, X509 *cert, const char *host, struct error
 int pki_install(const char *dir, const char *cert, const char *ca, const char *host,
 		const char *fingerprint, struct error *err)
 {
-	char cert_path[4096], ca_path[4096];
-	path_in(cert_path, dir, "host.pem");
-	path_in(ca_path, dir, "ca.pem");
+	char cert_path[4096];
+	pki_path(cert_path, dir, "host.pem");
 	ERR_clear_error();
+	_cleanup_bundle_ struct bundle authorities = {0};
 	_cleanup_(X509) X509 *own = cert_parse(cert, err);
-	_cleanup_(X509) X509 *authority = own ? cert_parse(ca, err) : NULL;
-	if (!authority || check_signed(own, authority, fingerprint, err) < 0 ||
-	    check_own(dir, own, host, err) < 0)
+	if (!own || bundle_parse(ca, &authorities, err) < 0 ||
+	    check_signed(own, authorities.certs[0], fingerprint, err) < 0 ||
+	    pki_check_own(dir, "host.key", own, host, err) < 0)
 		return -1;
-	// Encoded anew: nothing but the two certificates gets into our files.
-	_cleanup_free_ char *own_text = cert_text(own, err);
-	_cleanup_free_ char *ca_text = own_text ? cert_text(authority, err) : NULL;
-	if (!ca_text || fdio_replace_file(cert_path, own_text, strlen(own_text), 0644, err) < 0 ||
-	    fdio_replace_file(ca_path, ca_text, strlen(ca_text), 0644, err) < 0)
+	// Encoded anew: nothing but the certificates gets into our files.
+	_cleanup_free_ char *own_text = pki_cert_text(own, err);
+	if (!own_text || fdio_replace_file(cert_path, own_text, strlen(own_text), 0644, err) < 0)
 		return -1;
-	return 0;
+	return bundle_store(dir, &authorities, err);
 }
 
 char *pki_ca_read(const char *dir, struct error *err)
 {
-	char path[4096];
-	path_in(path, dir, "ca.pem");
-	_cleanup_(X509) X509 *authority = cert_load(path, err);
-	return authority ? cert_text(authority, err) : NULL;
+	_cleanup_bundle_ struct bundle b = {0};
+	return bundle_load(dir, &b, err) < 0 ? NULL : bundle_text(&b, err);
 }
 
 int pki_fingerprint(const char *dir, char text[PKI_FINGERPRINT_MAX], struct error *err)
 {
 	char path[4096];
-	path_in(path, dir, "ca.pem");
+	pki_path(path, dir, "ca.pem");
 	_cleanup_(X509) X509 *authority = cert_load(path, err);
 	if (!authority)
 		return -1;
 	if (cert_fingerprint(authority, text) < 0)
 		return cert_error(err, "cannot hash %s", path);
 	return 0;
+}
+
+int64_t pki_not_after(const char *path)
+{
+	struct tm parts;
+	_cleanup_(X509) X509 *cert = cert_load(path, NULL);
+	return cert && ASN1_TIME_to_tm(X509_get0_notAfter(cert), &parts) ? (int64_t)timegm(&parts)
+									 : 0;
+}
+
+int pki_key_of(const char *cert, char text[PKI_FINGERPRINT_MAX], struct error *err)
+{
+	_cleanup_(X509) X509 *parsed = cert_parse(cert, err);
+	if (!parsed)
+		return -1;
+	return cert_key_fingerprint(parsed, text) < 0
+		       ? cert_error(err, "cannot hash the key of a certificate")
+		       : 0;
+}
+
+int pki_request_name(const char *csr, char name[PKI_NAME_MAX + 1], struct error *err)
+{
+	size_t length = strnlen(csr, PKI_PEM_MAX + 1);
+	_cleanup_(BIO) BIO *bio = BIO_new_mem_buf(csr, (int)length);
+	_cleanup_(X509_REQ) X509_REQ *request =
+		bio && length <= PKI_PEM_MAX ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
+	if (!request)
+		return cert_error(err, "cannot read the certificate request");
+	return cert_subject_name(X509_REQ_get_subject_name(request), name, err);
 }

@@ -32,6 +32,7 @@ struct seal {
 	uint8_t theirs[PUBLIC];
 	EVP_MD_CTX *transcript;
 	char peer[PKI_NAME_MAX + 1];
+	char peer_key[PKI_FINGERPRINT_MAX];
 	uint8_t key_out[KEY], key_in[KEY];
 	uint64_t sent, received;
 };
@@ -46,24 +47,13 @@ static int broken(struct error *err)
 
 static int load(struct seal *s, const struct link_tls *tls, struct error *err)
 {
-	X509 *ca = tls->ca ? cert_load(tls->ca, NULL) : NULL;
 	s->trusted = X509_STORE_new();
-	int added = ca && s->trusted && X509_STORE_add_cert(s->trusted, ca);
-	X509_free(ca);
-	if (!added)
+	// Two, while the CA is being renewed.
+	if (!s->trusted || !tls->ca || X509_STORE_load_file(s->trusted, tls->ca) != 1)
 		return cert_error(err, "cannot use %s as the cluster's CA",
 				  tls->ca ? tls->ca : "(none)");
-	s->host = tls->cert ? cert_load(tls->cert, NULL) : NULL;
-	if (!s->host)
-		return cert_error(err, "cannot use %s as this host's certificate",
-				  tls->cert ? tls->cert : "(none)");
-	BIO *file = BIO_new_file(tls->key ? tls->key : "", "r");
-	s->host_key = file ? PEM_read_bio_PrivateKey(file, NULL, NULL, "") : NULL;
-	BIO_free(file);
-	if (!s->host_key || X509_check_private_key(s->host, s->host_key) != 1)
-		return cert_error(err, "cannot use %s as the key of %s",
-				  tls->key ? tls->key : "(none)", tls->cert);
-	return 0;
+	return cert_load_pair(tls->cert ? tls->cert : "(none)", tls->key ? tls->key : "(none)",
+			      &s->host, &s->host_key, err);
 }
 
 struct seal *seal_open(bool server, const struct link_tls *tls, struct error *err)
@@ -230,7 +220,9 @@ static int verify_certificate(struct seal *s, X509 *cert, struct error *err)
 			     context ? X509_STORE_CTX_get_current_cert(context) : NULL);
 	X509_STORE_CTX_free(context);
 	ERR_clear_error();
-	return verified ? cert_name(cert, s->peer, err) : -1;
+	if (!verified || cert_name(cert, s->peer, err) < 0)
+		return -1;
+	return cert_key_fingerprint(cert, s->peer_key) < 0 ? broken(err) : 0;
 }
 
 static int verify_signature(X509 *cert, const struct buf *text, const uint8_t *signature,
@@ -355,6 +347,11 @@ int seal_hear(struct seal *s, const uint8_t *bytes, size_t length, struct error 
 	if (r.left)
 		return malformed(err);
 	return ++s->step == 3 ? make_keys(s, err) : 0;
+}
+
+const char *seal_peer_key(const struct seal *s)
+{
+	return s->peer_key;
 }
 
 const char *seal_peer(const struct seal *s)

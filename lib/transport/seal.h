@@ -35,6 +35,8 @@ int seal_say(struct seal *seal, struct buf *out, struct error *err);
 int seal_hear(struct seal *seal, const uint8_t *bytes, size_t length, struct error *err);
 // Agreed: the host in the peer's certificate; before that NULL.
 const char *seal_peer(const struct seal *seal);
+// Of its certificate: SHA-256 of the public key, hex.
+const char *seal_peer_key(const struct seal *seal);
 
 // Once agreed. The tag of the next message that we send.
 int seal_put(struct seal *seal, uint16_t type, const void *payload, size_t length,

@@ -197,12 +197,19 @@ static int set_policy(SSL_CTX *c, struct error *err)
 
 static int take_authority(SSL_CTX *c, const char *text, struct error *err)
 {
-	X509 *authority = cert_parse(text, err);
-	if (!authority)
-		return -1;
-	int added = X509_STORE_add_cert(SSL_CTX_get_cert_store(c), authority);
-	X509_free(authority);
-	return added ? 0 : cert_error(err, "cannot use the cluster's CA");
+	BIO *bio = BIO_new_mem_buf(text, -1);
+	X509 *authority;
+	int added = 0, failed = 0;
+	while (bio && !failed && (authority = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
+		failed = !X509_STORE_add_cert(SSL_CTX_get_cert_store(c), authority);
+		X509_free(authority);
+		added++;
+	}
+	BIO_free(bio);
+	if (failed || !added)
+		return cert_error(err, "cannot use the cluster's CA");
+	ERR_clear_error(); // the end of the text
+	return 0;
 }
 
 static int take_key(SSL_CTX *c, const char *text, struct error *err)

@@ -59,20 +59,21 @@ static bool is_hex(const char *text, size_t length)
 
 static int check(const struct token *token, struct error *err)
 {
-	if (pki_name_check(token->name, NULL) < 0 || !token->address[0] ||
-	    !is_hex(token->ca, PKI_FINGERPRINT_MAX - 1))
+	if (pki_name_check(token->name, NULL) < 0 || pki_name_check(token->host, NULL) < 0 ||
+	    !token->address[0] || !is_hex(token->ca, PKI_FINGERPRINT_MAX - 1))
 		return error_set(err, ERR_TOKEN, "the token is damaged");
 	return 0;
 }
 
-int token_make(struct token *token, const char *name, const char *address, const char *fingerprint,
-	       struct error *err)
+int token_make(struct token *token, const char *name, const char *host, const char *address,
+	       const char *fingerprint, struct error *err)
 {
 	memset(token, 0, sizeof(*token));
-	if (strlen(name) >= sizeof(token->name) || strlen(address) >= sizeof(token->address) ||
-	    strlen(fingerprint) >= sizeof(token->ca))
+	if (strlen(name) >= sizeof(token->name) || strlen(host) >= sizeof(token->host) ||
+	    strlen(address) >= sizeof(token->address) || strlen(fingerprint) >= sizeof(token->ca))
 		return error_set(err, ERR_TOKEN, "a token cannot hold a name or address this long");
 	strcpy(token->name, name);
+	strcpy(token->host, host);
 	strcpy(token->address, address);
 	strcpy(token->ca, fingerprint);
 	if (RAND_priv_bytes(token->secret, sizeof(token->secret)) != 1)
@@ -85,8 +86,8 @@ int token_encode(const struct token *token, char text[TOKEN_TEXT_MAX], struct er
 	char secret[TOKEN_SECRET * 2];
 	base64url_put(secret, token->secret, sizeof(token->secret));
 	_cleanup_json_ json_t *json =
-		json_pack("{s:s, s:s, s:s, s:s}", "name", token->name, "address", token->address,
-			  "ca", token->ca, "secret", secret);
+		json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", token->name, "host", token->host,
+			  "address", token->address, "ca", token->ca, "secret", secret);
 	_cleanup_free_ char *plain = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	size_t room = TOKEN_TEXT_MAX - sizeof(PREFIX);
 	if (!plain || strlen(plain) > room / 4 * 3)
@@ -113,8 +114,9 @@ static bool take_fields(const json_t *json, struct token *token)
 {
 	char secret[TOKEN_SECRET * 2];
 	uint8_t bytes[TOKEN_SECRET];
-	bool taken = json_object_size(json) == 4 &&
+	bool taken = json_object_size(json) == 5 &&
 		     take_text(json, "name", token->name, sizeof(token->name)) &&
+		     take_text(json, "host", token->host, sizeof(token->host)) &&
 		     take_text(json, "address", token->address, sizeof(token->address)) &&
 		     take_text(json, "ca", token->ca, sizeof(token->ca)) &&
 		     take_text(json, "secret", secret, sizeof(secret)) &&

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one-time token with which a host joins a cluster:
-//     wpar1.<base64url of {"name","address","ca","secret"}>
-// It tells the new host where to go and which CA to believe, and proves that it was invited.
+//     wpar1.<base64url of {"name","host","address","ca","secret"}>
+// It tells the new host whom to ask, where, and which CA to believe, and proves that it was
+// invited.
 #ifndef WPAR_TRANSPORT_TOKEN_H
 #define WPAR_TRANSPORT_TOKEN_H
 
@@ -18,14 +19,15 @@
 
 struct token {
 	char name[PKI_NAME_MAX + 1];     // of the host that is invited
+	char host[PKI_NAME_MAX + 1];     // that invites
 	char address[TOKEN_ADDRESS_MAX]; // of the host that invites, "10.77.0.1:7470"
 	char ca[PKI_FINGERPRINT_MAX];    // pki_fingerprint
 	uint8_t secret[TOKEN_SECRET];
 };
 
 // A new token with a random secret.
-int token_make(struct token *token, const char *name, const char *address, const char *fingerprint,
-	       struct error *err);
+int token_make(struct token *token, const char *name, const char *host, const char *address,
+	       const char *fingerprint, struct error *err);
 int token_encode(const struct token *token, char text[TOKEN_TEXT_MAX], struct error *err);
 // Strict: anything unexpected is ERR_TOKEN.
 int token_decode(const char *text, struct token *token, struct error *err);

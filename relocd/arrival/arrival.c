@@ -320,8 +320,9 @@ static int register_peer(struct arrival *a, const char *address, struct error *e
 {
 	a->peer_address = address ? strdup(address) : NULL;
 	return report_call(&a->report,
-			   json_pack("{s:s, s:s, s:s?}", "op", "peer", "name", link_peer(a->link),
-				     "address", address),
+			   json_pack("{s:s, s:s, s:s, s:s?}", "op", "peer", "name",
+				     link_peer(a->link), "key", link_peer_key(a->link), "address",
+				     address),
 			   NULL, err);
 }
 
@@ -331,9 +332,24 @@ static int greet(struct arrival *a, struct error *err)
 	const char *address = json_string_value(json_object_get(a->start, "address"));
 	if (talk_hello(a->link, a->host, address, deadline_in_ms(HANDSHAKE_MS), &hello, err) < 0)
 		return -1;
-	int done = register_peer(a, hello->address, err);
+	a->unwanted = register_peer(a, hello->address, err) < 0;
 	wpar__hello__free_unpacked(hello, NULL);
-	return done;
+	return 0;
+}
+
+// relocd does not want this peer: whatever it asks is answered with why. Returns -1.
+static int refuse_peer(struct arrival *a, const struct error *why)
+{
+	struct link_message message;
+	struct error err;
+	if (link_recv(a->link, deadline_in_ms(OFFER_MS), &message, &err) <= 0)
+		return -1;
+	if (message.type == WIRE_CALL)
+		arrival_refuse_call(a, why);
+	else if (message.type == WIRE_OFFER && take_offer(a, &message, &err) == 0)
+		refuse(a, why);
+	link_done(a->link, &message);
+	return -1;
 }
 
 static int first_message(struct arrival *a, struct error *err)
@@ -374,7 +390,7 @@ static int run(struct arrival *a, struct error *err)
 		return arrival_join(a, err);
 	if (greet(a, err) < 0)
 		return -1;
-	return first_message(a, err);
+	return a->unwanted ? refuse_peer(a, err) : first_message(a, err);
 }
 
 static void release(struct arrival *a)

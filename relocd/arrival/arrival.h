@@ -50,6 +50,7 @@ struct arrival {
 	// what the peer said
 	struct link *link;
 	char *peer_address; // where it listens; NULL if it did not say
+	bool unwanted;      // relocd refuses it
 	Wpar__Offer *offer;
 	struct partition_def *def;
 
@@ -168,6 +169,7 @@ int arrival_resume(struct arrival *a, struct error *err);
 
 // call.c: a request to this host's control API; the exit status.
 int arrival_call(struct arrival *a, const struct link_message *message);
+void arrival_refuse_call(struct arrival *a, const struct error *why);
 
 // arrival.c: takes what the peer and relocd have said meanwhile, without waiting. -1: an abort, a
 // cancel, or the link is gone.

@@ -68,17 +68,23 @@ static int reply(struct arrival *a, const json_t *answer, const struct error *wh
 	return talk_send(a->link, WIRE_REPLY, &message.base, err);
 }
 
+void arrival_refuse_call(struct arrival *a, const struct error *why)
+{
+	struct error err;
+	if (reply(a, NULL, why, &err) < 0)
+		log_error_of(&err, link_peer(a->link));
+}
+
 int arrival_call(struct arrival *a, const struct link_message *message)
 {
-	struct error err = {0}, second;
+	struct error err = {0};
 	deadline_t first;
 	_cleanup_json_ json_t *answer = NULL;
 	json_t *request = request_of(message, &first, &err);
 	_cleanup_close_ int sock = request ? ask_relocd(a, request, &answer, &err) : -1;
 	if (sock < 0) {
 		error_at(&err, a->host, NULL, NULL);
-		if (reply(a, NULL, &err, &second) < 0)
-			log_error_of(&second, link_peer(a->link));
+		arrival_refuse_call(a, &err);
 		log_error_of(&err, link_peer(a->link));
 		return 1;
 	}

@@ -111,7 +111,10 @@ static struct link *open_link(struct call *c, struct error *err)
 	if (!link || talk_hello(link, c->host, c->address, deadline, &hello, err) < 0)
 		return NULL;
 	wpar__hello__free_unpacked(hello, NULL);
-	if (send_call(c, link, err) < 0 || receive_reply(c, link, err) < 0)
+	report_event(&c->report,
+		     json_pack("{s:s, s:s}", "event", "up", "key", link_peer_key(link)));
+	if (known_refuse(json_object_get(c->start, "revoked"), link, err) < 0 ||
+	    send_call(c, link, err) < 0 || receive_reply(c, link, err) < 0)
 		return NULL;
 	return take_ptr(link);
 }

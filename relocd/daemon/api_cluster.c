@@ -14,12 +14,6 @@ int api_version(struct request *q, struct error *err)
 	return 0;
 }
 
-int api_hosts(struct request *q, struct error *err)
-{
-	q->data = cluster_hosts(q->d, err);
-	return q->data ? 0 : -1;
-}
-
 int api_cluster_init(struct request *q, struct error *err)
 {
 	if (api_body(q, err, "{}") < 0 || cluster_init(q->d, err) < 0)

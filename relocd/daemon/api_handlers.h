@@ -42,6 +42,16 @@ int api_openapi(struct request *q, struct error *err);
 // api_cluster.c
 int api_version(struct request *q, struct error *err);
 int api_hosts(struct request *q, struct error *err);
+int api_host_get(struct request *q, struct error *err);
+int api_host_cordon(struct request *q, struct error *err);
+int api_host_uncordon(struct request *q, struct error *err);
+int api_host_check(struct request *q, struct error *err);
+int api_cluster_status(struct request *q, struct error *err);
+int api_cluster_renew(struct request *q, struct error *err);
+int api_cluster_sign(struct request *q, struct error *err);
+int api_cluster_trust(struct request *q, struct error *err);
+int api_cluster_revoke(struct request *q, struct error *err);
+int api_cluster_remove_host(struct request *q, struct error *err);
 int api_cluster_init(struct request *q, struct error *err);
 int api_cluster_add_host(struct request *q, struct error *err);
 int api_cluster_trust_local(struct request *q, struct error *err); // ownership.c

@@ -7,6 +7,7 @@
 #include "lib/partition/name.h"
 #include "relocd/daemon/departures.h"
 #include "relocd/daemon/forward.h"
+#include "relocd/daemon/hosts.h"
 #include "relocd/daemon/lifecycle.h"
 
 #include <string.h>
@@ -94,6 +95,15 @@ static int take_source(struct request *q, int *source, struct error *err)
 	return *source < 0 ? -1 : 0;
 }
 
+// What other hosts send here is refused while this one is cordoned.
+static int accepts(struct daemon *d, struct error *err)
+{
+	daemon_lock(d);
+	int failed = hosts_accept(d, err);
+	daemon_unlock(d);
+	return failed;
+}
+
 // The name in a body of any form, if it has one.
 static const char *name_of(const json_t *body)
 {
@@ -109,6 +119,8 @@ int api_partition_create(struct request *q, struct error *err)
 	const json_t *start = json_object_get(q->body, "start");
 	if (start && !json_is_boolean(start))
 		return error_set(err, ERR_USAGE, "\"start\" must be true or false");
+	if (q->peer[0] && accepts(q->d, err) < 0)
+		return -1;
 	const char *wanted = name_of(q->body);
 	if (wanted && name_check(wanted, NULL) == 0 && forward_name_free(q, wanted, err) < 0)
 		return -1;

@@ -30,10 +30,20 @@ const struct route api_routes[] = {
 
 	{"GET", "/v1/events", ROLE_VIEWER, api_events},
 	{"GET", "/v1/hosts", ROLE_VIEWER, api_hosts},
+	{"GET", "/v1/hosts/{}", ROLE_VIEWER, api_host_get},
+	{"GET", "/v1/hosts/{}/check", ROLE_VIEWER, api_host_check},
+	{"POST", "/v1/hosts/{}/cordon", ROLE_OPERATOR, api_host_cordon},
+	{"POST", "/v1/hosts/{}/uncordon", ROLE_OPERATOR, api_host_uncordon},
+	{"GET", "/v1/cluster", ROLE_VIEWER, api_cluster_status},
 	{"POST", "/v1/cluster/init", ROLE_ADMIN, api_cluster_init},
 	{"POST", "/v1/cluster/add-host", ROLE_ADMIN, api_cluster_add_host},
 	{"POST", "/v1/cluster/trust-local", ROLE_ADMIN, api_cluster_trust_local},
 	{"POST", "/v1/cluster/join", ROLE_ADMIN, api_cluster_join},
+	{"POST", "/v1/cluster/renew", ROLE_ADMIN, api_cluster_renew},
+	{"POST", "/v1/cluster/revoke", ROLE_ADMIN, api_cluster_revoke},
+	{"POST", "/v1/cluster/remove-host", ROLE_ADMIN, api_cluster_remove_host},
+	{"POST", "/v1/cluster/sign", ROLE_OPERATOR, api_cluster_sign},
+	{"POST", "/v1/cluster/trust", ROLE_ADMIN, api_cluster_trust},
 };
 
 const size_t api_route_count = ARRAY_SIZE(api_routes);

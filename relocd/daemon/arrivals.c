@@ -11,10 +11,12 @@
 #include "relocd/daemon/bulk.h"
 #include "relocd/daemon/cluster.h"
 #include "relocd/daemon/events.h"
+#include "relocd/daemon/hosts.h"
 #include "relocd/daemon/lifecycle.h"
 #include "relocd/daemon/ownership.h"
 #include "relocd/daemon/peers.h"
 #include "relocd/daemon/resolve.h"
+#include "relocd/daemon/trust.h"
 
 #include <string.h>
 
@@ -175,7 +177,7 @@ static int op_reserve(struct arrival *a, const json_t *q, json_t *answer, struct
 	if (strcmp(from, a->peer) != 0 || a->move[0] || strlen(id) >= sizeof(a->move))
 		return error_set(err, ERR_PROTOCOL, "reserve is out of order");
 	_cleanup_definition_ struct partition_def *def = definition_from_json(definition, err);
-	if (!def || ownership_check(d, def->name, err) < 0 ||
+	if (!def || hosts_accept(d, err) < 0 || ownership_check(d, def->name, err) < 0 ||
 	    check_name(d, def, (uint64_t)epoch, err) < 0 || check_uuid(d, def, err) < 0 ||
 	    partition_addresses_free(d, definition, def->name, err) < 0)
 		return -1;
@@ -299,11 +301,12 @@ static int op_arrived(struct arrival *a, const json_t *q, json_t *answer, struct
 static int op_peer(struct arrival *a, const json_t *q, json_t *answer, struct error *err)
 {
 	const char *name = json_string_value(json_object_get(q, "name"));
+	const char *key = json_string_value(json_object_get(q, "key"));
 	const char *address = json_string_value(json_object_get(q, "address"));
 	(void)answer;
-	if (!name || !name[0] || strlen(name) >= sizeof(a->peer))
+	if (!key || !name || !name[0] || strlen(name) >= sizeof(a->peer))
 		return error_set(err, ERR_PROTOCOL, "the peer has no name");
-	if (cluster_note_peer(a->worker->d, name, address, a->from, err) < 0)
+	if (cluster_note_peer(a->worker->d, name, key, address, a->from, err) < 0)
 		return -1;
 	strcpy(a->peer, name);
 	return 0;
@@ -331,7 +334,6 @@ static int op_call(struct arrival *a, const json_t *q, json_t *answer, struct er
 	const char *user = json_string_value(json_object_get(q, "user"));
 	const char *asserted = json_string_value(json_object_get(q, "role"));
 	enum role role, max = peers_max_role(d);
-	(void)answer;
 	if (!user || !user[0] || !is_printable(user) ||
 	    strlen(user) >= sizeof(((struct request *)0)->user) || !asserted ||
 	    role_of_name(asserted, &role) < 0 || a->worker->given < 0 || a->move[0] || a->call)
@@ -341,6 +343,8 @@ static int op_call(struct arrival *a, const json_t *q, json_t *answer, struct er
 	if (role == ROLE_NONE)
 		return error_set(err, ERR_DENIED, "hosts of the cluster may not call %s",
 				 d->config.host);
+	trust_learn(d, json_object_get(q, "revoked"), a->peer);
+	json_object_set_new(answer, "revoked", trust_list(d));
 	a->call = true;
 	d->arrivals--;
 	log_debug("call of %s on %s, as %s", user, a->peer, role_name(role));

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #define AT_ONCE  16
 #define BODY_MAX (16 << 20)
@@ -90,8 +91,16 @@ static int take_answer(struct question *q, struct error *err)
 
 // ---- one question -------------------------------------------------------------------------------
 
+static int64_t wall_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 static void end(struct question *q)
 {
+	q->to->answered_ms = wall_ms();
 	if (q->sock >= 0)
 		close(q->sock);
 	q->sock = -1;
@@ -107,6 +116,7 @@ static void begin(struct question *q, struct daemon *d, const struct peer_caller
 {
 	struct error *err = &q->to->error;
 	int left = deadline_poll_ms(deadline);
+	q->to->asked_ms = wall_ms();
 	answer_init(&q->answer);
 	q->body = BUF_INIT(BODY_MAX);
 	q->out = BUF_INIT(API_BODY_MAX + ANSWER_HEAD_MAX);

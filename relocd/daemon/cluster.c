@@ -13,7 +13,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -21,8 +20,6 @@
 #define TOKEN_SECONDS 3600
 #define JOIN_MS       20000
 #define GREET_MS      5000
-#define REACH_MS      1000
-#define REACH_MAX     256
 
 bool cluster_member(const struct daemon *d)
 {
@@ -33,7 +30,7 @@ bool cluster_member(const struct daemon *d)
 
 // The certificates are made in one folder under fixed names; with others in relocd.yaml they are
 // somebody else's business.
-static int pki_folder(const struct config *c, char folder[512], struct error *err)
+int cluster_folder(const struct config *c, char folder[512], struct error *err)
 {
 	char expected[3][600];
 	const char *slash = strrchr(c->tls_ca, '/');
@@ -135,7 +132,7 @@ static int make_certificates(const struct daemon *d, struct error *err)
 {
 	char folder[512];
 	const char *host = d->config.host;
-	if (pki_folder(&d->config, folder, err) < 0 || pki_ca_create(folder, err) < 0)
+	if (cluster_folder(&d->config, folder, err) < 0 || pki_ca_create(folder, err) < 0)
 		return -1;
 	_cleanup_free_ char *csr = pki_request(folder, host, err);
 	_cleanup_free_ char *cert = csr ? pki_sign(folder, csr, host, err) : NULL;
@@ -253,13 +250,13 @@ int cluster_invite(struct daemon *d, const char *name, const char *address, char
 	char folder[512], whole[REGISTRY_ADDRESS_MAX], own[REGISTRY_ADDRESS_MAX];
 	char fingerprint[PKI_FINGERPRINT_MAX], text[TOKEN_TEXT_MAX];
 	struct token t;
-	if (pki_folder(&d->config, folder, err) < 0 || check_invite(d, folder, name, err) < 0 ||
+	if (cluster_folder(&d->config, folder, err) < 0 || check_invite(d, folder, name, err) < 0 ||
 	    complete_address(address, whole, err) < 0 ||
 	    own_address(&d->config, whole, own, err) < 0 ||
 	    pki_fingerprint(folder, fingerprint, err) < 0)
 		return -1;
-	if (token_make(&t, name, own, fingerprint, err) < 0 || token_encode(&t, text, err) < 0 ||
-	    record_invite(d, &t, whole, err) < 0)
+	if (token_make(&t, name, d->config.host, own, fingerprint, err) < 0 ||
+	    token_encode(&t, text, err) < 0 || record_invite(d, &t, whole, err) < 0)
 		return -1;
 	*token = strdup(text);
 	log_info("cluster: %s at %s is invited", name, whole);
@@ -302,6 +299,19 @@ static int use_token(struct daemon *d, const char *text, const char *name, const
 			 name);
 }
 
+// A host that comes back needs a key that nobody else may have.
+static int refuse_old_key(struct daemon *d, const char *name, const char *key, struct error *err)
+{
+	int revoked = registry_revoked(d->registry, key, err);
+	if (revoked <= 0)
+		return revoked;
+	error_set(err, ERR_TOKEN, "the key of %s has been revoked", name);
+	return error_hint(err,
+			  "remove /etc/relocd/host.key on %s; `wparctl cluster join` makes a "
+			  "new one, with a new token",
+			  name);
+}
+
 int cluster_admit(struct daemon *d, const json_t *request, const char *from, json_t *answer,
 		  struct error *err)
 {
@@ -310,12 +320,15 @@ int cluster_admit(struct daemon *d, const json_t *request, const char *from, jso
 	if (json_unpack((json_t *)request, "{s:s, s:s, s:s}", "token", &text, "csr", &csr, "name",
 			&name) < 0)
 		return error_set(err, ERR_PROTOCOL, "JOIN is malformed");
-	if (pki_folder(&d->config, folder, err) < 0 || pki_name_check(name, err) < 0 ||
+	if (cluster_folder(&d->config, folder, err) < 0 || pki_name_check(name, err) < 0 ||
 	    use_token(d, text, name, from, address, err) < 0)
 		return -1;
+	char key[PKI_FINGERPRINT_MAX];
 	_cleanup_free_ char *cert = pki_sign(folder, csr, name, err);
 	_cleanup_free_ char *ca = cert ? pki_ca_read(folder, err) : NULL;
-	if (!ca || registry_host_put(d->registry, name, address, err) < 0)
+	if (!ca || pki_key_of(cert, key, err) < 0 || refuse_old_key(d, name, key, err) < 0 ||
+	    registry_host_put(d->registry, name, address, err) < 0 ||
+	    registry_host_set_key(d->registry, name, key, err) < 0)
 		return -1;
 	json_t *hosts = hosts_json(d, err);
 	if (!hosts)
@@ -329,24 +342,34 @@ int cluster_admit(struct daemon *d, const json_t *request, const char *from, jso
 	return 0;
 }
 
-int cluster_note_peer(struct daemon *d, const char *name, const char *address, const char *from,
-		      struct error *err)
+static int note_address(struct daemon *d, const struct registry_host *known, bool found,
+			const char *name, const char *address, const char *from, struct error *err)
 {
-	struct registry_host known;
 	char learnt[REGISTRY_ADDRESS_MAX];
-	int found = registry_host_get(d->registry, name, &known, err);
-	if (found < 0)
-		return -1;
-	if (found && known.revoked)
-		return error_set(err, ERR_PEER_UNTRUSTED, "host %s has been revoked", name);
 	if (address && address[0] && complete_address(address, learnt, NULL) == 0)
-		return found && !strcmp(known.address, learnt)
+		return found && !strcmp(known->address, learnt)
 			       ? 0
 			       : registry_host_put(d->registry, name, learnt, err);
-	if (found && known.address[0])
+	if (found && known->address[0])
 		return 0;
 	join_address(from, "7470", learnt);
 	return registry_host_put(d->registry, name, learnt, err);
+}
+
+int cluster_note_peer(struct daemon *d, const char *name, const char *key, const char *address,
+		      const char *from, struct error *err)
+{
+	struct registry_host known = {0};
+	int found = registry_host_get(d->registry, name, &known, err);
+	int refused = found < 0 ? -1 : registry_revoked(d->registry, key, err);
+	if (refused < 0)
+		return -1;
+	if (refused || known.revoked)
+		return error_set(err, ERR_PEER_UNTRUSTED,
+				 "host %s has been revoked in this cluster", name);
+	if (note_address(d, &known, found, name, address, from, err) < 0)
+		return -1;
+	return key[0] ? registry_host_set_key(d->registry, name, key, err) : 0;
 }
 
 // ---- join ---------------------------------------------------------------------------------------
@@ -354,7 +377,7 @@ int cluster_note_peer(struct daemon *d, const char *name, const char *address, c
 static struct link *open_join(const struct token *t, struct error *err)
 {
 	struct link_tls tls = {.fingerprint = t->ca};
-	return link_connect(t->address, NULL, &tls, true, deadline_in_ms(JOIN_MS), err);
+	return link_connect(t->address, t->host, &tls, true, deadline_in_ms(JOIN_MS), err);
 }
 
 static int send_join(struct daemon *d, struct link *link, const char *text, const struct token *t,
@@ -398,16 +421,17 @@ static int refused(const Wpar__Joined *joined, struct error *err)
 }
 
 static int install(struct daemon *d, const Wpar__Joined *joined, const char *folder,
-		   const char *fingerprint, struct error *err)
+		   const struct token *t, struct error *err)
 {
 	if (joined->error)
 		return refused(joined, err);
 	if (!joined->cert || !joined->ca)
 		return error_set(err, ERR_PROTOCOL, "the answer to JOIN holds no certificate");
-	if (pki_install(folder, joined->cert, joined->ca, d->config.host, fingerprint, err) < 0)
+	if (pki_install(folder, joined->cert, joined->ca, d->config.host, t->ca, err) < 0)
 		return -1;
 	daemon_lock(d);
-	int failed = 0;
+	// Who signs our certificate, now and later.
+	int failed = registry_meta_put(d->registry, CLUSTER_CA_HOST, t->host, err);
 	for (size_t i = 0; i < joined->n_hosts && !failed; i++)
 		if (pki_name_check(joined->hosts[i]->name, NULL) == 0)
 			failed = registry_host_put(d->registry, joined->hosts[i]->name,
@@ -419,7 +443,7 @@ static int install(struct daemon *d, const Wpar__Joined *joined, const char *fol
 static int exchange(struct daemon *d, const char *text, const struct token *t, struct error *err)
 {
 	char folder[512];
-	if (pki_folder(&d->config, folder, err) < 0)
+	if (cluster_folder(&d->config, folder, err) < 0)
 		return -1;
 	_cleanup_link_ struct link *link = open_join(t, err);
 	if (!link || send_join(d, link, text, t, folder, err) < 0)
@@ -427,7 +451,7 @@ static int exchange(struct daemon *d, const char *text, const struct token *t, s
 	Wpar__Joined *joined = receive_joined(link, err);
 	if (!joined)
 		return -1;
-	int failed = install(d, joined, folder, t->ca, err);
+	int failed = install(d, joined, folder, t, err);
 	wpar__joined__free_unpacked(joined, NULL);
 	return failed;
 }
@@ -494,79 +518,4 @@ int cluster_join(struct daemon *d, const char *token, json_t **notes, struct err
 	*notes = json_array();
 	greet_all(d, *notes);
 	return 0;
-}
-
-// ---- hosts --------------------------------------------------------------------------------------
-
-// A connection in progress, or -1.
-static int start_connect(const char *address)
-{
-	struct addrinfo *to = address[0] ? resolve(address, NULL) : NULL;
-	if (!to)
-		return -1;
-	int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd >= 0 && connect(fd, to->ai_addr, to->ai_addrlen) < 0 && errno != EINPROGRESS) {
-		close(fd);
-		fd = -1;
-	}
-	freeaddrinfo(to);
-	return fd;
-}
-
-static bool is_connected(int fd)
-{
-	int failed = 0;
-	socklen_t length = sizeof(failed);
-	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &length) == 0 && !failed;
-}
-
-// Who accepts a connection within REACH_MS.
-static void try_all(const struct registry_host *hosts, size_t count, bool reachable[])
-{
-	struct pollfd fds[REACH_MAX];
-	deadline_t deadline = deadline_in_ms(REACH_MS);
-	size_t open = 0;
-	for (size_t i = 0; i < count; i++) {
-		fds[i] = (struct pollfd){.fd = start_connect(hosts[i].address), .events = POLLOUT};
-		open += fds[i].fd >= 0;
-	}
-	while (open && !deadline_passed(deadline) &&
-	       poll(fds, count, deadline_poll_ms(deadline)) >= 0)
-		for (size_t i = 0; i < count; i++) {
-			if (fds[i].fd < 0 || !fds[i].revents)
-				continue;
-			reachable[i] = is_connected(fds[i].fd);
-			close(fds[i].fd);
-			fds[i].fd = -1;
-			open--;
-		}
-	for (size_t i = 0; i < count; i++)
-		if (fds[i].fd >= 0)
-			close(fds[i].fd);
-}
-
-json_t *cluster_hosts(struct daemon *d, struct error *err)
-{
-	_cleanup_free_ struct registry_host *hosts = NULL;
-	bool reachable[REACH_MAX] = {0};
-	size_t count = 0;
-	daemon_lock(d);
-	int failed = registry_hosts(d->registry, &hosts, &count, err);
-	daemon_unlock(d);
-	if (failed)
-		return NULL;
-	if (count > REACH_MAX)
-		count = REACH_MAX;
-	try_all(hosts, count, reachable);
-	json_t *list = json_array();
-	for (size_t i = 0; i < count; i++) {
-		bool self = !strcmp(hosts[i].name, d->config.host);
-		json_array_append_new(
-			list,
-			json_pack("{s:s, s:o, s:b, s:b, s:b}", "name", hosts[i].name, "address",
-				  hosts[i].address[0] ? json_string(hosts[i].address) : json_null(),
-				  "self", self, "reachable", self || reachable[i], "revoked",
-				  hosts[i].revoked));
-	}
-	return list;
 }

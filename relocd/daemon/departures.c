@@ -11,6 +11,7 @@
 #include "relocd/daemon/cluster.h"
 #include "relocd/daemon/lifecycle.h"
 #include "relocd/daemon/resolve.h"
+#include "relocd/daemon/trust.h"
 
 #include <errno.h>
 #include <string.h>
@@ -203,12 +204,13 @@ static json_t *start_message(struct daemon *d, const struct move *m, const struc
 	char address[REGISTRY_ADDRESS_MAX];
 	daemon_address(d, address);
 	return json_pack(
-		"{s:s, s:i, s:s, s:I, s:s, s:s*, s:o, s:{s:s, s:s}, s:o, s:s, s:s, s:o, s:o}", "op",
-		"start", "v", 1, "move", m->row.id, "epoch", (json_int_t)m->row.epoch, "host",
+		"{s:s, s:i, s:s, s:I, s:s, s:s*, s:o, s:{s:s, s:s}, s:o, s:s, s:s, s:o, s:o, s:o}",
+		"op", "start", "v", 1, "move", m->row.id, "epoch", (json_int_t)m->row.epoch, "host",
 		d->config.host, "address", address[0] ? address : NULL, "definition",
 		partition_travels(p), "peer", "name", peer->name, "address", peer->address, "tls",
 		daemon_tls(d), "criu", d->config.criu, "criu_preload", d->config.preload, "options",
-		options_json(&d->config, options, m->dry_run), "shared", daemon_shared(d));
+		options_json(&d->config, options, m->dry_run), "shared", daemon_shared(d),
+		"revoked", trust_list(d));
 }
 
 // ---- checks and the process ---------------------------------------------------------------------

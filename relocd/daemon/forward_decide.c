@@ -15,7 +15,7 @@ enum forward_subject forward_subject(const char *method, const char *route)
 		return FORWARD_PARTITION;
 	if (begins(route, "/v1/moves/{}"))
 		return FORWARD_MOVE;
-	if (begins(route, "/v1/hosts/{}"))
+	if (begins(route, "/v1/hosts/{}/"))
 		return FORWARD_HOSTS;
 	if (!strcmp(route, "/v1/moves") && !strcmp(method, "POST"))
 		return FORWARD_BEGIN;

@@ -15,6 +15,7 @@
 #include "relocd/daemon/ownership.h"
 #include "relocd/daemon/recover.h"
 #include "relocd/daemon/reload.h"
+#include "relocd/daemon/trust.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -199,6 +200,7 @@ static int start(struct daemon *d, struct signals *s, struct error *err)
 	daemon_unlock(d);
 	if (!watch)
 		return error_set(err, ERR_NOMEM, "no memory for the signals");
+	trust_recover(d);
 	if (ownership_open(d, err) < 0)
 		return -1;
 	lifecycle_reconnect(d);

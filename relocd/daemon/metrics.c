@@ -5,7 +5,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
 #include "lib/transport/cert.h"
-#include "relocd/daemon/cluster.h"
+#include "relocd/daemon/hosts.h"
 #include "relocd/daemon/metrics_inner.h"
 
 #include <stdarg.h>
@@ -189,7 +189,8 @@ static void look_for_peers(struct daemon *d)
 	struct metrics *m = d->metrics;
 	if (m->peers && clock_ms_since(m->peers_ns) < PEERS_FRESH)
 		return;
-	json_t *hosts = cluster_hosts(d, NULL);
+	struct error err;
+	json_t *hosts = hosts_all(d, &peer_relocd, &err);
 	if (!hosts)
 		return;
 	json_decref(m->peers);

@@ -5,6 +5,7 @@
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "relocd/daemon/cluster.h"
+#include "relocd/daemon/trust.h"
 #include "relocd/daemon/worker.h"
 
 #include <errno.h>
@@ -29,15 +30,25 @@ void peer_caller_of(const struct request *q, struct peer_caller *caller)
 
 // ---- calls that we make -------------------------------------------------------------------------
 
+struct outgoing {
+	char host[REGISTRY_NAME_MAX];
+};
+
 static void on_message(struct worker *w, const json_t *message)
 {
-	(void)w;
-	(void)message;
+	const struct outgoing *o = w->arg;
+	const char *event = json_string_value(json_object_get(message, "event"));
+	const char *key = json_string_value(json_object_get(message, "key"));
+	if (event && !strcmp(event, "up") && key && strlen(key) < REGISTRY_KEY_MAX)
+		registry_host_set_key(w->d->registry, o->host, key, NULL);
+	if (event && !strcmp(event, "revoked"))
+		trust_learn(w->d, json_object_get(message, "revoked"), o->host);
 }
 
 static void on_end(struct worker *w, int status)
 {
 	(void)status; // what went wrong has been answered
+	free(w->arg);
 	w->d->calls--;
 	daemon_changed(w->d);
 }
@@ -66,12 +77,12 @@ static json_t *start_message(struct daemon *d, const struct registry_host *peer,
 {
 	char address[REGISTRY_ADDRESS_MAX];
 	daemon_address(d, address);
-	return json_pack("{s:s, s:i, s:s, s:s*, s:{s:s, s:s}, s:o, s:s, s:s, s:i, s:i}", "op",
+	return json_pack("{s:s, s:i, s:s, s:s*, s:{s:s, s:s}, s:o, s:s, s:s, s:i, s:i, s:o}", "op",
 			 "start", "v", 1, "host", d->config.host, "address",
 			 address[0] ? address : NULL, "peer", "name", peer->name, "address",
 			 peer->address, "tls", daemon_tls(d), "user", caller->user, "role",
 			 role_name(caller->role), "connect_ms", connect_ms, "deadline_ms",
-			 answer_ms);
+			 answer_ms, "revoked", trust_list(d));
 }
 
 // One end of `ends` goes to a caller process.
@@ -84,9 +95,15 @@ static int start_call(struct daemon *d, const char *host, const struct peer_call
 	if (d->calls >= PEERS_CALLS_MAX)
 		return error_set(err, ERR_MOVE_BUSY, "%u calls to other hosts are under way",
 				 d->calls);
-	struct worker *w = worker_start(d, "caller", theirs, &handler, NULL, err);
-	if (!w)
+	struct outgoing *o = calloc(1, sizeof(*o));
+	if (!o)
+		return error_set(err, ERR_NOMEM, "no memory for a call");
+	strcpy(o->host, peer.name);
+	struct worker *w = worker_start(d, "caller", theirs, &handler, o, err);
+	if (!w) {
+		free(o);
 		return -1;
+	}
 	d->calls++;
 	if (worker_send(w, start_message(d, &peer, caller, connect_ms, answer_ms), err) == 0)
 		return 0;

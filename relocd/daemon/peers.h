@@ -36,6 +36,7 @@ struct peer_answer {
 	json_t *data; // NULL: error
 	unsigned status;
 	struct error error;
+	int64_t asked_ms, answered_ms; // since 1970
 };
 
 // Asks one host, within the deadline. `body` may be NULL and stays the caller's. *data may be NULL

@@ -9,6 +9,7 @@
 #include "relocd/move/facts.h"
 #include "relocd/move/hardlimits.h"
 #include "relocd/move/kernelpaths.h"
+#include "relocd/move/known.h"
 #include "relocd/move/storage.h"
 #include "relocd/move/talk.h"
 
@@ -216,6 +217,8 @@ static int ask_peer(struct departure *d, struct offer *o, json_t *checks, struct
 	if (talk_hello(d->link, d->host, address, deadline_in_ms(CONNECT_MS), &hello, err) < 0)
 		return -1;
 	wpar__hello__free_unpacked(hello, NULL);
+	if (known_refuse(json_object_get(d->start, "revoked"), d->link, err) < 0)
+		return -1;
 	struct link_message message;
 	if (talk_send(d->link, WIRE_OFFER, &o->message.base, err) < 0 ||
 	    departure_wait(d, WIRE_CHECKS, deadline_in_ms(ANSWER_MS), &message, err) < 0)

@@ -23,6 +23,20 @@ json_t *known_to_json(Wpar__Revoked *const *list, size_t count)
 	return json;
 }
 
+int known_refuse(const json_t *json, const struct link *link, struct error *err)
+{
+	size_t i;
+	json_t *entry;
+	json_array_foreach (json, i, entry) {
+		const char *key = json_string_value(json_array_get(entry, 1));
+		if (key && !strcmp(key, link_peer_key(link)))
+			return error_set(err, ERR_PEER_UNTRUSTED,
+					 "the key of %s has been revoked in this cluster",
+					 link_peer(link));
+	}
+	return 0;
+}
+
 void known_from_json(const json_t *json, struct known *known)
 {
 	known->count = 0;

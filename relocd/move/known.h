@@ -6,6 +6,8 @@
 
 #include "images/peer.pb-c.h"
 
+#include "lib/transport/link.h"
+
 #include <jansson.h>
 #include <stddef.h>
 
@@ -13,6 +15,9 @@
 
 // What a message holds; entries that are no host name and key are left out. The caller's.
 json_t *known_to_json(Wpar__Revoked *const *list, size_t count);
+
+// ERR_PEER_UNTRUSTED when the key of the other host is among them.
+int known_refuse(const json_t *json, const struct link *link, struct error *err);
 
 // For a message; points into the JSON.
 struct known {

@@ -60,3 +60,106 @@ test_streams_from_afar() {
 	in_host hostB timeout -s KILL 2 wparctl exec p -- /bin/sleep 4711 || true
 	wait_until 10 in_host hostA sh -c '! ps -e -o args= | grep -q "^/bin/sleep 4711"'
 }
+
+# A cordoned host takes nothing in, and keeps what it has.
+test_cordon() {
+	toolbox_partition p 10.77.0.61
+	in_host hostA wparctl cordon hostB
+	trap 'in_host hostA wparctl uncordon hostB' EXIT
+	assert_eq "false true" "$(api hostA GET /v1/hosts | jq -r '[.data[].cordoned] | join(" ")')"
+	lab relocd hostB restart # kept
+	assert_refused 4 WPAR-C006 hostA wparctl relocate p hostB
+	assert_exit 4 in_host hostA wparctl -c hostB create q --rootfs /srv/shared/toolbox \
+		--address 10.77.0.62/24 --bridge br0 -- /bin/sleep 1
+	assert_contains "$err" WPAR-C006
+	in_host hostB wparctl uncordon hostB
+	in_host hostA wparctl relocate p hostB
+	assert_eq Active "$(state_of hostB p)"
+}
+
+# Each on the other host: what it says of itself, and whether it is fit.
+test_hosts_of_the_cluster() {
+	local all
+	all=$(api hostA GET /v1/cluster)
+	assert_eq "hostA true hostB true" "$(jq -r '[.data.hosts[] | "\(.name) \(.reachable)"] | join(" ")' <<<"$all")"
+	assert_eq true "$(jq '[.data.hosts[] | .criu != null and .kernel != null and .certificate_not_after != null and
+		(.clock_skew_ms | fabs) < 2000] | all' <<<"$all")"
+	assert_eq hostB "$(api hostA GET '/v1/version?host=hostB' | jq -r .data.host)"
+	assert_eq "hostB true" "$(api hostA GET /v1/hosts/hostB/check |
+		jq -r '"\(.data.checks[0].host) \([.data.checks[].check] | index("bridge") != null)"')"
+	assert_eq WPAR-M003 "$(api_code hostA GET '/v1/partitions?host=hostX')"
+	assert_eq WPAR-M003 "$(api_code hostA GET /v1/hosts/hostX)"
+	lab relocd hostB stop
+	trap 'lab relocd hostB start' EXIT
+	assert_eq "true false" "$(api hostA GET /v1/hosts | jq -r '[.data[].reachable] | join(" ")')"
+	assert_eq "[] hostB" "$(api hostA GET /v1/partitions | jq -r '"\(.data) \(.warnings[0].host)"')"
+	assert_contains "$(in_host hostA wparctl list)" unreachable
+	assert_eq WPAR-M004 "$(api_code hostA GET '/v1/partitions?host=hostB')"
+	assert_eq WPAR-M004 "$(api_code hostA GET /v1/partitions/nobody)"
+}
+
+# What a host may ask of another one is bounded there, whoever asks.
+test_roles_of_peers() {
+	toolbox_partition p 10.77.0.61
+	in_host hostA sh -c 'cp /etc/relocd/relocd.yaml /run/yaml.saved 2>/dev/null || :
+		echo "roles: {peers: viewer}" >>/etc/relocd/relocd.yaml'
+	trap 'in_host hostA sh -c "rm /etc/relocd/relocd.yaml; mv /run/yaml.saved /etc/relocd/relocd.yaml 2>/dev/null || :"
+		lab relocd hostA restart' EXIT
+	lab relocd hostA restart
+	in_host hostB wparctl status p
+	assert_exit 13 in_host hostB wparctl stop p
+	assert_contains "$err" WPAR-A002
+	assert_exit 125 in_host hostB wparctl exec p -- /bin/true
+	assert_contains "$err" WPAR-A002
+	assert_eq Active "$(state_of hostA p)"
+	assert_contains "$(api hostA GET '/v1/events?kind=audit' | jq -r 'select(.event == "refused") | .data.from')" hostB
+}
+
+# New keys, certificates and a new CA under a partition that runs, and moves afterwards.
+test_renew() {
+	local key ca
+	toolbox_partition p 10.77.0.61
+	key=$(in_host hostB sha256sum /etc/relocd/host.key)
+	ca=$(in_host hostB sha256sum /etc/relocd/ca.pem)
+	in_host hostA wparctl cluster renew hostB
+	[ "$key" != "$(in_host hostB sha256sum /etc/relocd/host.key)" ] || die "the key is the old one"
+	in_host hostA wparctl relocate p hostB
+	key=$(in_host hostA sha256sum /etc/relocd/host.key)
+	in_host hostB wparctl cluster renew --ca
+	[ "$ca" != "$(in_host hostB sha256sum /etc/relocd/ca.pem)" ] || die "the CA is the old one"
+	[ "$key" != "$(in_host hostA sha256sum /etc/relocd/host.key)" ] || die "hostA has its old key"
+	assert_eq "$(in_host hostA cat /etc/relocd/ca.pem)" "$(in_host hostB cat /etc/relocd/ca.pem)" "the CA"
+	assert_eq 1 "$(in_host hostA grep -c BEGIN /etc/relocd/ca.pem)" "CAs that are trusted"
+	in_host hostA wparctl relocate p hostA
+	assert_eq Active "$(state_of hostA p)"
+	in_host hostA wparctl cluster renew
+}
+
+# Out of the cluster: refused while it holds something, and what a revoked host is told.
+test_leave() {
+	local token
+	toolbox_partition p 10.77.0.61
+	in_host hostA wparctl relocate p hostB
+	assert_refused 5 WPAR-C007 hostA wparctl cluster remove-host hostB
+	in_host hostA wparctl relocate p hostA
+	in_host hostA wparctl cluster revoke hostB --reason stolen
+	assert_exit 13 in_host hostB wparctl -c hostA list
+	assert_contains "$err" revoked
+	assert_exit 13 in_host hostA wparctl relocate p hostB
+	assert_contains "$err" revoked
+	assert_eq Active "$(state_of hostA p)"
+	in_host hostA wparctl cluster remove-host hostB
+	assert_eq hostA "$(api hostA GET /v1/hosts | jq -r '.data[].name')"
+	# with its old key it does not come back, with a new one it does
+	lab relocd hostB stop
+	in_host hostB rm -f /etc/relocd/host.pem /etc/relocd/ca.pem
+	lab relocd hostB start
+	token=$(in_host hostA wparctl cluster add-host hostB --address 10.77.0.2 | tail -n 1)
+	assert_exit 13 in_host hostB wparctl cluster join "$token"
+	assert_contains "$err" revoked
+	in_host hostB rm -f /etc/relocd/host.key
+	token=$(in_host hostA wparctl cluster add-host hostB --address 10.77.0.2 | tail -n 1)
+	in_host hostB wparctl cluster join "$token"
+	in_host hostA wparctl relocate p hostB
+	assert_eq Active "$(state_of hostB p)"
+}

@@ -171,6 +171,172 @@ static void test_what_is_not_installed(void **state)
 	assert_int_equal(pki_install(in("a"), cert, ca, "hostA", fingerprint, &err), 0);
 }
 
+// ---- renewal
+
+static void renew(const struct fixture_host *host, const char *name, const char *authority)
+{
+	struct error err = {0};
+	_cleanup_free_ char *csr = pki_renew_request(host->dir, name, &err);
+	_cleanup_free_ char *cert = csr ? pki_sign(in(authority), csr, name, &err) : NULL;
+	_cleanup_free_ char *ca = cert ? pki_ca_read(in(authority), &err) : NULL;
+	if (!ca || pki_renew_install(host->dir, cert, ca, name, &err) < 0)
+		fail_msg("%s", err.message);
+}
+
+static void key_of(const struct fixture_host *host, char key[PKI_FINGERPRINT_MAX])
+{
+	_cleanup_free_ char *pem = fdio_read_file(AT_FDCWD, host->cert, 65536, NULL);
+	assert_int_equal(pki_key_of(pem, key, NULL), 0);
+}
+
+static void assert_pair(const struct fixture_host *host)
+{
+	X509 *cert;
+	EVP_PKEY *key;
+	assert_int_equal(cert_load_pair(host->cert, host->key, &cert, &key, NULL), 0);
+	X509_free(cert);
+	EVP_PKEY_free(key);
+}
+
+static void test_renewal_of_a_host(void **state)
+{
+	struct fixture_host host = {0}, foreign = {0};
+	char before[PKI_FINGERPRINT_MAX], after[PKI_FINGERPRINT_MAX];
+	struct error err = {0};
+	(void)state;
+	fixture_authority("ca-r");
+	fixture_authority("ca-f");
+	fixture_member(&host, "r", "hostA", "ca-r");
+	key_of(&host, before);
+	renew(&host, "hostA", "ca-r");
+	key_of(&host, after);
+	assert_string_not_equal(before, after);
+	assert_pair(&host);
+	assert_int_equal(mode_of(host.key), 0600);
+	assert_int_equal(access(in("r/host.key.next"), F_OK), -1);
+	assert_true(pki_not_after(host.cert) > time(NULL) + (PKI_HOST_DAYS - 2) * 86400);
+
+	// another cluster's, another host's, and a certificate for the old key
+	fixture_member(&foreign, "f", "hostA", "ca-f");
+	_cleanup_free_ char *csr = pki_renew_request(host.dir, "hostA", &err);
+	_cleanup_free_ char *wrong = pki_sign(in("ca-f"), csr, "hostA", &err);
+	_cleanup_free_ char *wrong_ca = pki_ca_read(in("ca-f"), &err);
+	assert_int_equal(pki_renew_install(host.dir, wrong, wrong_ca, "hostA", &err), -1);
+	assert_int_equal(err.id, ERR_CERTIFICATE);
+	_cleanup_free_ char *right = pki_sign(in("ca-r"), csr, "hostA", &err);
+	_cleanup_free_ char *right_ca = pki_ca_read(in("ca-r"), &err);
+	assert_int_equal(pki_renew_install(host.dir, right, right_ca, "hostB", &err), -1);
+	assert_int_equal(pki_renew_install(host.dir, right, wrong_ca, "hostA", &err), -1);
+	_cleanup_free_ char *old = fdio_read_file(AT_FDCWD, host.cert, 65536, NULL);
+	assert_int_equal(pki_renew_install(host.dir, old, right_ca, "hostA", &err), -1);
+	key_of(&host, before);
+	assert_string_equal(before, after); // nothing of it was taken
+	assert_pair(&host);
+}
+
+// Cut off after the certificate and before the key.
+static void test_renewal_is_completed(void **state)
+{
+	struct fixture_host host = {0};
+	struct error err = {0};
+	(void)state;
+	fixture_authority("ca-c");
+	fixture_member(&host, "c", "hostA", "ca-c");
+	_cleanup_free_ char *csr = pki_renew_request(host.dir, "hostA", &err);
+	assert_int_equal(pki_recover(host.dir, &err), 0); // a key alone is nothing
+	assert_pair(&host);
+	_cleanup_free_ char *cert = pki_sign(in("ca-c"), csr, "hostA", &err);
+	assert_non_null(cert);
+	assert_int_equal(fdio_replace_file(host.cert, cert, strlen(cert), 0644, &err), 0);
+	assert_int_equal(pki_recover(host.dir, &err), 0);
+	assert_pair(&host);
+	assert_int_equal(pki_recover(host.dir, &err), 0);
+	assert_pair(&host);
+}
+
+static bool verifies(const struct fixture_host *host, const char *ca)
+{
+	X509_STORE *store = X509_STORE_new();
+	X509_STORE_CTX *context = X509_STORE_CTX_new();
+	X509 *cert = cert_load(host->cert, NULL);
+	assert_int_equal(X509_STORE_load_file(store, ca), 1);
+	assert_int_equal(X509_STORE_CTX_init(context, store, cert, NULL), 1);
+	bool good = X509_verify_cert(context) == 1;
+	X509_STORE_CTX_free(context);
+	X509_STORE_free(store);
+	X509_free(cert);
+	return good;
+}
+
+// At each step each host believes the other, whichever of the two has got how far.
+static void test_renewal_of_the_authority(void **state)
+{
+	struct fixture_host a = {0}, b = {0};
+	struct error err = {0};
+	char first[PKI_FINGERPRINT_MAX], now[PKI_FINGERPRINT_MAX];
+	(void)state;
+	fixture_authority("ca-n");
+	fixture_member(&a, "na", "hostA", "ca-n");
+	fixture_member(&b, "nb", "hostB", "ca-n");
+	pki_fingerprint(in("ca-n"), first, NULL);
+	assert_false(pki_ca_renewing(in("ca-n")));
+	_cleanup_free_ char *both = pki_ca_next(in("ca-n"), &err);
+	assert_non_null(both);
+	assert_true(pki_ca_renewing(in("ca-n")));
+	assert_int_equal(pki_trust(a.dir, both, &err), 0);
+	assert_true(verifies(&b, a.ca) && verifies(&a, b.ca));
+	assert_int_equal(pki_trust(b.dir, both, &err), 0);
+	pki_fingerprint(in("ca-n"), now, NULL);
+	assert_string_equal(first, now); // the old one signs until it is switched
+	assert_int_equal(fdio_replace_file(in("ca-n/ca.pem"), both, strlen(both), 0644, &err), 0);
+	assert_int_equal(pki_ca_switch(in("ca-n"), &err), 0);
+	assert_int_equal(pki_ca_switch(in("ca-n"), &err), 0);
+	pki_fingerprint(in("ca-n"), now, NULL);
+	assert_string_not_equal(first, now);
+	// begun again it is the same new one
+	_cleanup_free_ char *again = pki_ca_next(in("ca-n"), &err);
+	assert_non_null(again);
+	pki_fingerprint(in("ca-n"), first, NULL);
+	assert_string_equal(first, now);
+	renew(&a, "hostA", "ca-n");
+	assert_true(verifies(&a, b.ca) && verifies(&b, a.ca));
+	_cleanup_free_ char *only = pki_ca_only(in("ca-n"), &err);
+	assert_non_null(only);
+	// who has no certificate of the new one keeps the old one
+	assert_int_equal(pki_trust(b.dir, only, &err), -1);
+	assert_int_equal(err.id, ERR_CERTIFICATE);
+	assert_true(verifies(&a, b.ca));
+	renew(&b, "hostB", "ca-n");
+	assert_int_equal(pki_trust(a.dir, only, &err), 0);
+	assert_int_equal(pki_trust(b.dir, only, &err), 0);
+	assert_true(verifies(&a, b.ca) && verifies(&b, a.ca));
+	assert_int_equal(pki_ca_done(in("ca-n"), &err), 0);
+	assert_false(pki_ca_renewing(in("ca-n")));
+	assert_int_equal(access(in("ca-n/ca.key.next"), F_OK), -1);
+}
+
+static void test_foreign_authorities_are_not_trusted(void **state)
+{
+	struct fixture_host host = {0};
+	struct error err = {0};
+	(void)state;
+	fixture_authority("ca-x");
+	fixture_authority("ca-y");
+	fixture_member(&host, "x", "hostA", "ca-x");
+	_cleanup_free_ char *own = pki_ca_read(in("ca-x"), &err);
+	_cleanup_free_ char *other = pki_ca_read(in("ca-y"), &err);
+	_cleanup_free_ char *cert = fdio_read_file(AT_FDCWD, host.cert, 65536, NULL);
+	char three[3 * PKI_PEM_MAX];
+	assert_int_equal(pki_trust(host.dir, other, &err), -1);
+	assert_int_equal(err.id, ERR_CERTIFICATE);
+	assert_int_equal(pki_trust(host.dir, cert, &err), -1);
+	assert_int_equal(pki_trust(host.dir, "", &err), -1);
+	assert_int_equal(pki_trust(host.dir, "nonsense", &err), -1);
+	snprintf(three, sizeof(three), "%s%s%s", own, other, own);
+	assert_int_equal(pki_trust(host.dir, three, &err), -1);
+	assert_true(verifies(&host, host.ca));
+}
+
 static void test_host_names(void **state)
 {
 	(void)state;
@@ -201,7 +367,7 @@ static void test_token_round_trip(void **state)
 	struct error err = {0};
 	char text[TOKEN_TEXT_MAX], digest[TOKEN_DIGEST_MAX];
 	(void)state;
-	assert_int_equal(token_make(&token, "hostB", "10.77.0.1:7470", SOME_CA, &err), 0);
+	assert_int_equal(token_make(&token, "hostB", "hostA", "10.77.0.1:7470", SOME_CA, &err), 0);
 	assert_int_equal(token_encode(&token, text, &err), 0);
 	assert_int_equal(strncmp(text, "wpar1.", 6), 0);
 	assert_int_equal(strspn(text + 6, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -211,7 +377,7 @@ static void test_token_round_trip(void **state)
 	assert_memory_equal(&token, &again, sizeof(token));
 	token_digest(&token, digest);
 	assert_true(token_matches(&again, digest));
-	assert_int_equal(token_make(&again, "hostB", "10.77.0.1:7470", SOME_CA, &err), 0);
+	assert_int_equal(token_make(&again, "hostB", "hostA", "10.77.0.1:7470", SOME_CA, &err), 0);
 	assert_false(token_matches(&again, digest)); // another secret
 	assert_false(token_matches(&again, ""));
 	assert_false(token_matches(&again, "zz"));
@@ -255,7 +421,7 @@ static void test_damaged_tokens(void **state)
 	struct token token;
 	char text[TOKEN_TEXT_MAX], longer[TOKEN_TEXT_MAX + 8];
 	(void)state;
-	assert_int_equal(token_make(&token, "hostB", "10.77.0.1:7470", SOME_CA, NULL), 0);
+	assert_int_equal(token_make(&token, "hostB", "hostA", "10.77.0.1:7470", SOME_CA, NULL), 0);
 	assert_int_equal(token_encode(&token, text, NULL), 0);
 	for (size_t cut = 0; cut < strlen(text); cut++) {
 		snprintf(longer, sizeof(longer), "%.*s", (int)cut, text);
@@ -279,8 +445,9 @@ static void test_tokens_with_wrong_fields(void **state)
 {
 	(void)state;
 #define SECRET "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-#define WITH(n, s) \
-	"{\"name\":" n ",\"address\":\"a:1\",\"ca\":\"" SOME_CA "\",\"secret\":\"" s "\"}"
+#define WITH(n, s)                                                             \
+	"{\"name\":" n ",\"host\":\"a\",\"address\":\"a:1\",\"ca\":\"" SOME_CA \
+	"\",\"secret\":\"" s "\"}"
 	struct token token;
 	char text[TOKEN_TEXT_MAX];
 	encode_json(WITH("\"a\"", SECRET), text);
@@ -295,7 +462,8 @@ static void test_tokens_with_wrong_fields(void **state)
 	refuse_json(WITH("\"a\"", SECRET "A"));
 	refuse_json(WITH("\"a\",\"more\":1", SECRET));
 	refuse_json(WITH("\"a\",\"name\":\"b\"", SECRET));
-	refuse_json("{\"name\":\"a\",\"address\":\"a:1\",\"ca\":\"00\",\"secret\":\"" SECRET "\"}");
+	refuse_json("{\"name\":\"a\",\"host\":\"a\",\"address\":\"a:1\",\"ca\":\"00\",\"secret\":"
+		    "\"" SECRET "\"}");
 }
 
 int main(void)
@@ -314,6 +482,14 @@ int main(void)
 						fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_not_installed, fixture_setup,
 						fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_renewal_of_a_host, fixture_setup,
+						fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_renewal_is_completed, fixture_setup,
+						fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_renewal_of_the_authority, fixture_setup,
+						fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_foreign_authorities_are_not_trusted,
+						fixture_setup, fixture_teardown),
 		cmocka_unit_test(test_host_names),
 		cmocka_unit_test(test_token_round_trip),
 		cmocka_unit_test(test_damaged_tokens),

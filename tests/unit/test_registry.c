@@ -198,20 +198,52 @@ static void tokens_are_used_once(void **state)
 	assert_int_equal(registry_token_take(p->r, "d3", "hostB", 1, address, NULL), 1);
 }
 
+static void revoked_keys(void **state)
+{
+	struct place *p = *state;
+	char key[REGISTRY_KEY_MAX];
+	assert_int_equal(registry_host_key(p->r, "hostA", key, &p->err), 0);
+	assert_int_equal(registry_host_put(p->r, "hostA", "x:1", &p->err), 0);
+	assert_int_equal(registry_host_key(p->r, "hostA", key, &p->err), 1);
+	assert_string_equal(key, "");
+	assert_int_equal(registry_host_set_key(p->r, "hostA", "k1", &p->err), 0);
+	assert_int_equal(registry_host_put(p->r, "hostA", "y:1", &p->err), 0);
+	assert_int_equal(registry_host_key(p->r, "hostA", key, &p->err), 1);
+	assert_string_equal(key, "k1");
+	assert_int_equal(registry_revoked(p->r, "k1", &p->err), 0);
+	assert_int_equal(registry_revoked_add(p->r, "k1", "hostA", "stolen", &p->err), 1);
+	assert_int_equal(registry_revoked_add(p->r, "k1", "hostB", "again", &p->err), 0);
+	assert_int_equal(registry_revoked(p->r, "k1", &p->err), 1);
+	assert_int_equal(registry_revoked(p->r, "k2", &p->err), 0);
+	assert_int_equal(registry_host_revoke(p->r, "hostA", true, &p->err), 0);
+	struct registry_host host;
+	assert_int_equal(registry_host_get(p->r, "hostA", &host, &p->err), 1);
+	assert_true(host.revoked);
+	// the key stays revoked when the host is gone
+	assert_int_equal(registry_host_delete(p->r, "hostA", &p->err), 0);
+	assert_int_equal(registry_host_get(p->r, "hostA", &host, &p->err), 0);
+	assert_int_equal(registry_revoked(p->r, "k1", &p->err), 1);
+	_cleanup_json_ json_t *list = registry_revoked_list(p->r, 10, &p->err);
+	_cleanup_json_ json_t *expected = json_pack("[[s, s]]", "hostA", "k1");
+	assert_true(json_equal(list, expected));
+}
+
 static void migration_copies_aside(void **state)
 {
 	struct place *p = *state;
-	const char *const steps[] = {schema_steps[0], schema_steps[1],
-				     "CREATE TABLE more (x INTEGER)"};
+	const char *steps[16];
+	for (unsigned i = 0; i < schema_version; i++)
+		steps[i] = schema_steps[i];
+	steps[schema_version] = "CREATE TABLE more (x INTEGER)";
 	char copy[128];
 	struct stat st;
 	sqlite3 *db;
-	snprintf(copy, sizeof(copy), "%s.v2", p->path);
+	snprintf(copy, sizeof(copy), "%s.v%u", p->path, schema_version);
 	assert_int_equal(registry_host_put(p->r, "hostA", "x", NULL), 0);
 	registry_close(p->r);
 	p->r = NULL;
 	assert_int_equal(sqlite3_open(p->path, &db), SQLITE_OK);
-	assert_int_equal(schema_migrate(db, p->path, steps, 3, &p->err), 0);
+	assert_int_equal(schema_migrate(db, p->path, steps, schema_version + 1, &p->err), 0);
 	assert_int_equal(sqlite3_exec(db, "INSERT INTO more VALUES (1)", NULL, NULL, NULL), 0);
 	sqlite3_close(db);
 	assert_int_equal(stat(copy, &st), 0);
@@ -278,13 +310,15 @@ static void meta(void **state)
 static void failed_migration_changes_nothing(void **state)
 {
 	struct place *p = *state;
-	const char *const steps[] = {schema_steps[0], schema_steps[1],
-				     "CREATE TABLE more (x INTEGER); NONSENSE"};
+	const char *steps[16];
+	for (unsigned i = 0; i < schema_version; i++)
+		steps[i] = schema_steps[i];
+	steps[schema_version] = "CREATE TABLE more (x INTEGER); NONSENSE";
 	sqlite3 *db;
 	registry_close(p->r);
 	p->r = NULL;
 	assert_int_equal(sqlite3_open(p->path, &db), SQLITE_OK);
-	assert_int_equal(schema_migrate(db, p->path, steps, 3, &p->err), -1);
+	assert_int_equal(schema_migrate(db, p->path, steps, schema_version + 1, &p->err), -1);
 	sqlite3_close(db);
 	p->r = registry_open(p->path, &p->err);
 	assert_non_null(p->r);
@@ -337,6 +371,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(moves, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(tokens_are_used_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(meta, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(revoked_keys, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(migration_copies_aside, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(first_version_is_migrated, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failed_migration_changes_nothing, set_up,

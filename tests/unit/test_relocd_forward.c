@@ -31,6 +31,7 @@ static void test_subjects(void **state)
 	assert_int_equal(forward_subject("POST", "/v1/moves/{}/cancel"), FORWARD_MOVE);
 	assert_int_equal(forward_subject("POST", "/v1/hosts/{}/cordon"), FORWARD_HOSTS);
 	assert_int_equal(forward_subject("GET", "/v1/hosts"), FORWARD_NOTHING);
+	assert_int_equal(forward_subject("GET", "/v1/hosts/{}"), FORWARD_NOTHING);
 	assert_int_equal(forward_subject("GET", "/v1/cluster"), FORWARD_NOTHING);
 }
 
