@@ -16,7 +16,7 @@
 #include <dirent.h>
 #include <string.h>
 
-#define LOOK_MS    5000
+#define LOOK_MS    3000 // a frozen partition waits for it
 #define GIVE_UP_MS 40000
 #define END_MS     20000 // from a kill to the end of departure or arrival
 #define RUN_MS     60000 // until an arrival that was told to go on runs
