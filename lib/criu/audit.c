@@ -98,8 +98,9 @@ void audit_free(struct audit *a)
 	}
 	free(a->mounts);
 	free(a->cores.numbers);
-	free(a->threads.numbers);
+	free(a->threads);
 	free(a->leaders.numbers);
+	free(a->ended.numbers);
 	free(a->filtered.numbers);
 	free(a->filters_used.numbers);
 	free(a->mounts_used.numbers);
@@ -205,12 +206,18 @@ bool audit_has(const struct audit_set *set, uint32_t number)
 
 static int check_whole(const struct audit *a, struct error *err)
 {
-	if (!a->root || !a->threads.count || !a->have_ids || !a->have_root_mount)
+	if (!a->root || !a->thread_count || !a->have_ids || !a->have_root_mount)
 		return error_set(err, ERR_PROTOCOL, "the images are not those of a partition");
-	for (size_t i = 0; i < a->threads.count; i++)
-		if (!audit_has(&a->cores, a->threads.numbers[i]))
+	for (size_t i = 0; i < a->leaders.count; i++)
+		if (!audit_has(&a->cores, a->leaders.numbers[i]))
 			return error_set(err, ERR_PROTOCOL, "image core-%u.img is missing",
-					 a->threads.numbers[i]);
+					 a->leaders.numbers[i]);
+	for (size_t i = 0; i < a->thread_count; i++) {
+		const struct audit_thread *t = &a->threads[i];
+		// What CRIU writes as threads of a zombie means nothing.
+		if (!audit_has(&a->ended, t->process) && !audit_has(&a->cores, t->id))
+			return error_set(err, ERR_PROTOCOL, "image core-%u.img is missing", t->id);
+	}
 	return 0;
 }
 

@@ -21,6 +21,10 @@ int audit_add(struct audit_set *set, uint32_t number, struct error *err);
 bool audit_has(const struct audit_set *set, uint32_t number);
 size_t audit_place(const struct audit_set *set, uint32_t number);
 
+struct audit_thread {
+	uint32_t process, id;
+};
+
 struct audit_mounted {
 	uint32_t id, flags, device;
 	char *point;
@@ -36,8 +40,11 @@ struct audit {
 	const struct audit_grant *grant;
 	struct audit_namespaces *root, own; // of CRIU at the dump; of the tasks
 	bool have_ids;
-	struct audit_set cores, threads; // thread ids that have a core image; that will be restored
-	struct audit_set leaders, filtered; // processes; tasks that have a filter, or have ended
+	struct audit_set cores;       // thread ids that have a core image
+	struct audit_thread *threads; // that will be restored
+	size_t thread_count, thread_room;
+	struct audit_set leaders, ended; // processes; those that only end once more
+	struct audit_set filtered;
 	struct audit_set filters_used;
 	uint32_t filters;
 	struct audit_mounted *mounts;

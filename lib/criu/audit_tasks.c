@@ -182,7 +182,7 @@ static int take_core(struct audit *a, const char *name, uint32_t id, const Criu_
 	if (core->ids && take_ids(a, name, core->ids, err) < 0)
 		return -1;
 	if (ended)
-		return audit_add(&a->filtered, id, err);
+		return audit_add(&a->ended, id, err);
 	if (!core->thread || !core->thread->creds)
 		return audit_damaged(name, err);
 	if (check_creds(a, name, core->thread->creds, err) < 0 ||
@@ -210,17 +210,32 @@ int audit_core(struct audit *a, const char *name, const uint8_t *bytes, size_t l
 
 // ---- all of them --------------------------------------------------------------------------------
 
+static int add_thread(struct audit *a, uint32_t process, uint32_t id, struct error *err)
+{
+	if (a->thread_count == AUDIT_SET_MAX)
+		return error_set(err, ERR_PROTOCOL, "the images hold more than %d threads",
+				 AUDIT_SET_MAX);
+	if (a->thread_count == a->thread_room) {
+		size_t room = a->thread_room ? a->thread_room * 2 : 64;
+		struct audit_thread *more = reallocarray(a->threads, room, sizeof(*more));
+		if (!more)
+			return error_set(err, ERR_NOMEM, "no memory for an audit");
+		a->threads = more;
+		a->thread_room = room;
+	}
+	a->threads[a->thread_count++] = (struct audit_thread){process, id};
+	return 0;
+}
+
 int audit_process(struct audit *a, const char *name, const uint8_t *bytes, size_t length,
 		  struct error *err)
 {
 	Criu__AuditProcess *p = UNPACK(process, length, bytes);
-	int done = p ? audit_add(&a->threads, p->pid, err) : audit_damaged(name, err);
+	int done = p ? audit_add(&a->leaders, p->pid, err) : audit_damaged(name, err);
 	if (done == 0)
-		done = audit_add(&a->leaders, p->pid, err);
-	// One thread is the leader itself; of a zombie CRIU does not fill in its number. Whatever
-	// core images there are have been looked at.
-	for (size_t i = 0; p && done == 0 && p->n_threads > 1 && i < p->n_threads; i++)
-		done = audit_add(&a->threads, p->threads[i], err);
+		done = add_thread(a, p->pid, p->pid, err);
+	for (size_t i = 0; p && done == 0 && i < p->n_threads; i++)
+		done = add_thread(a, p->pid, p->threads[i], err);
 	if (p)
 		criu__audit_process__free_unpacked(p, NULL);
 	return done;
@@ -244,7 +259,8 @@ int audit_seccomp(struct audit *a, const char *name, const uint8_t *bytes, size_
 int audit_end_tasks(struct audit *a, struct error *err)
 {
 	for (size_t i = 0; a->grant->seccomp && i < a->leaders.count; i++)
-		if (!audit_has(&a->filtered, a->leaders.numbers[i]))
+		if (!audit_has(&a->filtered, a->leaders.numbers[i]) &&
+		    !audit_has(&a->ended, a->leaders.numbers[i]))
 			return error_set(err, ERR_IMAGES,
 					 "process %u lacks the seccomp filter that is demanded",
 					 a->leaders.numbers[i]);

@@ -13,8 +13,10 @@
 #include "relocd/daemon/metrics.h"
 #include "relocd/daemon/moves.h"
 #include "relocd/daemon/ownership.h"
+#include "relocd/daemon/privileges.h"
 #include "relocd/daemon/recover.h"
 #include "relocd/daemon/reload.h"
+#include "relocd/daemon/revive.h"
 #include "relocd/daemon/trust.h"
 
 #include <errno.h>
@@ -183,6 +185,8 @@ static int load(struct daemon *d, const struct options *o, struct error *err)
 		return -1;
 	if (geteuid() != 0)
 		return error_set(err, ERR_NOT_ROOT, "relocd must run as root");
+	if (privileges_bound(err) < 0)
+		return -1;
 	// From here on, also for the processes that we start, paths_state() is what the file says.
 	if (setenv("RELOCD_STATEDIR", d->config.storage_root, 1) < 0)
 		return error_sys(err, ERR_SYSTEM, errno, "cannot set the environment");

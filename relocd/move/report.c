@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #define START_MS    5000
@@ -21,6 +22,8 @@
 
 int report_open(struct report *r, json_t **start, struct error *err)
 {
+	// Memory of partitions and the host's key pass through: no core file ever.
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	*r = (struct report){.fd = REPORT_CHANNEL,
 			     .bulk = -1,
 			     .listener = -1,
