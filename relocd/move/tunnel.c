@@ -196,7 +196,7 @@ int tunnel_run(struct link *link, int sock, bool origin, deadline_t first, struc
 	buf_free(&t.in);
 	if (failed)
 		return -1;
-	if (link_send(link, WIRE_END, NULL, 0, err) < 0)
+	if (link_send(link, WIRE_END, "", 0, err) < 0)
 		return t.peer_ended ? 0 : -1; // it has gone after its END
 	return 0;
 }
