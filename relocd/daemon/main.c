@@ -16,7 +16,6 @@
 #include "relocd/daemon/privileges.h"
 #include "relocd/daemon/recover.h"
 #include "relocd/daemon/reload.h"
-#include "relocd/daemon/revive.h"
 #include "relocd/daemon/trust.h"
 
 #include <errno.h>
