@@ -28,8 +28,8 @@ static int reserve(char token[64])
 {
 	_cleanup_json_ json_t *answer = NULL;
 	if (chan_call(3,
-		      json_pack("{s:s, s:s, s:s}", "op", "peer", "name", "hostB", "address",
-				"10.0.0.2:7470"),
+		      json_pack("{s:s, s:s, s:s, s:s}", "op", "peer", "name", "hostB", "key", "5a",
+				"address", "10.0.0.2:7470"),
 		      NULL, 0, deadline_in_ms(WAIT_MS), NULL, NULL) < 0 ||
 	    chan_call(3,
 		      json_pack("{s:s, s:s, s:i, s:b, s:s, s:{s:s, s:s, s:s, s:{s:[s]}}}", "op",

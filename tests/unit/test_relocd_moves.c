@@ -109,8 +109,8 @@ static int be_arrival(void)
 		return 9;
 	if (ask(reserve("m-in1", 3, "guest", false)))
 		return 1; // before HELLO
-	if (!ask(json_pack("{s:s, s:s, s:s}", "op", "peer", "name", "hostB", "address",
-			   "10.0.0.2:7470")))
+	if (!ask(json_pack("{s:s, s:s, s:s, s:s}", "op", "peer", "name", "hostB", "key", "5a",
+			   "address", "10.0.0.2:7470")))
 		return 2;
 	if (!ask(reserve("m-in1", 3, "guest", true)) || ask(reserve("m-in1", 3, "local", true)))
 		return 3; // a name that is taken here
