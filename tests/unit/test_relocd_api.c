@@ -16,7 +16,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 struct fixture {
 	char folder[64], socket[128], rootfs[128];
@@ -363,6 +365,31 @@ static void named_volumes(void **state)
 	rmdir(given);
 }
 
+// A descriptor ahead of a request that another host would have to do.
+static void open_files_stay_on_their_host(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	static const char request[] = "GET /v1/partitions?host=hostB HTTP/1.1\r\nHost: x\r\n"
+				      "Connection: close\r\n\r\n";
+	char answer[4096] = "";
+	size_t got = 0;
+	ssize_t n;
+	if (skip_unless_root(f))
+		return;
+	snprintf(to.sun_path, sizeof(to.sun_path), "%s", f->socket);
+	_cleanup_close_ int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(connect(sock, (struct sockaddr *)&to, sizeof(to)), 0);
+	assert_int_equal(fdio_send_fds(sock, "\r\n", 2, &file, 1, NULL), 2);
+	assert_int_equal(fdio_write_all(sock, request, strlen(request), NULL), 0);
+	while (got < sizeof(answer) - 1 &&
+	       (n = recv(sock, answer + got, sizeof(answer) - 1 - got, 0)) > 0)
+		got += (size_t)n;
+	assert_non_null(strstr(answer, "HTTP/1.1 400"));
+	assert_non_null(strstr(answer, "open files of hostA"));
+}
+
 static void without_a_cluster(void **state)
 {
 	struct fixture *f = *state;
@@ -387,17 +414,12 @@ int main(void)
 	signal(SIGPIPE, SIG_IGN);
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(the_socket_is_private),
-		TEST(version_and_health),
-		TEST(what_is_no_request),
-		TEST(create_show_remove),
-		TEST(what_cannot_be_created),
-		TEST(without_a_cluster),
-		TEST(changes),
-		TEST(what_cannot_be_changed),
-		TEST(renames),
-		TEST(definitions_go_round),
-		TEST(named_volumes),
+		TEST(the_socket_is_private),  TEST(version_and_health),
+		TEST(what_is_no_request),     TEST(create_show_remove),
+		TEST(what_cannot_be_created), TEST(open_files_stay_on_their_host),
+		TEST(without_a_cluster),      TEST(changes),
+		TEST(what_cannot_be_changed), TEST(renames),
+		TEST(definitions_go_round),   TEST(named_volumes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
