@@ -264,7 +264,7 @@ static void takes_an_image_for_the_root(void **state)
 
 static void refuses_a_wrong_image(void **state)
 {
-	static const char *const wrong[] = {
+	static const char *const images[] = {
 		"{\"name\":\"w\",\"process\":{\"args\":[\"/r\"]},\"image\":{\"reference\":\"oci:/"
 		"i\"}}",
 		"{\"name\":\"w\",\"process\":{\"args\":[\"/r\"]},\"image\":{\"reference\":\"oci:/"
@@ -277,9 +277,9 @@ static void refuses_a_wrong_image(void **state)
 		"\"stop_signal\":\"SIGNOT\"}",
 	};
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(images); i++) {
 		struct error err = {0};
-		assert_null(read_text(wrong[i], &err));
+		assert_null(read_text(images[i], &err));
 		assert_int_equal(err.id, ERR_DEFINITION);
 	}
 }
