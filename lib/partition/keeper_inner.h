@@ -58,6 +58,9 @@ struct keeper {
 // keeper_setup.c
 int keeper_setup(struct keeper *k, struct error *err);
 void keeper_teardown(struct keeper *k);
+// Whether its interfaces look for neighbours in haste (neighbour.h). The keeper lives in their
+// network namespace.
+void keeper_hurry(struct keeper *k, bool hurry);
 
 // keeper_init.c: init and its console
 int keeper_launch(struct keeper *k, struct error *err);

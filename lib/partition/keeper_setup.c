@@ -5,6 +5,7 @@
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "lib/net/contents.h"
+#include "lib/net/neighbour.h"
 #include "lib/net/port.h"
 #include "lib/partition/keeper_inner.h"
 #include "lib/partition/station.h"
@@ -92,6 +93,17 @@ static void forget_contents(const struct keeper *k)
 		unlink(path);
 }
 
+void keeper_hurry(struct keeper *k, bool hurry)
+{
+	for (size_t i = 0; i < k->port_count; i++) {
+		char inner[IFNAMSIZ];
+		struct error err;
+		snprintf(inner, sizeof(inner), "eth%zu", i);
+		if (neighbour_hurry(inner, hurry, &err) < 0)
+			log_error_of(&err, "neighbours");
+	}
+}
+
 static int make_network(struct keeper *k, struct error *err)
 {
 	k->host_netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -103,7 +115,10 @@ static int make_network(struct keeper *k, struct error *err)
 	for (size_t i = 0; i < k->def->network_count; i++)
 		if (create_port(k, i, err) < 0)
 			return -1;
-	return note_contents(k, err);
+	if (note_contents(k, err) < 0)
+		return -1;
+	keeper_hurry(k, k->arriving);
+	return 0;
 }
 
 // ---- the whole ---------------------------------------------------------------------------------
