@@ -118,6 +118,23 @@ test_images_that_ask_for_more() {
 	assert_eq Active "$(state_of hostA p)"
 }
 
+# What the strictest definition demands is there, and the audit finds it: in no field is the demand void.
+test_strict_partition_moves() {
+	toolbox
+	mkdir -p "$lab_dir/shared/strict"
+	jq -n '{ociVersion: "1.0.2", root: {path: "/srv/shared/toolbox"}, hostname: "strict",
+		process: {args: ["/bin/sleep", "100000"], env: ["PATH=/bin"], cwd: "/", noNewPrivileges: true,
+			user: {uid: 1234, gid: 1234}, capabilities: {bounding: []}},
+		linux: {namespaces: ["pid", "mount", "uts", "ipc", "network" | {type: .}]}}' >"$lab_dir/shared/strict/config.json"
+	in_host hostA wparctl create strict --bundle /srv/shared/strict --address 10.77.0.61/24 --bridge br0 --start
+	relocate "$lab_dir/moves" strict hostA hostB
+	assert_eq Active "$(state_of hostB strict)"
+	assert_eq "1 2 0000000000000000 1234" "$(in_host hostB bash -c 'for p in $(pgrep -x sleep); do
+		[ "$(awk "/^Uid:/ {print \$2}" "/proc/$p/status")" != 1234 ] || awk "
+			/^NoNewPrivs:/ {n=\$2} /^Seccomp:/ {s=\$2} /^CapBnd:/ {b=\$2} /^Uid:/ {u=\$2} END {print n, s, b, u}" "/proc/$p/status"
+	done')" "no_new_privs, seccomp, bounding set and user after the move"
+}
+
 # The unit says what systemd understands.
 test_unit_is_sound() {
 	command -v systemd-analyze >/dev/null || skip "systemd-analyze is not installed"
