@@ -99,8 +99,8 @@ int departure_share(struct departure *d, struct error *err);
 void departure_unshare(struct departure *d);
 // Frozen: writes back the rest, keeps the names of sockets.
 int departure_share_frozen(struct departure *d, struct error *err);
-// After the dump, which has `images`: did CRIU find locks that block the other host?
-int departure_check_locks(struct departure *d, struct error *err);
+// Dumped: did CRIU find locks that block the other host? Puts the sockets' names aside.
+int departure_share_dumped(struct departure *d, struct error *err);
 // Aborted: the sockets' names, before the thaw.
 void departure_give_back(struct departure *d);
 // And again when the peer is done with them: its restore may have taken one meanwhile. A peer that

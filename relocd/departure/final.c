@@ -226,7 +226,7 @@ int departure_final(struct departure *d, struct error *err)
 	// The console is drained while CRIU starts: it waits for our answer before it looks at
 	// pipes.
 	if (ask_dump(d, err) < 0 || keeper_drain(d->keeper, err) < 0 || dump(d, err) < 0 ||
-	    departure_check_locks(d, err) < 0 || send_trees(d, err) < 0 ||
+	    departure_share_dumped(d, err) < 0 || send_trees(d, err) < 0 ||
 	    (d->def->image && departure_finish_upper(d, err) < 0) || send_images(d, err) < 0 ||
 	    fence(d, err) < 0 || decision_append(d->decision, DECISION_FINAL, err) < 0)
 		return -1;

@@ -82,12 +82,13 @@ int departure_share_frozen(struct departure *d, struct error *err)
 			    err);
 }
 
-int departure_check_locks(struct departure *d, struct error *err)
+int departure_share_dumped(struct departure *d, struct error *err)
 {
 	struct stat st;
-	if (fstatat(d->images, "filelocks.img", &st, 0) < 0 || st.st_size <= NO_LOCKS)
-		return 0;
-	return undumpable_check_locks(d->cgroup, d->status.pid, err);
+	if (fstatat(d->images, "filelocks.img", &st, 0) == 0 && st.st_size > NO_LOCKS &&
+	    undumpable_check_locks(d->cgroup, d->status.pid, err) < 0)
+		return -1;
+	return d->sockets ? sockets_aside(d->move, err) : 0;
 }
 
 void departure_give_back(struct departure *d)

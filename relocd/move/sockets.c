@@ -75,7 +75,7 @@ static int open_place(const json_t *entry, struct place *p)
 struct keeping {
 	const struct partition_def *def;
 	const char *move;
-	struct locality locality;
+	struct locality locality; // once it is needed
 	struct cgroup *cg;
 	pid_t init;
 	json_t *places;
@@ -183,20 +183,51 @@ static int keep_one(const struct unixdiag_socket *s, void *arg, struct error *er
 {
 	struct keeping *k = arg;
 	const char *name;
-	if (!s->path[0] || !s->file || locality_private(&k->locality, s->filesystem))
+	if (!s->path[0] || !s->file)
+		return 0;
+	if (!k->locality.volatile_fs && locality_of(k->init, &k->locality, err) < 0)
+		return -1;
+	if (locality_private(&k->locality, s->filesystem))
 		return 0;
 	_cleanup_close_ int folder = find_folder(k, s, &name);
 	return folder < 0 ? 0 : add_place(k, folder, name, s->path, err);
 }
 
-static int link_one(const json_t *entry, struct error *err)
+// Is the first name the link that stands in for the socket meanwhile?
+static bool is_stand_in(const struct place *p, int folder)
+{
+	char target[96];
+	ssize_t n = readlinkat(folder, p->name, target, sizeof(target));
+	return n >= 0 && (size_t)n == strlen(p->second) && !memcmp(target, p->second, (size_t)n);
+}
+
+// The socket's own entry moves to the second name, and a symbolic link to it stands at the first.
+// For the kernel, and for CRIU, a socket whose own entry was removed has no name any more, whatever
+// is put in its place: what the destination removes must not be it.
+static int put_aside(const json_t *entry, struct error *err)
 {
 	struct place p = {0};
 	_cleanup_close_ int folder = open_place(entry, &p);
-	if (folder < 0 || (linkat(folder, p.name, folder, p.second, 0) < 0 && errno != EEXIST))
+	int done = folder < 0 ? -1 : symlinkat(p.second, folder, p.second);
+	if (done == 0 && renameat2(folder, p.name, folder, p.second, RENAME_EXCHANGE) < 0) {
+		// A filesystem that cannot exchange two entries, as NFS: the tasks are frozen.
+		done = renameat(folder, p.name, folder, p.second);
+		if (done == 0)
+			done = symlinkat(p.second, folder, p.name);
+	}
+	if (done < 0)
 		return error_sys(err, ERR_SOCKET_PATH, errno,
 				 "the name of the UNIX socket %s in %s%s cannot be kept", p.name,
 				 p.base, p.folder);
+	return 0;
+}
+
+int sockets_aside(const char *move, struct error *err)
+{
+	_cleanup_json_ json_t *places = read_journal(move);
+	for (size_t i = 0; i < json_array_size(places); i++)
+		if (put_aside(json_array_get(places, i), err) < 0)
+			return -1;
 	return 0;
 }
 
@@ -206,15 +237,12 @@ int sockets_keep(int diag, struct cgroup *cg, pid_t init, const struct partition
 	_cleanup_json_ json_t *places = json_array();
 	struct keeping k = {.def = def, .move = move, .cg = cg, .init = init, .places = places};
 	*count = 0;
-	if (locality_of(init, &k.locality, err) < 0 || unixdiag_each(diag, keep_one, &k, err) < 0)
+	if (unixdiag_each(diag, keep_one, &k, err) < 0)
 		return -1;
 	if (json_array_size(places) == 0)
 		return 0;
 	if (write_journal(move, places, err) < 0)
 		return -1;
-	for (size_t i = 0; i < json_array_size(places); i++)
-		if (link_one(json_array_get(places, i), err) < 0)
-			return -1;
 	*count = json_array_size(places);
 	return 0;
 }
@@ -228,27 +256,30 @@ static int is_file(const struct unixdiag_socket *s, void *arg, struct error *err
 	return s->file == st->st_ino ? -1 : 0; // not found again by devices: btrfs has many
 }
 
+// The entry at the second name is a socket as soon as it was put aside.
+static bool is_aside(const struct place *p, int folder)
+{
+	struct stat st;
+	return folder >= 0 && fstatat(folder, p->second, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       S_ISSOCK(st.st_mode);
+}
+
 // By a third name, so that there is one at any moment.
 static int restore_one(const json_t *entry, int diag, struct error *err)
 {
 	struct place p = {0};
-	struct stat second, now;
+	struct stat now;
 	char third[128];
 	_cleanup_close_ int folder = open_place(entry, &p);
-	if (folder < 0 || fstatat(folder, p.second, &second, AT_SYMLINK_NOFOLLOW) < 0)
-		return 0; // the folder or the second name is gone: nothing to give back
-	if (fstatat(folder, p.name, &now, AT_SYMLINK_NOFOLLOW) == 0) {
-		if (now.st_ino == second.st_ino)
-			return 0;
-		if (diag >= 0 && unixdiag_each(diag, is_file, &now, NULL) < 0)
-			return 0;
-	} else if (diag >= 0) {
-		return 0; // its owner has removed it meanwhile
-	}
+	if (!is_aside(&p, folder) || is_stand_in(&p, folder))
+		return 0;
+	bool there = fstatat(folder, p.name, &now, AT_SYMLINK_NOFOLLOW) == 0;
+	// The partition runs: it may have made another one, or removed it.
+	if (diag >= 0 && (!there || unixdiag_each(diag, is_file, &now, NULL) < 0))
+		return 0;
 	snprintf(third, sizeof(third), "%s.", p.second);
 	unlinkat(folder, third, 0);
-	if (linkat(folder, p.second, folder, third, 0) < 0 ||
-	    renameat(folder, third, folder, p.name) < 0)
+	if (symlinkat(p.second, folder, third) < 0 || renameat(folder, third, folder, p.name) < 0)
 		return error_sys(err, ERR_STORAGE, errno,
 				 "the UNIX socket %s in %s%s cannot get its name back: it is %s",
 				 p.name, p.base, p.folder, p.second);
@@ -265,6 +296,20 @@ int sockets_restore(const char *move, int diag, struct error *err)
 	return result;
 }
 
+// Where the link still stands in for it, the socket itself goes back to its first name; else that
+// is the destination's, or the partition's, by now.
+static void drop_second(const struct place *p, int folder)
+{
+	int done;
+	if (is_aside(p, folder) && is_stand_in(p, folder))
+		done = renameat(folder, p->second, folder, p->name);
+	else
+		done = unlinkat(folder, p->second, 0);
+	if (done < 0 && errno != ENOENT)
+		log_warn("cannot remove %s%s/%s: %s", p->base, p->folder, p->second,
+			 strerror(errno));
+}
+
 void sockets_forget(const char *move)
 {
 	_cleanup_json_ json_t *places = read_journal(move);
@@ -274,9 +319,8 @@ void sockets_forget(const char *move)
 	for (size_t i = 0; i < json_array_size(places); i++) {
 		struct place p = {0};
 		_cleanup_close_ int folder = open_place(json_array_get(places, i), &p);
-		if (folder >= 0 && unlinkat(folder, p.second, 0) < 0 && errno != ENOENT)
-			log_warn("cannot remove %s%s/%s: %s", p.base, p.folder, p.second,
-				 strerror(errno));
+		if (folder >= 0)
+			drop_second(&p, folder);
 	}
 	if (unlink(journal_path(move, path)) < 0)
 		log_warn("cannot remove %s: %s", path, strerror(errno));
