@@ -60,7 +60,9 @@ kill_criu='kill -9 $(pgrep -f "[c]riu.* swrk|[d]ump --rpc|[r]estore --rpc")'
 
 test_criu_dies_at_the_source_before_the_dump() {
 	busy_redis
-	in_host hostA timeout 30 bash -c "until ls /var/lib/relocd/moves/*.departure && $kill_criu; do :; done" >/dev/null 2>&1 &
+	# that of the move, not the one that VALIDATE asks for its version
+	in_host hostA touch /run/before
+	in_host hostA timeout 30 bash -c "until find /var/lib/relocd/moves -name '*.departure' -newer /run/before | grep . && $kill_criu; do :; done" >/dev/null 2>&1 &
 	start_move "$lab_dir/relocate.out"
 	assert_undone 1 WPAR-M010 "$lab_dir/relocate.out"
 }
