@@ -176,9 +176,44 @@ struct dirent *fdio_readdir(DIR *dir)
 	return entry;
 }
 
-static int remove_contents(int fd, dev_t device, struct error *err);
+// A tree may be deeper than there are descriptors and stack (whoever wrote it chose): what lies too
+// deep is moved up to the top of the tree, and goes with the next pass over it.
+#define REMOVE_DEPTH 64
 
-static int remove_entry(int dirfd, const char *name, dev_t device, struct error *err)
+struct removal {
+	dev_t device;
+	int top; // the topmost folder; -1: not yet in it
+	unsigned long moved;
+};
+
+static int remove_contents(struct removal *r, int fd, unsigned depth, struct error *err);
+
+static int move_up(struct removal *r, int dirfd, const char *name, struct error *err)
+{
+	char to[40];
+	do
+		snprintf(to, sizeof(to), ".deep-%lu", r->moved++);
+	while (renameat2(dirfd, name, r->top, to, RENAME_NOREPLACE) < 0 && errno == EEXIST);
+	struct stat st;
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return error_set(err, ERR_STORAGE, "cannot move %s out of the way", name);
+	return 0;
+}
+
+// The topmost folder is emptied as often as something was moved into it.
+static int empty_top(struct removal *r, int fd, struct error *err)
+{
+	r->top = fd;
+	do {
+		r->moved = 0;
+		if (remove_contents(r, fd, 1, err) < 0)
+			return -1;
+	} while (r->moved);
+	return 0;
+}
+
+static int remove_entry(struct removal *r, int dirfd, const char *name, unsigned depth,
+			struct error *err)
 {
 	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
 		return 0;
@@ -189,21 +224,23 @@ static int remove_entry(int dirfd, const char *name, dev_t device, struct error 
 	struct stat st;
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_sys(err, ERR_STORAGE, errno, "cannot open %s", name);
-	if (st.st_dev != device)
+	if (st.st_dev != r->device)
 		return error_set(err, ERR_STORAGE, "%s is a mount point: not removed", name);
-	if (remove_contents(fd, device, err) < 0)
+	if (depth == REMOVE_DEPTH)
+		return move_up(r, dirfd, name, err);
+	if ((depth ? remove_contents(r, fd, depth + 1, err) : empty_top(r, fd, err)) < 0)
 		return error_wrap(err, "%s", name);
 	if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0)
 		return error_sys(err, ERR_STORAGE, errno, "cannot remove %s", name);
 	return 0;
 }
 
-static int remove_contents(int fd, dev_t device, struct error *err)
+static int remove_contents(struct removal *r, int fd, unsigned depth, struct error *err)
 {
 	_cleanup_closedir_ DIR *dir = fdio_opendir(fd, err);
 	struct dirent *entry;
 	while (dir && (entry = fdio_readdir(dir)))
-		if (remove_entry(fd, entry->d_name, device, err) < 0)
+		if (remove_entry(r, fd, entry->d_name, depth, err) < 0)
 			return -1;
 	return dir ? 0 : -1;
 }
@@ -215,7 +252,8 @@ int fdio_remove_tree(int dirfd, const char *path, struct error *err)
 		return errno == ENOENT
 			       ? 0
 			       : error_sys(err, ERR_STORAGE, errno, "cannot look at %s", path);
-	return remove_entry(dirfd, path, st.st_dev, err);
+	struct removal r = {.device = st.st_dev, .top = -1};
+	return remove_entry(&r, dirfd, path, 0, err);
 }
 
 int fdio_wait(int fd, short events, deadline_t deadline, struct error *err)

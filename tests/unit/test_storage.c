@@ -164,6 +164,28 @@ static void one_import_at_a_time(void **state)
 	assert_true(second >= 0);
 }
 
+// A partition may nest folders as deep as it likes: what it leaves is removed all the same.
+static void deep_trees_are_removed(void **state)
+{
+	char path[PATH_MAX];
+	struct error err;
+	(void)state;
+	int top = store_begin(path, &err), at = dup(top);
+	for (int i = 0; i < 3000; i++) {
+		assert_int_equal(mkdirat(at, i % 2 ? "d" : ".deep-0", 0700), 0);
+		int next = openat(at, i % 2 ? "d" : ".deep-0", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		close(at);
+		assert_true(next >= 0);
+		at = next;
+	}
+	close(at);
+	close(top);
+	assert_int_equal(store_discard(path, &err), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	snprintf(path, sizeof(path), "%s/trash", state_dir);
+	assert_int_equal(rmdir(path), 0); // empty
+}
+
 static void an_upper_layer_belongs_to_one(void **state)
 {
 	char path[PATH_MAX];
@@ -231,6 +253,7 @@ int main(void)
 		cmocka_unit_test_teardown(the_first_of_two_is_kept, collect_all),
 		cmocka_unit_test_teardown(half_made_images_are_collected, collect_all),
 		cmocka_unit_test(one_import_at_a_time),
+		cmocka_unit_test_teardown(deep_trees_are_removed, collect_all),
 		cmocka_unit_test_teardown(an_upper_layer_belongs_to_one, collect_all),
 		cmocka_unit_test_teardown(blobs_have_digests_for_names, collect_all),
 	};
