@@ -124,7 +124,8 @@ $(BASE): $(patsubst %.c,$(BUILD)/%.o,$(wildcard lib/base/*.c))
 	$(AR) rcs $@ $^
 
 # ---- programs ----------------------------------------------------------------------------------
-# Each folder of relocd/ is one program of libexecdir, except daemon/, which is relocd itself.
+# relocd itself; each other folder of relocd/ is a program of libexecdir (move/ is what they share).
+RELOCD_ROOMS  := daemon api partitions supervisor peers cluster move
 LIBEXEC_NAMES := departure arrival caller mover keeper enter auditor
 RELOCD   := $(BUILD)/bin/relocd
 WPARCTL  := $(BUILD)/bin/wparctl
@@ -134,9 +135,11 @@ PROGRAMS := $(RELOCD) $(WPARCTL) $(LIBEXEC)
 
 objects_of = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
 
+RELOCD_OBJ := $(foreach room,$(RELOCD_ROOMS),$(call objects_of,relocd/$(room)))
+
 all: $(PROGRAMS) ## build everything
 
-$(RELOCD): $(call objects_of,relocd/daemon) $(call objects_of,relocd/move) $(ENGINE)
+$(RELOCD): $(RELOCD_OBJ) $(ENGINE)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(PKG_LIBS)
 
@@ -149,7 +152,7 @@ $(WPARCTL): $(call objects_of,wparctl) $(LIBWPAR) $(BASE)
 		$(shell pkg-config --libs jansson yaml-0.1)
 
 # The description of the API is compiled in.
-$(BUILD)/relocd/daemon/openapi.o: relocd/daemon/openapi.json
+$(BUILD)/relocd/api/openapi.o: relocd/api/openapi.json
 
 define libexec_program
 $(BUILD)/libexec/$(1): $(call objects_of,relocd/$(1)) $(if $(filter departure arrival caller,$(1)),$(call objects_of,relocd/move)) $(ENGINE)
@@ -182,8 +185,7 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(ENGINE)
 	$(LINK) -o $@ $^ $(PKG_LIBS) -lcmocka
 
 # Tests of relocd itself link all of it but its main().
-$(BUILD)/tests/unit/test_relocd_%: $(BUILD)/tests/unit/test_relocd_%.o \
-		$(filter-out %/main.o,$(call objects_of,relocd/daemon)) $(call objects_of,relocd/move) $(ENGINE)
+$(BUILD)/tests/unit/test_relocd_%: $(BUILD)/tests/unit/test_relocd_%.o $(filter-out %/main.o,$(RELOCD_OBJ)) $(ENGINE)
 	$(LINK) -o $@ $^ $(PKG_LIBS) -lcmocka
 
 # Tests of wparctl itself link all of it but its main().
@@ -235,8 +237,7 @@ deps-check:
 fuzz: ## run each fuzz target for a minute (clang)
 	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang CFLAGS="-O1 -g" SANITIZE="-fsanitize=fuzzer-no-link,address,undefined" fuzz-run
 
-$(BUILD)/tests/fuzz/fuzz_relocd_%: $(BUILD)/tests/fuzz/fuzz_relocd_%.o \
-		$(filter-out %/main.o,$(call objects_of,relocd/daemon)) $(call objects_of,relocd/move) $(ENGINE)
+$(BUILD)/tests/fuzz/fuzz_relocd_%: $(BUILD)/tests/fuzz/fuzz_relocd_%.o $(filter-out %/main.o,$(RELOCD_OBJ)) $(ENGINE)
 	$(LINK) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS)
 
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(ENGINE)

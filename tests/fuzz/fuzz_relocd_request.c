@@ -4,8 +4,8 @@
 #include "lib/base/cleanup.h"
 #include "lib/partition/bundle.h"
 #include "lib/partition/definition.h"
-#include "relocd/daemon/audit.h"
-#include "relocd/daemon/openapi.h"
+#include "relocd/api/audit.h"
+#include "relocd/api/openapi.h"
 
 #include <string.h>
 

@@ -2,8 +2,8 @@
 // Who may come in at the control socket: roles by credentials, how many connections, descriptors
 // that come ahead of a request.
 #include "lib/base/cleanup.h"
-#include "relocd/daemon/accept.h"
-#include "relocd/daemon/audit.h"
+#include "relocd/api/accept.h"
+#include "relocd/api/audit.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Answers of other hosts, whole, in pieces, and wrong.
 #include "lib/base/cleanup.h"
-#include "relocd/daemon/answer.h"
+#include "relocd/api/answer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

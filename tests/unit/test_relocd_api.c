@@ -4,8 +4,8 @@
 #include "lib/base/fdio.h"
 #include "lib/base/paths.h"
 #include "lib/client/wpar.h"
-#include "relocd/daemon/api.h"
-#include "relocd/daemon/partitions.h"
+#include "relocd/api/api.h"
+#include "relocd/partitions/partitions.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

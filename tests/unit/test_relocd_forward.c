@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which host answers a request, by what is known here.
-#include "relocd/daemon/forward.h"
+#include "relocd/peers/forward.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,8 +3,8 @@
 // that are none, over the socket as bytes. Needs no root; as root the callers are other users.
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
-#include "relocd/daemon/api.h"
-#include "relocd/daemon/partitions.h"
+#include "relocd/api/api.h"
+#include "relocd/partitions/partitions.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -4,10 +4,10 @@
 #include "lib/base/chan.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
-#include "relocd/daemon/arrivals.h"
-#include "relocd/daemon/bulk.h"
-#include "relocd/daemon/listener.h"
-#include "relocd/daemon/ratelimit.h"
+#include "relocd/peers/bulk.h"
+#include "relocd/peers/listener.h"
+#include "relocd/peers/ratelimit.h"
+#include "relocd/supervisor/arrivals.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

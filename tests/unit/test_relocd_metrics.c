@@ -2,7 +2,7 @@
 // /metrics and /healthz over TCP: the text is read as Prometheus does; nothing else is answered.
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
-#include "relocd/daemon/metrics.h"
+#include "relocd/api/metrics.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -5,8 +5,8 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/registry/decision.h"
-#include "relocd/daemon/arrivals.h"
-#include "relocd/daemon/departures.h"
+#include "relocd/supervisor/arrivals.h"
+#include "relocd/supervisor/departures.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

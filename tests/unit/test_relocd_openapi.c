@@ -4,7 +4,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/client/wpar.h"
-#include "relocd/daemon/openapi.h"
+#include "relocd/api/openapi.h"
 
 #include "tests/unit/fake_relocd.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whose a partition is, by what this host and another one say; and which registry is believed.
-#include "relocd/daemon/ownership.h"
+#include "relocd/partitions/ownership.h"
 
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"

@@ -6,9 +6,9 @@
 #include "lib/base/fdio.h"
 #include "lib/client/wpar.h"
 #include "lib/registry/once.h"
-#include "relocd/daemon/api.h"
+#include "relocd/api/api.h"
 #include "relocd/daemon/events.h"
-#include "relocd/daemon/partitions.h"
+#include "relocd/partitions/partitions.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

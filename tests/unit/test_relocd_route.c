@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The control API's table: paths, methods, decoding, statuses; and that the table itself is sound.
 #include "lib/base/cleanup.h"
-#include "relocd/daemon/api.h"
+#include "relocd/api/api.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Moves away from this host: checks, the departure process, and what its end means.
+#ifndef RELOCD_DEPARTURES_H
+#define RELOCD_DEPARTURES_H
+
+#include "relocd/supervisor/moves.h"
+
+// Starts a move, or queues it while as many run as may (limits: moves); host NULL: back to where
+// it came from. `options` (may be NULL) is what the caller asked for: max_downtime_ms, deadline_ms,
+// engine, end_exec. With the lock held.
+int departure_begin(struct daemon *d, const char *partition, const char *host,
+		    const json_t *options, char id[40], struct error *err);
+
+// Sets off those in the queue for which there is room now. With the lock held.
+void departures_next(struct daemon *d);
+// Ends a move that has not been set off: aborted. With the lock held.
+void departure_drop(struct move *m, const struct error *why);
+
+// Asks each host (JSON array of names; empty or NULL: all others) whether the partition could go
+// there. Without the lock; returns {"rows":[{"host","checks","ok","error"}]}, NULL on error.
+json_t *departure_validate(struct daemon *d, const char *partition, const json_t *hosts,
+			   struct error *err);
+
+// With the lock held: what the end of a departure ("done", "aborted", "refused", "broken",
+// "in-doubt") makes of the partition; `epoch` is the last that was used.
+void departure_settle(struct move *m, const char *outcome, const char *reason, uint64_t epoch);
+// The registry has the end and nobody will ask again: removes the decision file.
+void departure_drop_record(const struct move *m);
+
+// A departure that an earlier relocd started: `pidfd` and `chan` (-1: it is only watched) are taken
+// over. With the lock held.
+int departure_attach(struct move *m, pid_t pid, int pidfd, int chan, struct error *err);
+
+#endif
