@@ -5,7 +5,8 @@
 
 packed() { LAB=$LAB-packed "$top/scripts/lab" "$@"; }
 
-in_top() { make -s -C "$top" BUILD="$BUILD" "$@"; }
+# As from a shell of one's own, also below the make that runs the tests: its flags are not ours.
+in_top() { env -u MAKEFLAGS -u MAKELEVEL make -s -C "$top" BUILD="$BUILD" "$@"; }
 
 # With the directories that the tree was built for: others would build the programs of the running lab
 # anew. The packages have others.
@@ -36,7 +37,7 @@ test_dist_is_reproducible() {
 	in_top dist
 	tar --extract --directory "$work" --file "$BUILD/$name.tar.gz"
 	find "$work" -name Makefile -prune -o -exec touch {} +
-	make -s -C "$work/$name" BUILD=build dist
+	top=$work/$name BUILD=build in_top dist
 	cmp "$BUILD/$name.tar.gz" "$work/$name/build/$name.tar.gz"
 }
 
