@@ -146,7 +146,7 @@ int keeper_connect(const char *name, struct error *err)
 // A keeper that lacks an operation is older than this program: that is said, not its own words.
 static int refused(const char *operation, const json_t *why, struct error *err)
 {
-	struct error local;
+	struct error local = {0};
 	err = err ? err : &local;
 	error_from_json(err, why);
 	if (err->id != ERR_PROTOCOL || !strstr(err->message, "has no operation"))

@@ -83,10 +83,15 @@ test_address_taken() {
 	assert_runs p
 }
 
+# Names are unique in the cluster, but for what a host made while it could not ask the others.
 test_name_taken_there() {
 	toolbox_partition p 10.77.0.61
+	lab relocd hostA stop
+	trap 'lab relocd hostA start' EXIT
 	in_host hostB wparctl create p --rootfs /srv/shared/toolbox --address 10.77.0.62/24 --bridge br0 \
 		-- /bin/sleep 1
+	lab relocd hostA start
+	trap - EXIT
 	assert_refused 5 WPAR-P002 hostA wparctl relocate p hostB
 	assert_runs p
 }

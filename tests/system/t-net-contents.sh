@@ -28,6 +28,7 @@ test_extra_contents() {
 	inside p /bin/ip link set eth0 mtu 1400
 	assert_extra "interface eth0"
 	inside p /bin/ip link set eth0 mtu 1500
+	# shellcheck disable=SC2016 # expands in the host
 	in_host hostA bash -c 'nsenter -n -t "$1" sysctl -qw net.ipv4.tcp_keepalive_time=100' _ "$(in_host hostA wparctl --json status p | jq -r '.data | .. | .pid? // empty' | head -n 1)"
 	assert_extra "net/ipv4/tcp_keepalive_time has been changed from 7200 to 100"
 	assert_eq Active "$(state_of hostA p)"
