@@ -171,9 +171,9 @@ $(BUILD)/libexec/init: relocd/init/init.c
 	$(CC) $(CPPFLAGS) -D_GNU_SOURCE $(filter-out -fsanitize=%,$(CFLAGS)) $(WPAR_CFLAGS) $(LDFLAGS) -static -o $@ $<
 
 # Runs inside CRIU, whose C library may be another one: no engine, no sanitizer.
-$(BUILD)/libexec/criu-preload.so: lib/criu/preload/criu_preload.c
+$(BUILD)/libexec/criu-preload.so: lib/criu/preload/criu_preload.c lib/criu/preload/blank.h
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -D_GNU_SOURCE $(CFLAGS) $(WPAR_CFLAGS) -fPIC -shared $(LDFLAGS) -o $@ $<
+	$(CC) $(CPPFLAGS) -D_GNU_SOURCE -I. $(CFLAGS) $(WPAR_CFLAGS) -fPIC -shared $(LDFLAGS) -o $@ $<
 
 # ---- tests -------------------------------------------------------------------------------------
 UNIT_SRC := $(wildcard tests/unit/test_*.c)

@@ -82,12 +82,12 @@ static int choose_preload(struct criu_program *p, const char *preload, struct er
 {
 	bool automatic = !preload || strcmp(preload, "auto") == 0;
 
-	if (automatic && have_sys_resource())
-		return 0;
 	if (preload && strcmp(preload, "none") == 0)
 		return 0;
 	if (automatic)
 		preload = paths_program("criu-preload.so");
+	if (access(preload, R_OK) < 0 && automatic && have_sys_resource())
+		return 0; // dumps take longer without it
 	if (access(preload, R_OK) < 0)
 		return error_sys(err, ERR_CRIU_MISSING, errno, "cannot use %s", preload);
 	if (snprintf(p->preload, CRIU_PATH_MAX, "%s", preload) >= CRIU_PATH_MAX)

@@ -19,6 +19,7 @@
 // Numbers that descriptors have inside criu: away from those it uses by itself.
 #define CRIU_FD_RPC   80
 #define CRIU_FD_PAGES 81
+#define CRIU_FD_BLANK 82
 
 struct criu_program {
 	char program[CRIU_PATH_MAX];   // the criu executable
@@ -29,8 +30,8 @@ struct criu_program {
 
 // Finds it. `path`: NULL or "auto": the private prefix's `current` ($RELOCD_CRIU_ROOT or
 // CRIU_PRIVATE_ROOT), else the system's; a folder: a prefix made by install-deps; else a program.
-// `preload`: NULL or "auto": criu-preload.so of our libexec folder where CAP_SYS_RESOURCE is
-// missing, "none", or a path. ERR_CRIU_MISSING if there is none.
+// `preload`: NULL or "auto": criu-preload.so of our libexec folder, which may be missing where we
+// have CAP_SYS_RESOURCE; "none"; or a path. ERR_CRIU_MISSING if there is none.
 int criu_program_find(const char *path, const char *preload, struct criu_program *p,
 		      struct error *err);
 

@@ -4,7 +4,6 @@
 
 #include <setjmp.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -68,11 +67,139 @@ static void answers_queries_that_the_kernel_refuses(void **state)
 	assert_int_equal(prlimit(1, RLIMIT_NOFILE, NULL, NULL), -1);
 }
 
+// ---- the blank scan -----------------------------------------------------------------------------
+
+#define PAGE 4096
+
+// As departure makes it. Returns the file.
+static int hide(uint64_t tasks, const struct criu_blank_segment *list, size_t count)
+{
+	struct criu_blank_head head = {.tasks = tasks, .segments = count};
+	char number[16];
+	int fd = memfd_create("blank", 0);
+
+	assert_int_equal(pwrite(fd, &head, sizeof(head), 0), sizeof(head));
+	if (count)
+		assert_true(pwrite(fd, list, count * sizeof(*list), sizeof(head)) > 0);
+	snprintf(number, sizeof(number), "%d", fd);
+	setenv(CRIU_BLANK_ENV, number, 1);
+	return fd;
+}
+
+static void unhide(int fd)
+{
+	unsetenv(CRIU_BLANK_ENV);
+	close(fd);
+}
+
+// The scan that CRIU 4.2 makes; the number of regions, or -1 (errno).
+static int ask(void *page, uint64_t mask, uint64_t *walk_end)
+{
+	struct {
+		uint64_t start, end, categories;
+	} regions[4];
+	const uint64_t anyof = 1 << 3 | 1 << 4; // PRESENT, SWAPPED
+	struct scan scan = {.size = sizeof(scan),
+			    .start = (uint64_t)page,
+			    .end = page ? (uint64_t)page + PAGE : 0,
+			    .vec = (uint64_t)regions,
+			    .vec_len = 4,
+			    .category_inverted = mask,
+			    .category_mask = mask,
+			    .category_anyof_mask = anyof,
+			    .return_mask = anyof};
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	int count = ioctl(fd, SCAN_IOCTL, &scan), before = errno;
+
+	close(fd);
+	errno = before;
+	if (walk_end)
+		*walk_end = scan.walk_end;
+	return count;
+}
+
+static void hides_pages_from_the_dump_alone(void **state)
+{
+	const uint64_t dump = CATEGORY_PFNZERO | CATEGORY_FILE;
+	char *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t walk_end = 0;
+	int fd;
+
+	(void)state;
+	page[0] = 1;
+	if (ask(page, dump, NULL) < 0)
+		skip(); // a kernel before 6.7
+	assert_int_equal(ask(page, dump, NULL), 1);
+	fd = hide(1, NULL, 0);
+	assert_int_equal(ask(page, dump, &walk_end), 0);
+	assert_int_equal(walk_end, (uint64_t)page + PAGE);
+	assert_int_equal(ask(page, CATEGORY_FILE, NULL), 1); // another question
+	// The probe gets the kernel's answer: without memory it would be an error for a lie.
+	assert_int_equal(ask(NULL, dump, NULL), 0);
+	unhide(fd);
+	assert_int_equal(ask(page, dump, NULL), 1);
+	fd = hide(0, NULL, 0);
+	assert_int_equal(ask(page, dump, NULL), 1);
+	unhide(fd);
+	munmap(page, PAGE);
+}
+
+static void hides_nothing_without_a_proper_list(void **state)
+{
+	const uint64_t dump = CATEGORY_PFNZERO | CATEGORY_FILE;
+	static const char *const wrong[] = {"", "x", "12x", "-1", "99999", "1048577"};
+	char *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	page[0] = 1;
+	if (ask(page, dump, NULL) < 0)
+		skip();
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		setenv(CRIU_BLANK_ENV, wrong[i], 1);
+		assert_int_equal(ask(page, dump, NULL), 1);
+	}
+	unsetenv(CRIU_BLANK_ENV);
+	munmap(page, PAGE);
+}
+
+static void hides_listed_segments_alone(void **state)
+{
+	struct stat st;
+	int listed = memfd_create("listed", 0), other = memfd_create("other", 0), fd;
+
+	(void)state;
+	assert_int_equal(pwrite(listed, "data", 4, PAGE), 4);
+	assert_int_equal(pwrite(other, "data", 4, PAGE), 4);
+	assert_int_equal(fstat(listed, &st), 0);
+	assert_int_equal(lseek(listed, 0, SEEK_DATA), PAGE);
+	struct criu_blank_segment list[] = {{st.st_dev + 1, st.st_ino}, {st.st_dev, st.st_ino}};
+	fd = hide(1, list, 1);
+	assert_int_equal(lseek(listed, 0, SEEK_DATA), PAGE); // another file system's
+	unhide(fd);
+	fd = hide(1, list, 2);
+	errno = 0;
+	assert_int_equal(lseek(listed, 0, SEEK_DATA), -1);
+	assert_int_equal(errno, ENXIO);
+	assert_int_equal(lseek64(listed, 0, SEEK_DATA), -1);
+	assert_int_equal(lseek(listed, 0, SEEK_END), PAGE + 4);
+	assert_int_equal(lseek(other, 0, SEEK_DATA), PAGE);
+	// A list that ends early hides nothing by guess.
+	assert_int_equal(ftruncate(fd, sizeof(struct criu_blank_head)), 0);
+	assert_int_equal(lseek(listed, 0, SEEK_DATA), PAGE);
+	unhide(fd);
+	assert_int_equal(lseek(listed, 0, SEEK_DATA), PAGE);
+	close(listed);
+	close(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(knows_every_limit),
 		cmocka_unit_test(passes_system_calls_through),
+		cmocka_unit_test(hides_pages_from_the_dump_alone),
+		cmocka_unit_test(hides_nothing_without_a_proper_list),
+		cmocka_unit_test(hides_listed_segments_alone),
 		cmocka_unit_test(answers_queries_that_the_kernel_refuses),
 	};
 

@@ -2,14 +2,23 @@
 //
 // criu-preload.so: loaded into the criu program (LD_PRELOAD or the loader's --preload).
 //
-// Reading the resource limits of another user's task through prlimit(2) takes CAP_SYS_RESOURCE.
-// Where relocd does not have it (containers, sandboxes), CRIU can then dump no task of another
-// user. The same numbers are public in /proc/PID/limits: when, and only when, the kernel answers
-// EPERM to a pure query, answer from there. With the capability nothing ever gets here.
+// Resource limits. Reading the resource limits of another user's task through prlimit(2) takes
+// CAP_SYS_RESOURCE. Where relocd does not have it (containers, sandboxes), CRIU can then dump no
+// task of another user. The same numbers are public in /proc/PID/limits: when, and only when, the
+// kernel answers EPERM to a pure query, answer from there. With the capability nothing ever gets
+// here.
 //
 // CRIU asks through libc's syscall(), not prlimit(), hence the interposed syscall(). Only symbols
 // that every glibc has are used: the object must load beside a libc other than the one it was
 // built with.
+//
+// The blank scan. In a dump whose memory relocd moves by itself (blank.h), the question which pages
+// of a range there are is answered with "none": PAGEMAP_SCAN of CRIU's dump, and SEEK_DATA of the
+// shared segments that are listed. CRIU then reads and sends nothing of them, in a time that does
+// not grow with memory. The questions by which it finds out what the kernel can do, and keeps that
+// for other dumps, go through.
+#include "lib/criu/preload/blank.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -17,8 +26,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -189,4 +201,92 @@ EXPORT int prlimit(pid_t pid, enum __rlimit_resource resource, const struct rlim
 {
 	return prlimit64(pid, resource, (const struct rlimit64 *)new_limit,
 			 (struct rlimit64 *)old_limit);
+}
+
+// ---- the blank scan -----------------------------------------------------------------------------
+
+// Of linux/fs.h since 6.7; Debian 12 has older headers.
+struct scan {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+#define SCAN_IOCTL       _IOWR('f', 16, struct scan)
+#define CATEGORY_FILE    (1ull << 2)
+#define CATEGORY_PFNZERO (1ull << 5)
+
+// Nothing is hidden unless all of it can be read.
+static bool read_blank(void *to, size_t size, size_t offset)
+{
+	const char *number = getenv(CRIU_BLANK_ENV);
+	long fd = 0;
+
+	if (!number || !*number)
+		return false;
+	for (; *number >= '0' && *number <= '9' && fd < 1 << 20; number++)
+		fd = fd * 10 + (*number - '0');
+	if (*number)
+		return false;
+	return kernel_call(SYS_pread64, (const long[6]){fd, (long)to, (long)size, (long)offset}) ==
+	       (long)size;
+}
+
+// CRIU's question for pages to dump. Its probes ask for nothing (end 0), its search for guard pages
+// has another mask.
+static bool is_hidden_scan(const struct scan *scan)
+{
+	struct criu_blank_head head;
+
+	return scan->size >= sizeof(*scan) && scan->end != 0 &&
+	       scan->category_mask == (CATEGORY_PFNZERO | CATEGORY_FILE) &&
+	       read_blank(&head, sizeof(head), 0) && head.tasks == 1;
+}
+
+// stat(2) by its number: fstat() has got its symbol in glibc 2.33 only.
+static bool is_hidden_segment(int fd)
+{
+	struct criu_blank_head head;
+	struct criu_blank_segment segment;
+	struct stat st;
+
+	if (!read_blank(&head, sizeof(head), 0) || head.segments == 0 ||
+	    kernel_call(SYS_fstat, (const long[6]){fd, (long)&st}) != 0)
+		return false;
+	for (uint64_t i = 0; i < head.segments; i++) {
+		if (!read_blank(&segment, sizeof(segment), sizeof(head) + i * sizeof(segment)))
+			return false;
+		if (segment.dev == st.st_dev && segment.inode == st.st_ino)
+			return true;
+	}
+	return false;
+}
+
+EXPORT int ioctl(int fd, unsigned long request, ...)
+{
+	struct scan *scan;
+	va_list ap;
+	long arg;
+
+	va_start(ap, request);
+	arg = va_arg(ap, long);
+	va_end(ap);
+	scan = (struct scan *)arg;
+	if (request == SCAN_IOCTL && scan && is_hidden_scan(scan)) {
+		scan->walk_end = scan->end;
+		return 0;
+	}
+	return (int)with_errno(kernel_call(SYS_ioctl, (const long[6]){fd, (long)request, arg}));
+}
+
+EXPORT off64_t lseek64(int fd, off64_t offset, int whence)
+{
+	if (whence == SEEK_DATA && is_hidden_segment(fd)) {
+		errno = ENXIO; // no data from there to the end
+		return -1;
+	}
+	return with_errno(kernel_call(SYS_lseek, (const long[6]){fd, offset, whence}));
+}
+
+EXPORT off_t lseek(int fd, off_t offset, int whence)
+{
+	return lseek64(fd, offset, whence);
 }
