@@ -9,9 +9,9 @@ holder() { # NAME [OPTION...] -- ARG...: a partition that runs shared_holder; /d
 	shift
 	toolbox
 	cp -u "$BUILD/tests/tools/shared_holder" "$lab_dir/shared/toolbox/bin/"
-	mkdir -p "$lab_dir/shared/volume"
-	chmod 1777 "$lab_dir/shared/volume"
-	toolbox_partition "$name" 10.77.0.61 --volume /srv/shared/volume:/data "$@"
+	mkdir -p "$lab_dir/shared/common"
+	chmod 1777 "$lab_dir/shared/common"
+	toolbox_partition "$name" 10.77.0.61 --volume /srv/shared/common:/data "$@"
 }
 ask() { in_host "$1" wparctl exec s -- /bin/shared_holder ask "$2"; }
 
@@ -35,8 +35,8 @@ test_socket_paths() {
 		for path in /data/s /data/t /tmp/s; do
 			assert_eq ok "$(ask hostA $path)" "$path after an abort"
 		done
-		assert_eq "s t" "$(find "$lab_dir/shared/volume" -mindepth 1 -type s -printf '%f\n' | sort | xargs)" "sockets on the volume"
-		assert_eq 2 "$(find "$lab_dir/shared/volume" -mindepth 1 | wc -l)" "files on the volume"
+		assert_eq "s t" "$(find "$lab_dir/shared/common" -mindepth 1 -type s -printf '%f\n' | sort | xargs)" "sockets on the volume"
+		assert_eq 2 "$(find "$lab_dir/shared/common" -mindepth 1 | wc -l)" "files on the volume"
 	done
 	relocate "$lab_dir/moves" s hostA hostB
 	for path in /data/s /data/t /tmp/s; do
@@ -44,7 +44,7 @@ test_socket_paths() {
 	done
 	relocate "$lab_dir/moves" s hostB hostA
 	assert_eq ok "$(ask hostA /data/t)"
-	assert_eq "s t" "$(find "$lab_dir/shared/volume" -mindepth 1 -printf '%f\n' | sort | xargs)" "names on the volume"
+	assert_eq "s t" "$(find "$lab_dir/shared/common" -mindepth 1 -printf '%f\n' | sort | xargs)" "names on the volume"
 }
 
 test_locks_on_shared_files() {
@@ -54,10 +54,10 @@ test_locks_on_shared_files() {
 		in_host hostA wparctl stop s --kill
 		in_host hostA wparctl remove s
 		holder s -- /bin/shared_holder lock $kind /data/lock
-		wait_until 5 in_host hostA test -s /srv/shared/volume/lock.state
+		wait_until 5 in_host hostA test -s /srv/shared/common/lock.state
 		assert_refused 4 WPAR-V023 hostA wparctl relocate s hostB
 		[[ $err =~ fd\ [0-9]+\ of\ pid\ [0-9]+\ \(shared_holder\).*/data/lock ]] || die "the culprit is not named: $err"
-		rm "$lab_dir/shared/volume/"*
+		rm "$lab_dir/shared/common/"*
 	done
 }
 
