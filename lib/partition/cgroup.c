@@ -155,6 +155,12 @@ static int fill(struct cgroup *cg, const struct hierarchy *list, size_t count, b
 			continue;
 		}
 		*procs = openat(group->payload, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+		if (*procs < 0 && errno == ENOENT && !make) { // is being removed
+			close(group->payload);
+			close(group->outer);
+			cg->count--;
+			continue;
+		}
 		if (*procs < 0)
 			return error_sys(err, ERR_CGROUP, errno, "cannot open cgroup.procs in %s",
 					 list[i].mount);
@@ -244,10 +250,11 @@ static int add_pid(struct pid_list *list, pid_t pid, struct error *err)
 static int read_procs(int folder, struct pid_list *list, struct error *err)
 {
 	_cleanup_free_ char *text = fdio_read_file(folder, "cgroup.procs", 16 << 20, err);
-	// ENODEV: removed meanwhile. EOPNOTSUPP: a threaded group; its processes are listed above
-	// it.
+	// Removed meanwhile (ENOENT before its file was opened, ENODEV after), as who ends a
+	// partition and who clears up after it do not wait for each other. EOPNOTSUPP: a threaded
+	// group; its processes are listed above it.
 	if (!text)
-		return err && (err->sys == ENODEV || err->sys == EOPNOTSUPP) ? 0 : -1;
+		return err->sys == ENOENT || err->sys == ENODEV || err->sys == EOPNOTSUPP ? 0 : -1;
 	for (char *at = text, *end; *at; at = end + (*end == '\n')) {
 		long pid = strtol(at, &end, 10);
 		if (end == at)

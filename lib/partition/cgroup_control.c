@@ -189,6 +189,17 @@ int cgroup_thaw(struct cgroup *cg, struct error *err)
 
 // ---- killing -----------------------------------------------------------------------------------
 
+// For the dead. Whoever clears up after them may have removed the group already.
+static int thaw_remains(struct cgroup *cg, struct error *err)
+{
+	struct error why = {0};
+	if (cgroup_thaw(cg, &why) == 0 || why.sys == ENOENT || why.sys == ENODEV)
+		return 0;
+	if (err)
+		*err = why;
+	return -1;
+}
+
 static int kill_all(struct cgroup *cg, size_t *left, struct error *err)
 {
 	_cleanup_free_ pid_t *pids = NULL;
@@ -200,7 +211,7 @@ static int kill_all(struct cgroup *cg, size_t *left, struct error *err)
 		for (size_t i = 0; i < *left; i++)
 			kill(pids[i], SIGKILL);
 	// A task that the v1 freezer holds takes its signal only when it is let go.
-	return *left && !v2 ? cgroup_thaw(cg, err) : 0;
+	return *left && !v2 ? thaw_remains(cg, err) : 0;
 }
 
 int cgroup_kill(struct cgroup *cg, deadline_t deadline, struct error *err)
@@ -210,7 +221,7 @@ int cgroup_kill(struct cgroup *cg, deadline_t deadline, struct error *err)
 		if (kill_all(cg, &left, err) < 0)
 			return -1;
 		if (!left)
-			return cgroup_thaw(cg, err);
+			return thaw_remains(cg, err);
 		if (deadline_passed(deadline))
 			return error_set(err, ERR_DEADLINE, "%zu processes of %s do not die", left,
 					 cg->name);

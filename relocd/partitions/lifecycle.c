@@ -219,7 +219,9 @@ static int run(const char *name, struct error *err)
 static int kill_all(const char *name, struct error *err)
 {
 	_cleanup_cgroup_ struct cgroup *cg = cgroup_open(name, err);
-	return cg ? cgroup_kill(cg, deadline_in_ms(KILL_MS), err) : -1;
+	if (!cg) // it may have ended just now
+		return cgroup_exists(name) ? -1 : 0;
+	return cgroup_kill(cg, deadline_in_ms(KILL_MS), err);
 }
 
 int lifecycle_sweep(const char *name, bool kill, struct error *err)

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -90,6 +91,28 @@ static void takes_no_name_that_leads_elsewhere(void **state)
 	assert_false(cgroup_exists("surely-no-such-partition"));
 }
 
+// Who ends a partition and who clears up after it do not wait for each other.
+static void kills_what_is_gone_already(void **state)
+{
+	(void)state;
+	struct error err = {0};
+	char name[32];
+	snprintf(name, sizeof(name), "unit-%d", (int)getpid());
+	_cleanup_cgroup_ struct cgroup *cg = cgroup_create(name, &err);
+	if (!cg) {
+		fprintf(stderr, "skipped: no groups can be made here: %s\n", err.message);
+		skip();
+	}
+	pid_t *pids;
+	size_t count;
+	assert_int_equal(cgroup_remove(name, deadline_in_ms(5000), &err), 0);
+	assert_int_equal(cgroup_pids(cg, &pids, &count, &err), 0);
+	assert_int_equal(count, 0);
+	free(pids);
+	assert_int_equal(cgroup_kill(cg, deadline_in_ms(5000), &err), 0);
+	assert_false(cgroup_exists(name));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -98,6 +121,7 @@ int main(void)
 		cmocka_unit_test(survives_rubbish),
 		cmocka_unit_test(finds_the_path_of_a_process),
 		cmocka_unit_test(takes_no_name_that_leads_elsewhere),
+		cmocka_unit_test(kills_what_is_gone_already),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
