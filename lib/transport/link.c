@@ -477,8 +477,8 @@ int link_send(struct link *link, uint16_t type, const void *payload, size_t leng
 		if (ready < 0 || pump(link) < 0)
 			return report(link, err);
 		if (ready == 0)
-			return error_set(err, ERR_DEADLINE, "%s: the peer takes no messages",
-					 link->label);
+			return error_set(err, ERR_PEER_UNREACHABLE,
+					 "%s: the peer takes no messages", link->label);
 	}
 	return send_sealed(link, type, payload, length, err);
 }

@@ -64,7 +64,7 @@ const char *link_peer_key(const struct link *link);
 int link_fd(const struct link *link);
 
 // Sends a control message (at most LINK_CONTROL_MAX bytes). Blocks while LINK_CREDIT messages are
-// under way; a mover that takes none for LINK_DEAD_PEER_MS + 5 s is ERR_DEADLINE.
+// under way; a peer that takes none for LINK_DEAD_PEER_MS + 5 s is ERR_PEER_UNREACHABLE.
 int link_send(struct link *link, uint16_t type, const void *payload, size_t length,
 	      struct error *err);
 

@@ -135,8 +135,10 @@ static bool abort_move(struct departure *d, struct error *why)
 static enum departure_end move(struct departure *d, struct error *err)
 {
 	if (departure_prepare(d, err) < 0 || (d->def->image && departure_copy_upper(d, err) < 0) ||
-	    departure_freeze(d, err) < 0 || departure_final(d, err) < 0)
+	    departure_freeze(d, err) < 0 || departure_final(d, err) < 0) {
+		departure_reason(d, err);
 		return DEPARTURE_STAYS;
+	}
 	return departure_decide(d, err);
 }
 

@@ -148,9 +148,9 @@ enum departure_end departure_decide(struct departure *d, struct error *err);
 // message back.
 int departure_wait(struct departure *d, uint16_t type, deadline_t deadline,
 		   struct link_message *message, struct error *err);
-// After a failure to send: a link that was closed may have had a reason, which came before. Returns
-// -1 with the better error.
-int departure_reason(struct departure *d, struct error *err);
+// After a failure: a link that was closed or stood still may have had a reason, which came before.
+// Puts the better error in its place.
+void departure_reason(struct departure *d, struct error *err);
 // Takes what has come while nothing is due: the peer's reason to refuse, a cancel.
 int departure_listen(struct departure *d, struct error *err);
 

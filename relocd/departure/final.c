@@ -205,7 +205,7 @@ static int send_held(struct departure *d, struct error *err)
 		return -1;
 	for (size_t i = 0; i < d->cable.count; i++) {
 		for (size_t cursor = 0;;) {
-			uint8_t *slot = link_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);
+			uint8_t *slot = talk_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);
 			if (!slot)
 				return -1;
 			slot[0] = (uint8_t)i; // of which network

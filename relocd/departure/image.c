@@ -80,7 +80,7 @@ static int send_bytes(struct departure *d, int fd, uint64_t length, struct error
 			length - done < WIRE_DATA_MAX ? (size_t)(length - done) : WIRE_DATA_MAX;
 		void *slot = departure_listen(d, err) < 0
 				     ? NULL
-				     : link_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);
+				     : talk_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);
 		if (!slot || fdio_pread_all(fd, slot, part, (off_t)done, err) < 0 ||
 		    link_send_slot(d->link, WIRE_CHUNK, slot, part, err) < 0)
 			return -1;
@@ -141,7 +141,7 @@ int departure_send_image(struct departure *d, struct error *err)
 		 (unsigned long long)blobs->bytes);
 	for (size_t i = 0; i < blobs->count; i++)
 		if (send_blob(d, &blobs->list[i], i + 1 == blobs->count, err) < 0)
-			return departure_reason(d, err);
+			return -1;
 	return 0;
 }
 

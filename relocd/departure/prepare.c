@@ -25,7 +25,7 @@ static void *sink_place(void *arg, size_t *room, struct error *err)
 {
 	struct departure *d = arg;
 	*room = WIRE_DATA_MAX;
-	return link_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);
+	return talk_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);
 }
 
 static int sink_send(void *arg, void *place, size_t length, struct error *err)

@@ -61,7 +61,7 @@ static int put(void *arg, const void *bytes, size_t length, struct error *err)
 		if (!s->slot && may_go_on(s->d, err) < 0)
 			return -1;
 		if (!s->slot)
-			s->slot = link_slot(s->d->link, deadline_in_ms(TALK_SLOT_MS), err);
+			s->slot = talk_slot(s->d->link, deadline_in_ms(TALK_SLOT_MS), err);
 		if (!s->slot)
 			return -1;
 		size_t room = WIRE_DATA_MAX - s->used, part = room < length ? room : length;
@@ -82,7 +82,7 @@ static int send_round(struct departure *d, bool last, struct snapshot_round *rou
 	const struct folder_sink sink = {put, &state};
 	if (snapshot_send(d->snapshot, d->upper, last, &sink, round, err) < 0 ||
 	    hand_over(&state, err) < 0)
-		return departure_reason(d, err);
+		return -1;
 	log_info("files: %llu entries, %llu KiB, %llu removed, %.1f ms",
 		 (unsigned long long)round->entries, (unsigned long long)(round->bytes >> 10),
 		 (unsigned long long)round->removed, round->ms);

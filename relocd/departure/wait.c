@@ -103,10 +103,9 @@ int departure_listen(struct departure *d, struct error *err)
 	return got < 0 ? -1 : report_may_go_on(&d->report, err);
 }
 
-int departure_reason(struct departure *d, struct error *err)
+void departure_reason(struct departure *d, struct error *err)
 {
 	struct error why;
 	if (err && err->id == ERR_PEER_UNREACHABLE && departure_listen(d, &why) < 0)
 		*err = why;
-	return -1;
 }

@@ -134,12 +134,23 @@ int talk_reason(const Wpar__Decision *decision, const char *peer, struct error *
 	return -1;
 }
 
+void *talk_slot(struct link *link, deadline_t deadline, struct error *err)
+{
+	struct error why = {0};
+	void *slot = link_slot(link, deadline, &why);
+	if (!slot && why.id == ERR_DEADLINE)
+		why.id = ERR_PEER_UNREACHABLE;
+	if (!slot && err)
+		*err = why;
+	return slot;
+}
+
 static int send_chunks(struct link *link, const uint8_t *bytes, uint64_t length, struct error *err)
 {
 	for (uint64_t done = 0; done < length;) {
 		size_t part =
 			length - done < WIRE_DATA_MAX ? (size_t)(length - done) : WIRE_DATA_MAX;
-		void *slot = link_slot(link, deadline_in_ms(TALK_SLOT_MS), err);
+		void *slot = talk_slot(link, deadline_in_ms(TALK_SLOT_MS), err);
 		if (!slot)
 			return -1;
 		memcpy(slot, bytes + done, part);

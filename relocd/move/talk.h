@@ -55,6 +55,10 @@ Wpar__Decision *talk_read_decision(const struct link_message *message, const cha
 // The error that a REFUSE or ABORT carries. Returns -1.
 int talk_reason(const Wpar__Decision *decision, const char *peer, struct error *err);
 
+// A free slot as by link_slot. A peer that takes nothing until the deadline is as good as dead,
+// whichever end notices first: ERR_PEER_UNREACHABLE, as when the connection is lost.
+void *talk_slot(struct link *link, deadline_t deadline, struct error *err);
+
 // Sends an object: OBJECT, CHUNKs, OBJECT_END with its digest.
 int talk_send_object(struct link *link, const char *name, const void *bytes, uint64_t length,
 		     struct digest *digest, struct error *err);

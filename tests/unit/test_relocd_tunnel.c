@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The bytes of a call between two hosts over real links, and peers that break its rules.
+// The bytes of a call between two hosts over real links, and peers that break its rules or stand
+// still.
 #include "tests/unit/link_fixture.h"
 
 #include "relocd/move/talk.h"
@@ -56,7 +57,8 @@ static void *run_origin(void *argument)
 	return NULL;
 }
 
-static void begin(struct call *c, const char *name, void (*script)(struct link *link))
+// Both hosts and a pair of sockets on each.
+static void prepare(struct call *c, const char *name)
 {
 	char authority[64], a[64], b[64];
 	memset(c, 0, sizeof(*c));
@@ -68,12 +70,18 @@ static void begin(struct call *c, const char *name, void (*script)(struct link *
 	fixture_member(&c->b, b, "hostB", authority);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, c->ours), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, c->theirs), 0);
+	c->play = (struct play){.sock = c->theirs[1]};
+	c->server = (struct fixture_server){.tls = &c->b.tls, .argument = &c->play};
+}
+
+static void begin(struct call *c, const char *name, void (*script)(struct link *link))
+{
+	prepare(c, name);
 	// what is not read soon comes to a stop
 	int room = 1;
 	setsockopt(c->ours[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
-	c->play = (struct play){.sock = c->theirs[1], .script = script};
-	c->server = (struct fixture_server){
-		.tls = &c->b.tls, .play = script ? play_script : play_tunnel, .argument = &c->play};
+	c->play.script = script;
+	c->server.play = script ? play_script : play_tunnel;
 	fixture_start(&c->server);
 	assert_int_equal(pthread_create(&c->thread, NULL, run_origin, c), 0);
 }
@@ -160,7 +168,8 @@ static void test_reader_stands_still(void **state)
 	(void)state;
 	begin(&c, "still", NULL);
 	struct pollfd out = {.fd = c.ours[0], .events = POLLOUT};
-	while (poll(&out, 1, 500) > 0) {
+	// the window takes as long as it takes; then nothing goes on
+	while (poll(&out, 1, sent < TUNNEL_WINDOW ? FIXTURE_MS : 500) > 0) {
 		ssize_t n = send(c.ours[0], bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
 		sent += n > 0 ? (size_t)n : 0;
 		assert_true(sent < 16 * TUNNEL_WINDOW);
@@ -252,13 +261,53 @@ static void test_hostile(void **state)
 	}
 }
 
+// ---- moves --------------------------------------------------------------------------------------
+
+// A peer that stands still while it should take a partition is as good as dead: never a mere
+// deadline, whichever end notices first.
+static void stand_still(struct call *c)
+{
+	c->link = link_connect(c->server.address, "hostB", &c->a.tls, false,
+			       deadline_in_ms(FIXTURE_MS), &c->err);
+	void *slot = NULL;
+	while (c->link && (slot = talk_slot(c->link, deadline_in_ms(300), &c->err)))
+		if (link_send_slot(c->link, WIRE_PAGES, slot, WIRE_DATA_MAX, &c->err) < 0)
+			break;
+	shutdown(c->theirs[0], SHUT_WR); // the other side may go
+	link_close(c->link);
+}
+
+static void take_nothing(struct link *link, void *argument)
+{
+	struct play *p = argument;
+	uint8_t byte;
+	(void)link;
+	p->failed = recv(p->sock, &byte, 1, 0) != 0;
+}
+
+static void test_peer_takes_no_pages(void **state)
+{
+	struct call c;
+	(void)state;
+	prepare(&c, "pages");
+	c.server.play = take_nothing;
+	fixture_start(&c.server);
+	stand_still(&c);
+	fixture_join(&c.server);
+	assert_int_equal(c.err.id, ERR_PEER_UNREACHABLE);
+	assert_non_null(strstr(c.err.message, "takes no data"));
+	for (int i = 0; i < 2; i++) {
+		close(c.ours[i]);
+		close(c.theirs[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_both_ways),
-		cmocka_unit_test(test_origin_goes_away),
-		cmocka_unit_test(test_reader_stands_still),
-		cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_both_ways),           cmocka_unit_test(test_origin_goes_away),
+		cmocka_unit_test(test_reader_stands_still), cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_peer_takes_no_pages),
 	};
 	fixture_use_build();
 	return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
