@@ -168,7 +168,7 @@ $(BUILD)/libexec/criu-selftest: $(call objects_of,relocd/selftest) $(ENGINE)
 # PID 1 of system partitions runs inside any root filesystem: static, without the engine.
 $(BUILD)/libexec/init: relocd/init/init.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -D_GNU_SOURCE $(filter-out -fsanitize=%,$(CFLAGS)) $(WPAR_CFLAGS) $(LDFLAGS) -static -o $@ $<
+	$(CC) $(CPPFLAGS) -D_GNU_SOURCE -DWPAR_VERSION='"$(VERSION)"' $(filter-out -fsanitize=%,$(CFLAGS)) $(WPAR_CFLAGS) $(LDFLAGS) -static -o $@ $<
 
 # Runs inside CRIU, whose C library may be another one: no engine, no sanitizer.
 $(BUILD)/libexec/criu-preload.so: lib/criu/preload/criu_preload.c lib/criu/preload/blank.h

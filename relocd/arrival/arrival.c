@@ -6,6 +6,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
 #include "lib/base/paths.h"
+#include "lib/base/version.h"
 #include "relocd/move/checks.h"
 #include "relocd/move/talk.h"
 
@@ -406,8 +407,10 @@ static void release(struct arrival *a)
 	json_decref(a->start);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (version_asked(argc, argv, "arrival"))
+		return 0;
 	struct arrival a = {.keeper = -1,
 			    .criu_pidfd = -1,
 			    .images = -1,

@@ -9,6 +9,7 @@
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "lib/base/sandbox.h"
+#include "lib/base/version.h"
 #include "lib/criu/audit.h"
 #include "lib/partition/definition.h"
 
@@ -149,8 +150,10 @@ static int serve(struct auditor *a, struct error *err)
 	}
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (version_asked(argc, argv, "auditor"))
+		return 0;
 	static struct auditor a;
 	struct error err = {0};
 	log_open("auditor");

@@ -7,6 +7,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
+#include "lib/base/version.h"
 #include "relocd/move/known.h"
 #include "relocd/move/report.h"
 #include "relocd/move/talk.h"
@@ -150,8 +151,10 @@ static void answer_error(const struct call *c, struct error *why)
 	drain();
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (version_asked(argc, argv, "caller"))
+		return 0;
 	struct call c = {.report.fd = -1};
 	struct error err = {0};
 	log_open("caller");

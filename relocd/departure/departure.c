@@ -6,6 +6,7 @@
 #include "lib/base/chan.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
+#include "lib/base/version.h"
 #include "relocd/move/talk.h"
 
 #include <signal.h>
@@ -199,8 +200,10 @@ static void release(struct departure *d)
 		close(d->keeper);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (version_asked(argc, argv, "departure"))
+		return 0;
 	struct departure d = {.keeper = -1,
 			      .images = -1,
 			      .image = -1,

@@ -10,6 +10,7 @@
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "lib/base/spawn.h"
+#include "lib/base/version.h"
 #include "lib/partition/exec.h"
 #include "relocd/enter/command.h"
 
@@ -178,8 +179,10 @@ static int start(struct session *s, struct command *command, struct error *err)
 	return s->pid < 0 ? -1 : 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (version_asked(argc, argv, "enter"))
+		return 0;
 	struct error err = {0};
 	struct command command = {.def = NULL};
 	struct session s = {.control = CONTROL_FD, .terminal = -1, .end = DEADLINE_NEVER};

@@ -102,6 +102,8 @@ static void end_the_rest(const sigset_t *set)
 int main(int argc, char **argv)
 {
 	sigset_t set, old_mask;
+	if (argc == 2 && !strcmp(argv[1], "--version"))
+		return puts("init " WPAR_VERSION) < 0;
 	if (argc < 3 || strcmp(argv[1], "--") != 0) {
 		fprintf(stderr, "usage: init -- COMMAND [ARG...]  (PID 1 of a system partition)\n");
 		return 2;

@@ -5,6 +5,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
 #include "lib/base/sandbox.h"
+#include "lib/base/version.h"
 #include "lib/transport/dial.h"
 #include "lib/transport/ring.h"
 #include "relocd/mover/session.h"
@@ -110,8 +111,10 @@ static int run(struct error *err)
 	return result;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (version_asked(argc, argv, "mover"))
+		return 0;
 	struct error err = {0};
 	log_open("mover");
 	signal(SIGPIPE, SIG_IGN);

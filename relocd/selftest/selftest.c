@@ -8,6 +8,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
 #include "lib/base/spawn.h"
+#include "lib/base/version.h"
 #include "lib/criu/failure.h"
 #include "lib/criu/program.h"
 #include "lib/criu/rpc.h"
@@ -247,6 +248,8 @@ int main(int argc, char **argv)
 {
 	struct options o = {0};
 	struct error err = {0};
+	if (version_asked(argc, argv, "criu-selftest"))
+		return EXIT_OK;
 	int parsed = parse(argc, argv, &o);
 
 	if (parsed != 0) {

@@ -23,6 +23,10 @@ test_install_and_uninstall() {
 	done
 	assert_eq "" "$(grep -v '^\./usr/local/' <<<"$files")" "files outside the prefix"
 	assert_eq "$(in_top version)" "$(LD_LIBRARY_PATH=$dest/usr/local/lib "$dest/usr/local/bin/wparctl" --version | awk '{ print $NF }')" version
+	for out in "$dest"/usr/local/sbin/relocd "$dest"/usr/local/libexec/relocd/*; do
+		[[ $out == *.so ]] && continue
+		assert_eq "${out##*/} $(in_top version)" "$("$out" --version)" "$out --version"
+	done
 	assert_eq "" "$(grep -rl '@[a-z]*dir@' "$dest")" "files with an unfilled place"
 	in_top uninstall DESTDIR="$dest"
 	assert_eq "" "$(cd "$dest" && find . -type f -o -type l)" "files left by uninstall"
