@@ -292,13 +292,14 @@ install: all ## install below $(DESTDIR)$(prefix)
 		lib/client/libwpar.pc.in > $(DESTDIR)$(libdir)/pkgconfig/libwpar.pc
 	$(INSTALL) -m 755 $(LIBEXEC) $(DESTDIR)$(libexecdir)/relocd/
 	sed 's|@sbindir@|$(sbindir)|g' scripts/systemd/relocd.service.in > $(DESTDIR)$(systemdsystemunitdir)/relocd.service
+	sed 's|@runstatedir@|$(runstatedir)|g' scripts/systemd/relocd.socket.in > $(DESTDIR)$(systemdsystemunitdir)/relocd.socket
 	$(INSTALL) -m 644 scripts/systemd/relocd.sysusers $(DESTDIR)$(sysusersdir)/relocd.conf
 	sed 's|@localstatedir@|$(localstatedir)|g; s|@runstatedir@|$(runstatedir)|g' scripts/systemd/relocd.tmpfiles.in \
 		> $(DESTDIR)$(tmpfilesdir)/relocd.conf
 	$(foreach m,$(MAN),$(INSTALL) -m 644 $(m) $(DESTDIR)$(call man_target,$(m)) &&) :
 
 uninstall: ## remove what install put there
-	rm -f $(addprefix $(DESTDIR),$(bindir)/wparctl $(bashcompletiondir)/wparctl $(zshcompletiondir)/_wparctl $(sbindir)/relocd $(systemdsystemunitdir)/relocd.service \
+	rm -f $(addprefix $(DESTDIR),$(bindir)/wparctl $(bashcompletiondir)/wparctl $(zshcompletiondir)/_wparctl $(sbindir)/relocd $(addprefix $(systemdsystemunitdir)/,relocd.service relocd.socket) \
 		$(addprefix $(libdir)/,libwpar.so $(LIBWPAR_NAME) $(LIBWPAR_FILE) pkgconfig/libwpar.pc) $(includedir)/wpar.h \
 		$(sysusersdir)/relocd.conf $(tmpfilesdir)/relocd.conf $(foreach m,$(MAN),$(call man_target,$(m))))
 	rm -rf $(DESTDIR)$(libexecdir)/relocd

@@ -33,7 +33,7 @@ struct acceptor {
 	pthread_t thread;
 	int listener, wake;
 	bool quiet;
-	const struct roles *roles;
+	struct roles *roles;
 	bool (*serve)(void *arg, int sock);
 	void *arg;
 	struct connection table[CONNECTIONS_MAX];
@@ -203,8 +203,8 @@ static void *run(void *arg)
 	}
 }
 
-int acceptor_start(int listener, const struct roles *roles, bool (*serve)(void *arg, int sock),
-		   void *arg, struct acceptor **made, struct error *err)
+int acceptor_start(int listener, struct roles *roles, bool (*serve)(void *arg, int sock), void *arg,
+		   struct acceptor **made, struct error *err)
 {
 	struct acceptor *a = calloc(1, sizeof(*a));
 	int wake = eventfd(0, EFD_CLOEXEC);

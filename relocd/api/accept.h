@@ -19,8 +19,8 @@ struct acceptor;
 // Serves the listening socket (taken over, also on failure) in a thread: `serve` gets each
 // connection as its own; false: it could not be served and has been closed. *made is there before
 // the first of them; NULL on failure.
-int acceptor_start(int listener, const struct roles *roles, bool (*serve)(void *arg, int sock),
-		   void *arg, struct acceptor **made, struct error *err);
+int acceptor_start(int listener, struct roles *roles, bool (*serve)(void *arg, int sock), void *arg,
+		   struct acceptor **made, struct error *err);
 // Takes no more connections.
 void acceptor_quiet(struct acceptor *a);
 // After all connections have ended.

@@ -3,13 +3,13 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/cleanup.h"
-#include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "relocd/api/accept.h"
 #include "relocd/api/audit.h"
 #include "relocd/api/once.h"
 #include "relocd/api/openapi.h"
 #include "relocd/api/roles.h"
+#include "relocd/api/socket.h"
 #include "relocd/peers/forward.h"
 #include "relocd/peers/peers.h"
 
@@ -17,9 +17,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <systemd/sd-daemon.h>
 
 #define CONNECTIONS_MAX 128
 #define READ_SECONDS    30 // for a request to arrive
@@ -29,7 +27,7 @@ struct api {
 	struct MHD_Daemon *http;
 	struct roles *roles;
 	struct acceptor *acceptor;
-	bool inherited;  // the socket is the service manager's
+	struct api_socket socket;
 	unsigned active; // requests being answered; under the daemon's lock
 };
 
@@ -69,7 +67,7 @@ static void identify(struct request *q)
 {
 	int sock = api_socket_of(q->connection);
 	q->uid = (uid_t)-1;
-	if (!peers_identify(sock, q) && came_in_by(q->d->config.api_socket, sock))
+	if (!peers_identify(sock, q) && came_in_by(q->d->api->socket.path, sock))
 		q->role = roles_of_socket(q->d->api->roles, sock, &q->uid, &q->pid);
 }
 
@@ -289,65 +287,6 @@ static size_t leave_encoded(void *arg, struct MHD_Connection *connection, char *
 
 // ---- the socket ---------------------------------------------------------------------------------
 
-static int make_folder_of(const char *path, struct error *err)
-{
-	_cleanup_free_ char *folder = strdup(path);
-	if (!folder)
-		return error_set(err, ERR_NOMEM, "no memory for a path");
-	*strrchr(folder, '/') = 0;
-	return folder[0] ? fdio_mkdir_p(folder, 0755, err) : 0;
-}
-
-// Open to the group of those who may look; to all where the configuration names others, who are
-// then told apart by their credentials.
-static int set_access(const char *path, const struct roles *roles, struct error *err)
-{
-	gid_t group;
-	if (roles_group(roles, &group) && chown(path, (uid_t)-1, group) < 0)
-		return error_sys(err, ERR_SYSTEM, errno, "cannot give %s to its group", path);
-	if (chmod(path, roles_name_others(roles) ? 0666 : 0660) < 0)
-		return error_sys(err, ERR_SYSTEM, errno, "cannot set the mode of %s", path);
-	return 0;
-}
-
-// One that the service manager opened, and keeps while we restart (sd_listen_fds(3)); -1: none.
-static int inherited_socket(void)
-{
-	int count = sd_listen_fds(1), found = -1;
-	for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + count; fd++) {
-		if (found < 0 && sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0 &&
-		    fdio_set_nonblock(fd, true, NULL) == 0)
-			found = fd;
-		else
-			close(fd);
-	}
-	return found;
-}
-
-static int open_socket(const struct config *c, const struct roles *roles, struct error *err)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", c->api_socket);
-	if (make_folder_of(c->api_socket, err) < 0)
-		return -1;
-	_cleanup_close_ int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (sock < 0)
-		return error_sys(err, ERR_SYSTEM, errno, "cannot make a socket");
-	unlink(c->api_socket);
-	// Nobody can connect before the permissions are right, since nobody listens yet.
-	mode_t mask = umask(0177);
-	int failed = bind(sock, (struct sockaddr *)&address, sizeof(address));
-	int why = errno;
-	umask(mask);
-	if (failed)
-		return error_sys(err, ERR_SYSTEM, why, "cannot make %s", c->api_socket);
-	if (set_access(c->api_socket, roles, err) < 0)
-		return -1;
-	if (listen(sock, CONNECTIONS_MAX) < 0)
-		return error_sys(err, ERR_SYSTEM, errno, "cannot listen on %s", c->api_socket);
-	return take_fd(&sock);
-}
-
 static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
 			  enum MHD_ConnectionNotificationCode code)
 {
@@ -382,10 +321,7 @@ int api_adopt(struct daemon *d, int sock, struct error *err)
 static int start(struct daemon *d, struct api *api, struct error *err)
 {
 	api->roles = roles_new(&d->config, err);
-	int sock = api->roles ? inherited_socket() : -1;
-	api->inherited = sock >= 0;
-	if (api->roles && sock < 0)
-		sock = open_socket(&d->config, api->roles, err);
+	int sock = api->roles ? api_socket_open(&d->config, api->roles, &api->socket, err) : -1;
 	if (sock < 0)
 		return -1;
 	api->http = MHD_start_daemon(
@@ -425,6 +361,15 @@ int api_start(struct daemon *d, struct error *err)
 	return -1;
 }
 
+void api_reload(struct daemon *d)
+{
+	struct error err;
+	struct api *api = d->api;
+	if (api && (roles_renew(api->roles, &d->config, &err) < 0 ||
+		    api_socket_allow(&api->socket, api->roles, &err) < 0))
+		log_error_of(&err, "reload: roles");
+}
+
 int api_descriptor(struct request *q, const char *value, struct error *err)
 {
 	char *end = NULL;
@@ -441,8 +386,8 @@ int api_descriptor(struct request *q, const char *value, struct error *err)
 bool api_stop(struct daemon *d)
 {
 	struct api *api = d->api;
-	if (!api->inherited)
-		unlink(d->config.api_socket);
+	if (!api->socket.inherited)
+		unlink(api->socket.path);
 	acceptor_quiet(api->acceptor);
 	deadline_t deadline = deadline_in_ms(STOP_MS);
 	daemon_lock(d);

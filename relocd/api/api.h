@@ -38,6 +38,9 @@ extern const size_t api_route_count;
 
 // Opens the socket (root may do all; `api.group` may look) and serves.
 int api_start(struct daemon *d, struct error *err);
+// With the lock held: `roles` of a configuration that has changed take effect for requests that
+// come from now on, also on connections that are open.
+void api_reload(struct daemon *d);
 // Takes no more requests and waits a little for those under way: true when all have ended and
 // nothing of the API is left.
 bool api_stop(struct daemon *d);

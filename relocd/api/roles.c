@@ -5,6 +5,7 @@
 #include "lib/base/log.h"
 
 #include <grp.h>
+#include <pthread.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,12 +19,17 @@ struct entry {
 	id_t id;
 };
 
-struct roles {
+struct table {
 	struct entry *entries;
 	size_t count;
 	gid_t group; // of the socket
 	bool has_group;
 	bool others;
+};
+
+struct roles {
+	pthread_rwlock_t lock; // of the table, which is exchanged as a whole
+	struct table table;
 };
 
 static bool find_group(const char *name, id_t *id)
@@ -49,7 +55,7 @@ static bool find_user(const char *name, id_t *id)
 	return found;
 }
 
-static void add(struct roles *r, enum role role, const char *name)
+static void add(struct table *t, enum role role, const char *name)
 {
 	bool is_group = !strncmp(name, "group:", 6);
 	id_t id;
@@ -57,52 +63,85 @@ static void add(struct roles *r, enum role role, const char *name)
 		log_warn("roles: %s: there is no %s", name, is_group ? "such group" : "such user");
 		return;
 	}
-	r->entries[r->count++] = (struct entry){.role = role, .is_group = is_group, .id = id};
-	if (!(is_group && r->has_group && id == r->group) && (is_group || id))
-		r->others = true;
+	t->entries[t->count++] = (struct entry){.role = role, .is_group = is_group, .id = id};
+	if (!(is_group && t->has_group && id == t->group) && (is_group || id))
+		t->others = true;
 }
 
-static void add_all(struct roles *r, enum role role, const struct config_names *names)
+static void add_all(struct table *t, enum role role, const struct config_names *names)
 {
 	for (size_t i = 0; i < names->count; i++)
-		add(r, role, names->list[i]);
+		add(t, role, names->list[i]);
+}
+
+static int fill(struct table *t, const struct config *config, struct error *err)
+{
+	size_t max = config->admins.count + config->operators.count + config->viewers.count + 1;
+	*t = (struct table){.entries = calloc(max, sizeof(*t->entries))};
+	if (!t->entries)
+		return error_set(err, ERR_NOMEM, "no memory for the roles");
+	t->has_group = find_group(config->api_group, &t->group);
+	if (t->has_group)
+		t->entries[t->count++] =
+			(struct entry){.role = ROLE_VIEWER, .is_group = true, .id = t->group};
+	add_all(t, ROLE_ADMIN, &config->admins);
+	add_all(t, ROLE_OPERATOR, &config->operators);
+	add_all(t, ROLE_VIEWER, &config->viewers);
+	return 0;
 }
 
 struct roles *roles_new(const struct config *config, struct error *err)
 {
 	struct roles *r = calloc(1, sizeof(*r));
-	size_t max = config->admins.count + config->operators.count + config->viewers.count + 1;
-	if (!r || !(r->entries = calloc(max, sizeof(*r->entries)))) {
-		free(r);
+	if (!r) {
 		error_set(err, ERR_NOMEM, "no memory for the roles");
 		return NULL;
 	}
-	r->has_group = find_group(config->api_group, &r->group);
-	if (r->has_group)
-		r->entries[r->count++] =
-			(struct entry){.role = ROLE_VIEWER, .is_group = true, .id = r->group};
-	add_all(r, ROLE_ADMIN, &config->admins);
-	add_all(r, ROLE_OPERATOR, &config->operators);
-	add_all(r, ROLE_VIEWER, &config->viewers);
+	if (fill(&r->table, config, err) < 0) {
+		free(r);
+		return NULL;
+	}
+	pthread_rwlock_init(&r->lock, NULL);
 	return r;
+}
+
+int roles_renew(struct roles *r, const struct config *config, struct error *err)
+{
+	struct table fresh, old;
+	if (fill(&fresh, config, err) < 0)
+		return -1;
+	pthread_rwlock_wrlock(&r->lock);
+	old = r->table;
+	r->table = fresh;
+	pthread_rwlock_unlock(&r->lock);
+	free(old.entries);
+	return 0;
 }
 
 void roles_free(struct roles *r)
 {
-	if (r)
-		free(r->entries);
+	if (!r)
+		return;
+	pthread_rwlock_destroy(&r->lock);
+	free(r->table.entries);
 	free(r);
 }
 
-bool roles_group(const struct roles *r, gid_t *group)
+bool roles_group(struct roles *r, gid_t *group)
 {
-	*group = r->group;
-	return r->has_group;
+	pthread_rwlock_rdlock(&r->lock);
+	bool has = r->table.has_group;
+	*group = r->table.group;
+	pthread_rwlock_unlock(&r->lock);
+	return has;
 }
 
-bool roles_name_others(const struct roles *r)
+bool roles_name_others(struct roles *r)
 {
-	return r->others;
+	pthread_rwlock_rdlock(&r->lock);
+	bool others = r->table.others;
+	pthread_rwlock_unlock(&r->lock);
+	return others;
 }
 
 static bool matches(const struct entry *e, uid_t uid, const gid_t *groups, size_t count)
@@ -115,16 +154,20 @@ static bool matches(const struct entry *e, uid_t uid, const gid_t *groups, size_
 	return false;
 }
 
-enum role roles_of(const struct roles *r, uid_t uid, const gid_t *groups, size_t count)
+enum role roles_of(struct roles *r, uid_t uid, const gid_t *groups, size_t count)
 {
 	enum role role = uid ? ROLE_NONE : ROLE_ADMIN;
-	for (size_t i = 0; i < r->count; i++)
-		if (r->entries[i].role > role && matches(&r->entries[i], uid, groups, count))
-			role = r->entries[i].role;
+	pthread_rwlock_rdlock(&r->lock);
+	for (size_t i = 0; i < r->table.count; i++) {
+		const struct entry *e = &r->table.entries[i];
+		if (e->role > role && matches(e, uid, groups, count))
+			role = e->role;
+	}
+	pthread_rwlock_unlock(&r->lock);
 	return role;
 }
 
-enum role roles_of_socket(const struct roles *r, int sock, uid_t *uid, pid_t *pid)
+enum role roles_of_socket(struct roles *r, int sock, uid_t *uid, pid_t *pid)
 {
 	struct ucred who;
 	gid_t groups[GROUPS_MAX + 1];

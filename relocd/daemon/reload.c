@@ -2,6 +2,7 @@
 #include "relocd/daemon/reload.h"
 
 #include "lib/base/cleanup.h"
+#include "relocd/api/api.h"
 
 #include <string.h>
 
@@ -37,14 +38,6 @@ static char **text_at(struct config *c, size_t offset)
 	return (char **)((char *)c + offset);
 }
 
-static bool lists_differ(const struct config_names *a, const struct config_names *b)
-{
-	bool same = a->count == b->count;
-	for (size_t i = 0; same && i < a->count; i++)
-		same = !strcmp(a->list[i], b->list[i]);
-	return !same;
-}
-
 static bool differ(const char *a, const char *b)
 {
 	return strcmp(a ? a : "", b ? b : "") != 0;
@@ -58,10 +51,6 @@ static void name_fixed(struct config *now, struct config *fresh, char *later, si
 		if (differ(*text_at(now, fixed[i].offset), *text_at(fresh, fixed[i].offset)))
 			length += (size_t)snprintf(later + length, size - length, "%s%s",
 						   length ? ", " : "", fixed[i].key);
-	if (length < size && (lists_differ(&now->admins, &fresh->admins) ||
-			      lists_differ(&now->operators, &fresh->operators) ||
-			      lists_differ(&now->viewers, &fresh->viewers)))
-		snprintf(later + length, size - length, "%sroles", length ? ", " : "");
 }
 
 // Exchanged, so that `fresh` keeps what some thread may be looking at. A list is never longer than
@@ -76,6 +65,11 @@ static void exchange_list(char ***list, size_t *count, char ***fresh, size_t *fr
 	*count = *fresh_count;
 	*fresh = old;
 	*fresh_count = old_count;
+}
+
+static void exchange_names(struct config_names *names, struct config_names *fresh)
+{
+	exchange_list(&names->list, &names->count, &fresh->list, &fresh->count);
 }
 
 static void exchange_text(char **text, char **fresh)
@@ -97,6 +91,10 @@ void reload_apply(struct daemon *d, struct config *fresh, char *later, size_t si
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		exchange_text(text_at(now, texts[i]), text_at(fresh, texts[i]));
 	exchange_list(&now->shared, &now->shared_count, &fresh->shared, &fresh->shared_count);
+	exchange_names(&now->admins, &fresh->admins);
+	exchange_names(&now->operators, &fresh->operators);
+	exchange_names(&now->viewers, &fresh->viewers);
+	api_reload(d);
 	if (!old)
 		return; // better lost than freed under somebody
 	old->config = *fresh;

@@ -135,11 +135,13 @@ test_strict_partition_moves() {
 	done')" "no_new_privs, seccomp, bounding set and user after the move"
 }
 
-# The unit says what systemd understands.
+# The units say what systemd understands.
 test_unit_is_sound() {
 	command -v systemd-analyze >/dev/null || skip "systemd-analyze is not installed"
-	local unit=$lab_dir/relocd.service
-	sed "s|@sbindir@|$BUILD/bin|; /^Documentation=/d" scripts/systemd/relocd.service.in >"$unit"
-	assert_exit 0 systemd-analyze verify "$unit"
+	local unit
+	for unit in relocd.service relocd.socket; do
+		sed "s|@sbindir@|$BUILD/bin|; s|@runstatedir@|/run|; /^Documentation=/d" "scripts/systemd/$unit.in" >"$lab_dir/$unit"
+	done
+	assert_exit 0 systemd-analyze verify "$lab_dir/relocd.service" "$lab_dir/relocd.socket"
 	assert_eq "" "$err" "systemd-analyze verify"
 }

@@ -17,7 +17,7 @@ test_install_and_uninstall() {
 	files=$(cd "$dest" && find . -type f -o -type l)
 	for out in bin/wparctl sbin/relocd libexec/relocd/{departure,arrival,mover,keeper,criu-preload.so} \
 		lib/libwpar.so.1 lib/pkgconfig/libwpar.pc include/wpar.h share/man/man3/libwpar.3 \
-		lib/sysusers.d/relocd.conf lib/tmpfiles.d/relocd.conf lib/systemd/system/relocd.service \
+		lib/sysusers.d/relocd.conf lib/tmpfiles.d/relocd.conf lib/systemd/system/relocd.{service,socket} \
 		share/man/man1/wparctl.1 share/man/man8/relocd.8; do
 		assert_contains "$files" "./usr/local/$out"
 	done

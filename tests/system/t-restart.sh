@@ -181,14 +181,21 @@ test_older_keeper() {
 	assert_eq Active "$(state_of hostA p)"
 }
 
+as_nobody() { # PATH: what its caller is told there
+	in_host hostA setpriv --reuid 65534 --regid 65534 --clear-groups \
+		curl -sS --unix-socket /run/relocd/relocd.sock "http://relocd$1"
+}
+
 test_reload() {
+	assert_exit 7 as_nobody /v1/version # cannot even connect
 	in_host hostA sh -c 'cp -a /etc/relocd/relocd.yaml /run/yaml.saved 2>/dev/null
-		printf "limits: {moves: 1}\nlisten: \"[::]:7479\"\n" >/etc/relocd/relocd.yaml
+		printf "limits: {moves: 1}\nlisten: \"[::]:7479\"\nroles: {viewer: [\"65534\"]}\n" >/etc/relocd/relocd.yaml
 		kill -HUP $(cat /run/relocd.lab.pid)'
 	trap 'in_host hostA sh -c "rm /etc/relocd/relocd.yaml; mv /run/yaml.saved /etc/relocd/relocd.yaml 2>/dev/null
 		kill -HUP \$(cat /run/relocd.lab.pid)"' EXIT
 	wait_until 5 in_host hostA sh -c 'wparctl --json events | grep -q "\"needs_restart\": *\"listen\""'
 	assert_eq hostA "$(in_host hostA wparctl --json hosts | jq -r '[.data[] | select(.self)][0].name')"
+	assert_eq hostA "$(as_nobody /v1/version | jq -r .data.host)"
 }
 
 # ---- in doubt ----------------------------------------------------------------------------------

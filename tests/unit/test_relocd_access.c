@@ -61,6 +61,24 @@ static void the_group_may_look(void **state)
 	roles_free(roles);
 }
 
+// What a reload changes holds for whoever asks next.
+static void roles_are_renewed(void **state)
+{
+	(void)state;
+	struct config config;
+	struct error err = {0};
+	const gid_t none[] = {65534};
+	const char *text = "host: a\nroles: {viewer: [\"1004\"]}\n";
+	struct roles *roles = roles_from("host: a\nroles: {admin: [\"1001\"]}\n");
+	assert_int_equal(config_parse("", text, strlen(text), &config, &err), 0);
+	assert_int_equal(roles_renew(roles, &config, &err), 0);
+	config_free(&config);
+	assert_int_equal(roles_of(roles, 1001, none, 1), ROLE_NONE);
+	assert_int_equal(roles_of(roles, 1004, none, 1), ROLE_VIEWER);
+	assert_int_equal(roles_of(roles, 0, none, 1), ROLE_ADMIN);
+	roles_free(roles);
+}
+
 static void text_for_the_log(void **state)
 {
 	(void)state;
@@ -227,6 +245,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(roles_by_user_and_group),
 		cmocka_unit_test(the_group_may_look),
+		cmocka_unit_test(roles_are_renewed),
 		cmocka_unit_test(text_for_the_log),
 		TEST(descriptors_come_with_the_first_bytes),
 		TEST(too_many_descriptors_end_the_connection),

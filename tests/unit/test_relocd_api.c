@@ -60,6 +60,37 @@ static int tear_down(void **state)
 	return 0;
 }
 
+// As the service manager starts us: with a socket that it has opened, as descriptor 3.
+static int set_up_inherited(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char pid[16];
+	snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/test_api.socket.%d",
+		 (int)getpid());
+	int sock = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(bind(sock, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(chmod(address.sun_path, 0600), 0);
+	assert_int_equal(listen(sock, 8), 0);
+	assert_true(sock == 3 || dup2(sock, 3) == 3); // kept free by main
+	if (sock != 3)
+		close(sock);
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	setenv("LISTEN_PID", pid, 1);
+	setenv("LISTEN_FDS", "1", 1);
+	return set_up(state);
+}
+
+static int tear_down_inherited(void **state)
+{
+	struct stat st;
+	char path[64];
+	snprintf(path, sizeof(path), "/tmp/test_api.socket.%d", (int)getpid());
+	assert_int_equal(tear_down(state), 0);
+	assert_int_equal(stat(path, &st), 0); // it is not ours
+	assert_int_equal(unlink(path), 0);
+	return 0;
+}
+
 static int call(struct fixture *f, const char *method, const char *path, json_t *body,
 		json_t **data, struct error *err)
 {
@@ -96,6 +127,23 @@ static void the_socket_is_private(void **state)
 	struct stat st;
 	assert_int_equal(stat(f->socket, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0660);
+}
+
+static void the_service_managers_socket_is_served(void **state)
+{
+	struct fixture *f = *state;
+	struct error err;
+	struct stat st;
+	char path[64];
+	assert_null(getenv("LISTEN_FDS")); // nobody that we start takes it for its own
+	assert_int_equal(access(f->socket, F_OK), -1);
+	snprintf(path, sizeof(path), "/tmp/test_api.socket.%d", (int)getpid());
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0660);
+	wpar_close(f->wpar);
+	f->wpar = wpar_open(path, NULL);
+	if (!skip_unless_root(f))
+		assert_int_equal(call(f, "GET", "/v1/version", NULL, NULL, &err), 0);
 }
 
 static void version_and_health(void **state)
@@ -412,14 +460,23 @@ static void without_a_cluster(void **state)
 int main(void)
 {
 	signal(SIGPIPE, SIG_IGN);
+	dup2(STDIN_FILENO, 3); // nothing else gets it before the service manager's socket does
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(the_socket_is_private),  TEST(version_and_health),
-		TEST(what_is_no_request),     TEST(create_show_remove),
-		TEST(what_cannot_be_created), TEST(open_files_stay_on_their_host),
-		TEST(without_a_cluster),      TEST(changes),
-		TEST(what_cannot_be_changed), TEST(renames),
-		TEST(definitions_go_round),   TEST(named_volumes),
+		cmocka_unit_test_setup_teardown(the_service_managers_socket_is_served,
+						set_up_inherited, tear_down_inherited),
+		TEST(the_socket_is_private),
+		TEST(version_and_health),
+		TEST(what_is_no_request),
+		TEST(create_show_remove),
+		TEST(what_cannot_be_created),
+		TEST(open_files_stay_on_their_host),
+		TEST(without_a_cluster),
+		TEST(changes),
+		TEST(what_cannot_be_changed),
+		TEST(renames),
+		TEST(definitions_go_round),
+		TEST(named_volumes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
