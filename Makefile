@@ -33,8 +33,9 @@ comma := ,
 # ---- what we need ------------------------------------------------------------------------------
 PACKAGES := libseccomp libcap libprotobuf-c liburing openssl sqlite3 libmicrohttpd libcurl jansson \
             libcyaml yaml-0.1 libnl-3.0 libnl-route-3.0 libsystemd libxxhash
+BENCHES := gap move
 # These goals build nothing by themselves: the next make does, once the packages are there.
-deps_goals := deps deps-check demo check bench bench-gap
+deps_goals := deps deps-check demo check check-loop bench bench-ready $(BENCHES:%=bench-%)
 no_build_goals := clean help format lint-format lint-shell uninstall dist deb version
 goals := $(or $(MAKECMDGOALS),all)
 ifneq ($(filter unit check-unit check-system,$(goals)),)
@@ -218,11 +219,18 @@ demo: $(if $(filter no,$(DEPS)),deps-check,deps) ## move a live Redis between tw
 	$(MAKE) all tools
 	BUILD=$(BUILD) scripts/demo
 
-bench: bench-gap ## all benchmarks
+# BENCH_QUICK=1: each in less than four minutes; ENGINE=NAME: how memory goes.
+bench: $(BENCHES:%=bench-%) ## all benchmarks: a table each, and $(BUILD)/bench/NAME.json
 
-bench-gap: $(if $(filter no,$(DEPS)),deps-check,deps) ## 20 moves of a small Redis: the gap that its client sees
+bench-ready:
+	BUILD=$(BUILD) scripts/install-deps $(if $(filter no,$(DEPS)),--check --no-lint,--bench)
 	$(MAKE) all tools
+
+bench-gap: bench-ready ## 20 moves of a small Redis: the gap that its client sees
 	BUILD=$(BUILD) tests/bench/gap
+
+bench-move: bench-ready ## moves by memory and dirty rate, against plain CRIU, runc and podman
+	BUILD=$(BUILD) tests/bench/move
 
 check-loop: $(if $(filter no,$(DEPS)),deps-check,deps) ## LOOP (100) moves to and fro under load: nothing lost, nothing left
 	$(MAKE) all tools
@@ -248,7 +256,7 @@ fuzz-run: $(FUZZ)
 
 # ---- style -------------------------------------------------------------------------------------
 SOURCES  := $(wildcard lib/*/*.[ch] lib/*/*/*.[ch] images/*.[ch] relocd/*/*.[ch] wparctl/*.[ch] tests/*/*.[ch])
-SCRIPTS  := $(wildcard scripts/completion/wparctl.bash scripts/lab scripts/demo scripts/install-deps .ci/run tests/unit/run tests/system/run tests/system/*.sh tests/bench/gap tests/bench/loop)
+SCRIPTS  := $(wildcard scripts/completion/wparctl.bash scripts/lab scripts/demo scripts/install-deps .ci/run tests/unit/run tests/system/run tests/system/*.sh $(filter-out %.jq,$(wildcard tests/bench/*)))
 
 format: ## rewrite all sources in the house style
 	clang-format -i $(SOURCES)
@@ -336,7 +344,7 @@ clean: ## remove everything built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all tools unit check-unit check-system check check-loop demo bench bench-gap deps deps-check fuzz fuzz-run format lint \
+.PHONY: all tools unit check-unit check-system check check-loop demo bench bench-ready $(BENCHES:%=bench-%) deps deps-check fuzz fuzz-run format lint \
 	lint-format lint-c lint-shell install uninstall dist deb version man clean help FORCE
 .SECONDARY:
 

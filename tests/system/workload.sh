@@ -68,15 +68,16 @@ redis_partition() { # NAME ADDRESS [CREATE-OPTION...]
 	wait_until 10 redis ping
 }
 
-# The measuring client, in the background, over one connection until meter_stop.
+# The measuring client, in the background, over one connection until meter_stop. A reply may take
+# METER_TIMEOUT_MS (15000).
 meter_start() { # OUT.json [KEY]
 	meter_out=$1
 	meter_said=$1.said
 	rm -f "$meter_out"
 	: >"$meter_said"
 	# shellcheck disable=SC2016 # expands there
-	client sh -c 'echo $$ >/run/meter.pid; exec gapmeter --key "$1" --out "$2" "$3" 6379' \
-		_ "${2:-counter}" "$meter_out" "$redis_address" >"$meter_said" 2>&1 &
+	client sh -c 'echo $$ >/run/meter.pid; exec gapmeter --timeout-ms "$4" --key "$1" --out "$2" "$3" 6379' \
+		_ "${2:-counter}" "$meter_out" "$redis_address" "${METER_TIMEOUT_MS:-15000}" >"$meter_said" 2>&1 &
 	meter_job=$!
 	wait_until 10 grep -q 'connected from port' "$meter_said"
 	meter_port=$(awk '/connected from port/ { print $NF }' "$meter_said")
@@ -94,19 +95,35 @@ meter_connection() {
 	redis client list | awk -v a="addr=10.77.0.100:$meter_port" '$2 == a { print $1 }'
 }
 
-# Moves NAME and appends {from,to,begin_realtime_ms,end_realtime_ms,downtime_ms,total_ms,phases} to
-# the list in FILE. The command is given to FROM, where the partition is.
+# The options of `wparctl relocate` that ENGINE asks for; nothing: as the hosts decide. An engine that
+# this wparctl cannot be asked for is an error.
+engine_options() {
+	[ -n "${ENGINE-}" ] || return 0
+	if "$BUILD/bin/wparctl" relocate --help | grep -q -e --engine; then
+		printf '%s\n' --engine "$ENGINE"
+	elif [[ $ENGINE != @(auto|stop) ]]; then
+		echo "this wparctl has no option --engine, so no engine $ENGINE" >&2
+		return 2
+	fi
+}
+
+# Moves NAME and appends {from,to,begin_realtime_ms,end_realtime_ms,downtime_ms,total_ms,phases,...} to
+# the list in FILE. The command is given to FROM, where the partition is. ENGINE chooses how memory
+# goes, MOVE_SECONDS (60) how long it may take.
 relocate() { # FILE NAME FROM TO
-	local begin end out
+	local begin end out options
+	options=$(engine_options) || return
 	begin=$(now_ms)
-	out=$(in_host "$3" timeout 60 wparctl --json relocate "$2" "$4") || {
+	# shellcheck disable=SC2086 # words
+	out=$(in_host "$3" timeout "${MOVE_SECONDS:-60}" wparctl --json relocate $options "$2" "$4") || {
 		local rc=$?
 		echo "$out" >&2
 		return $rc
 	}
 	end=$(now_ms)
-	tail -n 1 <<<"$out" | jq -c --argjson t0 "$begin" --argjson t1 "$end" \
-		'.data | {from, to, begin_realtime_ms: $t0, end_realtime_ms: $t1, downtime_ms, total_ms, phases}' >>"$1"
+	tail -n 1 <<<"$out" | jq -c --argjson t0 "$begin" --argjson t1 "$end" '.data
+		| {from, to, begin_realtime_ms: $t0, end_realtime_ms: $t1, downtime_ms, total_ms, phases, engine,
+			rounds: (.rounds | if type == "array" then length else . end), transferred_bytes}' >>"$1"
 }
 
 # The moves of FILE as one list, each with client_gap_ms: the longest wait of the meter's client

@@ -1,0 +1,142 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What the benchmarks share: options, rows of figures, medians, tables, the machine; JSON in
+# BUILD/bench/NAME.json: {"machine": {...}, "rows": [a measurement each], "summary": [medians]}.
+# Sourced with LAB set.
+# shellcheck disable=SC2016 # single quotes: programs for jq
+# shellcheck source=tests/system/workload.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../system/workload.sh"
+bench_folder=$top/tests/bench
+out=$BUILD/bench
+quick=${BENCH_QUICK:-0}
+bench_on_exit=() # commands
+
+bench_jq() { jq -L "$bench_folder" "$@"; }
+
+# Options of every benchmark: --engine NAME (or ENGINE), --quick (or BENCH_QUICK=1).
+bench_options() { # "$@"
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--engine)
+			ENGINE=${2?"--engine needs a name"}
+			shift
+			;;
+		--quick) quick=1 ;;
+		*)
+			echo "usage: ${0##*/} [--engine auto|track|stop] [--quick]" >&2
+			exit 2
+			;;
+		esac
+		shift
+	done
+	export ENGINE=${ENGINE-}
+	engine_options >/dev/null || exit
+}
+
+quickly() { [ "$quick" != 0 ]; }
+by_speed() { if quickly; then echo "$1"; else echo "$2"; fi; } # QUICK LONG
+
+bench_finish() {
+	local rc=$? command
+	trap - EXIT
+	for command in "${bench_on_exit[@]}"; do
+		$command || true
+	done
+	if [ $rc != 0 ]; then
+		mkdir -p "$out/$bench_name-logs"
+		cp "$lab_dir"/host?.log "$out/$bench_name-logs/" 2>/dev/null || true
+		echo "$bench_name: FAILED; the logs of the hosts are in $out/$bench_name-logs" >&2
+	fi
+	lab down || rc=1
+	exit $rc
+}
+
+# Begins benchmark NAME: one at a time in a build tree, nothing left of one before.
+bench_begin() { # NAME
+	bench_name=$1
+	rows=$out/$bench_name-rows.jsonl
+	moves=$out/$bench_name-moves.jsonl
+	mkdir -p "$out"
+	exec {bench_lock}>"$out/$bench_name.lock"
+	flock -n "$bench_lock" || { echo "$bench_name: another one runs in $BUILD" >&2; exit 5; }
+	rm -f "$rows" "$moves" "$out/$bench_name.json"
+	: >"$rows"
+	load_before=$(cut -d " " -f 1 /proc/loadavg)
+	lab down
+	trap bench_finish EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+}
+
+# Adds a row: numbers where they look like it, null where they are empty.
+row() { # KEY=VALUE...
+	local pair arguments=()
+	for pair in "$@"; do
+		arguments+=(--arg "${pair%%=*}" "${pair#*=}")
+	done
+	jq -nc "${arguments[@]}" '$ARGS.named | with_entries({key, value: (.value | if . == "" then null else tonumber? // . end)})' >>"$rows"
+}
+
+# Moves a partition that is on hostA COUNT times, to hostB and back.
+to_and_fro() { # NAME COUNT
+	local from=hostA to=hostB i
+	for ((i = 0; i < $2; i++)); do
+		relocate "$moves" "$1" "$from" "$to"
+		read -r from to <<<"$to $from"
+	done
+}
+
+# A row for each move in the list, with what the meter's client waited for.
+rows_of_moves() { # KEY=VALUE...
+	local line
+	while read -r line; do
+		row "$@" engine="$(jq -r '.engine // ""' <<<"$line")" rounds="$(jq -r '.rounds // 0' <<<"$line")" \
+			client_gap_ms="$(jq .client_gap_ms <<<"$line")" downtime_ms="$(jq .downtime_ms <<<"$line")" \
+			total_ms="$(jq .total_ms <<<"$line")" bytes_sent="$(jq .transferred_bytes <<<"$line")"
+	done < <(moves_with_gaps "$meter_out" "$moves" | jq -c '.[]')
+}
+
+criu_version() {
+	awk '{ print $2 }' "${RELOCD_CRIU_ROOT:-/usr/local/lib/relocd/criu}/accepted" 2>/dev/null ||
+		dpkg-query -W -f '${Version}' criu 2>/dev/null || true
+}
+# The first line that says a version; nothing when there is no such program.
+version_of() { # CMD...
+	type -P "$1" >/dev/null || return 0
+	"$@" 2>/dev/null | grep -o -m 1 -E '[0-9]+\.[0-9][^ ,]*' | head -n 1 || true
+}
+
+bench_machine() {
+	jq -n --arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" --argjson cores "$(nproc)" \
+		--argjson memory "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)" \
+		--arg kernel "$(uname -r)" --arg thp "$(sed 's/.*\[\(.*\)\].*/\1/' /sys/kernel/mm/transparent_hugepage/enabled)" \
+		--arg when "$(date -u +%FT%TZ)" --argjson before "$load_before" --argjson after "$(cut -d " " -f 1 /proc/loadavg)" \
+		--arg wpar "$("$BUILD/bin/wparctl" --version | awk '{ print $NF }')" \
+		--arg commit "$(git -C "$top" rev-parse --short HEAD 2>/dev/null)" --arg criu "$(criu_version)" \
+		--arg openssl "$(version_of openssl version)" --arg runc "$(version_of runc --version)" \
+		--arg podman "$(version_of podman --version)" --arg iperf3 "$(version_of iperf3 --version)" \
+		--arg redis "$(version_of redis-server --version)" --arg postgres "$(version_of psql --version)" \
+		'{cpu: $cpu, cores: $cores, memory_mb: $memory, kernel: $kernel, thp: $thp, when: $when, load_before: $before,
+		  load_after: $after, versions: ({wpar: $wpar, commit: $commit, criu: $criu, openssl: $openssl, runc: $runc,
+		  podman: $podman, iperf3: $iperf3, redis: $redis, postgres: $postgres} | map_values(select(. != "")))}'
+}
+
+# Writes the JSON, rows that agree in KEYS as one in its summary, and prints the summary's COLUMNS.
+bench_report() { # "KEY..." "COLUMN..."
+	local keys columns
+	keys=$(jq -cn --arg k "$1" '$k | split(" ")')
+	columns=$(jq -cn --arg k "$1 $2" '$k | split(" ")')
+	bench_machine >"$out/$bench_name-machine"
+	bench_jq -s --slurpfile machine "$out/$bench_name-machine" --argjson keys "$keys" \
+		'include "lib"; {machine: $machine[0], rows: map(shares)} | .summary = (.rows | summary($keys))' "$rows" >"$out/$bench_name.json"
+	rm "$out/$bench_name-machine" "$rows"
+	echo
+	jq -r '.machine | "\(.cpu), \(.cores) cores, \(.memory_mb) MB, Linux \(.kernel), load \(.load_before) before, \(.load_after) after",
+		(.versions | to_entries | map("\(.key) \(.value)") | join(", "))' "$out/$bench_name.json"
+	echo
+	bench_jq -r --argjson columns "$columns" 'include "lib"; .summary | table($columns)' "$out/$bench_name.json" |
+		column -t -s "$(printf '\t')"
+	echo "median (min..max); all of it: $out/$bench_name.json"
+}
+
+available_mb() { awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo; }
