@@ -19,12 +19,36 @@ static int set_duration(json_t *options, const char *key, const struct args *arg
 	return json_object_set_new(options, key, json_integer((json_int_t)ms));
 }
 
+static int set_rate(json_t *options, const struct args *args, struct error *err)
+{
+	const char *text = args_value(args, "bandwidth");
+	uint64_t bytes;
+	if (!text)
+		return 0;
+	if (units_parse_rate(text, &bytes, err) < 0)
+		return error_wrap(err, "--bandwidth");
+	return json_object_set_new(options, "bandwidth_bytes", json_integer((json_int_t)bytes));
+}
+
+// relocd knows which words there are.
+static void set_word(json_t *options, const char *key, const struct args *args, const char *option)
+{
+	if (args_value(args, option))
+		json_object_set_new(options, key, json_string(args_value(args, option)));
+}
+
 static json_t *move_options(const struct args *args, struct error *err)
 {
 	json_t *options = json_object();
 	if (args_has(args, "end-exec"))
 		json_object_set_new(options, "end_exec", json_true());
-	if (!set_duration(options, "deadline_ms", args, "deadline", err))
+	if (args_has(args, "strict-downtime"))
+		json_object_set_new(options, "strict_downtime", json_true());
+	set_word(options, "on_diverge", args, "on-diverge");
+	set_word(options, "engine", args, "engine");
+	if (!set_duration(options, "deadline_ms", args, "deadline", err) &&
+	    !set_duration(options, "max_downtime_ms", args, "max-downtime", err) &&
+	    !set_rate(options, args, err))
 		return options;
 	json_decref(options);
 	return NULL;

@@ -5,11 +5,21 @@
 static const struct verb_option relocate_options[] = {
 	{"group", 0, "GROUP", "move all partitions of this group"},
 	{"back", 0, NULL, "move each to the host that it came from; then there is no HOST"},
+	{"bandwidth", 0, "RATE",
+	 "send no more a second while it runs, as 120MiB/s or 1Gbit/s; 0: no limit"},
 	{"deadline", 0, "TIME", "give the move up when it is not decided by then (default: 10m)"},
 	{"dry-run", 0, NULL, "only validate"},
 	{"end-exec", 0, NULL, "end exec sessions in the partition, which cannot move"},
+	{"engine", 0, "NAME",
+	 "for experts: auto, track (copy while it runs) or stop (while it stands still)"},
 	{"keep-going", 0, NULL, "of several, go on with the next when one fails"},
+	{"max-downtime", 0, "TIME", "how long it should stand still at most (default: 100ms)"},
 	{"no-wait", 0, NULL, "print the name of each move and leave them to relocd"},
+	{"on-diverge", 0, "POLICY",
+	 "when it writes faster than it can be copied: throttle-then-abort (default), "
+	 "throttle-then-stop, stop or abort"},
+	{"strict-downtime", 0, NULL,
+	 "refuse where processes and mounts alone take longer than --max-downtime"},
 	{0},
 };
 
@@ -56,14 +66,20 @@ const struct verb move_verbs[] = {
 		.name = "relocate",
 		.summary = "move running partitions to another host",
 		.form = "(NAME... | --group GROUP) (HOST | --back)\n"
-			"    [--deadline TIME] [--dry-run] [--end-exec] [--keep-going]\n    "
-			"[--no-wait]",
+			"    [--bandwidth RATE] [--deadline TIME] [--dry-run] [--end-exec]\n    "
+			"[--engine NAME] [--keep-going] [--max-downtime TIME] [--no-wait]\n    "
+			"[--on-diverge POLICY] [--strict-downtime]",
 		.text = "Moves running partitions to HOST, one after the other; with --no-wait all "
 			"are begun at once. Their connections stay. On a terminal a line shows the "
 			"progress, elsewhere there is a line for each phase; at the end a table "
 			"tells the milliseconds of each phase and the downtime (from freeze to "
 			"resume). With --json each event is a line, and the last line of a move is "
 			"its result.\n"
+			"Engine track copies memory in rounds while the partition runs, until what "
+			"is left fits into --max-downtime. Where rounds stop getting shorter, "
+			"--on-diverge decides: throttle slows its processors down in steps (and "
+			"gives them back, whatever happens), stop freezes it and copies the rest, "
+			"abort leaves it where it is.\n"
 			"Of a group, those that are on HOST already are left alone.\n"
 			"Ctrl-C detaches (exit code 130): the move goes on in relocd. A move that "
 			"fails before the commit leaves the partition running where it was.",

@@ -2,6 +2,7 @@
 #include "lib/base/units.h"
 
 #include <ctype.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -85,6 +86,38 @@ int units_parse_duration(const char *text, uint64_t *ms, struct error *err)
 	}
 	return error_set(err, ERR_USAGE,
 			 "\"%s\" is not a duration: a number and ms, s, m, h or d is wanted", text);
+}
+
+int units_parse_rate(const char *text, uint64_t *bytes, struct error *err)
+{
+	static const struct {
+		const char *name;
+		uint64_t bits;
+	} units[] = {{"bit/s", 1},
+		     {"kbit/s", 1000},
+		     {"Mbit/s", 1000000},
+		     {"Gbit/s", 1000000000},
+		     {"B/s", 8},
+		     {"KiB/s", 8ull << 10},
+		     {"MiB/s", 8ull << 20},
+		     {"GiB/s", 8ull << 30},
+		     {"K/s", 8ull << 10},
+		     {"M/s", 8ull << 20},
+		     {"G/s", 8ull << 30}};
+	struct decimal number;
+	const char *rest = read_decimal(text, &number);
+	bool zero = rest && !number.whole && !number.fraction;
+	uint64_t bits = 0;
+	bool known = zero && !*rest;
+	for (size_t i = 0; rest && i < sizeof(units) / sizeof(units[0]); i++)
+		if (!strcmp(rest, units[i].name))
+			known = scale(&number, units[i].bits, &bits) == 0;
+	// Less than a byte a second is no rate, and must not turn into "no limit".
+	if (!known || (!zero && bits < 8))
+		return error_set(err, ERR_USAGE, "\"%s\" is not a rate: 120MiB/s or 1Gbit/s is one",
+				 text);
+	*bytes = bits / 8;
+	return 0;
 }
 
 int units_parse_cpus(const char *text, uint32_t *millis, struct error *err)

@@ -15,6 +15,9 @@ int units_parse_size(const char *text, uint64_t *bytes, struct error *err);
 // "100ms", "10s", "1.5m", "2h", "7d" into milliseconds; "0" needs no unit.
 int units_parse_duration(const char *text, uint64_t *ms, struct error *err);
 
+// "120MiB/s" (powers of 1024) or "1Gbit/s" (powers of 1000) into bytes a second; "0" needs no unit.
+int units_parse_rate(const char *text, uint64_t *bytes, struct error *err);
+
 // "1.5" processors into thousandths; at least 0.01, which is what the kernel can limit to.
 int units_parse_cpus(const char *text, uint32_t *millis, struct error *err);
 

@@ -7,6 +7,7 @@
 #include "lib/base/units.h"
 #include "lib/config/outline.h"
 #include "lib/config/schema.h"
+#include "lib/memory/converge.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 #define DEFAULT_METRICS "127.0.0.1:7471"
 #define DEFAULT_GROUP   "wpar"
 #define DEFAULT_BRIDGE  "br0"
+#define DEFAULT_DIVERGE "throttle-then-abort"
 #define DEFAULT_SHARED  "/srv/shared"
 
 // The text, its outline and the values, while one file is read.
@@ -146,7 +148,8 @@ static int read_count(const struct reading *r, const char *key, const char *text
 
 static int read_move(const struct reading *r, struct config *c)
 {
-	const char *text = r->v->move.max_downtime;
+	const struct config_move *v = &r->v->move;
+	const char *text = v->max_downtime;
 	uint64_t ms = 100;
 	struct error why;
 	if (text && units_parse_duration(text, &ms, &why) < 0)
@@ -154,7 +157,12 @@ static int read_move(const struct reading *r, struct config *c)
 	if (ms > 3600 * 1000)
 		return complain(r, "move.max_downtime", "\"%s\" is more than an hour", text);
 	c->max_downtime_ms = (int64_t)ms;
-	return 0;
+	if (v->bandwidth && units_parse_rate(v->bandwidth, &c->bandwidth, &why) < 0)
+		return complain(r, "move.bandwidth", "%s", why.message);
+	enum converge_policy policy;
+	if (v->on_diverge && converge_policy_of(v->on_diverge, &policy, &why) < 0)
+		return complain(r, "move.on_diverge", "%s", why.message);
+	return take(&c->on_diverge, v->on_diverge, DEFAULT_DIVERGE, r->err);
 }
 
 static int read_limits(const struct reading *r, struct config *c)
@@ -353,11 +361,11 @@ static void free_names(struct config_names *names)
 
 void config_free(struct config *config)
 {
-	char *texts[] = {config->host,      config->listen,  config->api_socket,
-			 config->api_group, config->tls_ca,  config->tls_cert,
-			 config->tls_key,   config->bridge,  config->storage_root,
-			 config->criu,      config->preload, config->peers_role,
-			 config->metrics};
+	char *texts[] = {config->host,       config->listen,  config->api_socket,
+			 config->api_group,  config->tls_ca,  config->tls_cert,
+			 config->tls_key,    config->bridge,  config->storage_root,
+			 config->criu,       config->preload, config->on_diverge,
+			 config->peers_role, config->metrics};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		free(texts[i]);
 	for (size_t i = 0; i < config->shared_count; i++)

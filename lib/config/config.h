@@ -30,6 +30,8 @@ struct config {
 	char *criu;    // "auto" or an absolute path
 	char *preload; // "auto", "none" or an absolute path
 	int64_t max_downtime_ms;
+	char *on_diverge;                     // lib/memory/converge.h
+	uint64_t bandwidth;                   // of a move, bytes a second; 0: no limit
 	unsigned moves;                       // departures at once
 	unsigned memory_for_arrivals_percent; // of this host's memory
 	struct config_names admins, operators, viewers;

@@ -39,7 +39,9 @@ static const cyaml_schema_field_t criu_fields[] = {TEXT("path", struct config_cr
 						   CYAML_FIELD_END};
 
 static const cyaml_schema_field_t move_fields[] = {
-	TEXT("max_downtime", struct config_move, max_downtime), CYAML_FIELD_END};
+	TEXT("max_downtime", struct config_move, max_downtime),
+	TEXT("on_diverge", struct config_move, on_diverge),
+	TEXT("bandwidth", struct config_move, bandwidth), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t limits_fields[] = {
 	TEXT("moves", struct config_limits, moves),
@@ -77,8 +79,7 @@ static const cyaml_schema_value_t top = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct config_values, top_fields)};
 
 // Documented, but nothing in this version acts on them.
-static const char *const later[] = {"registry", "retention.samples", "move.on_diverge",
-				    "move.bandwidth"};
+static const char *const later[] = {"registry", "retention.samples"};
 
 static const char *nearest(const cyaml_schema_field_t *fields, const char *word)
 {

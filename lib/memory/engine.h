@@ -25,9 +25,22 @@ struct memory_sink {
 	void *arg;
 };
 
+// Whose memory it is. tasks() lists all its processes as they are now: host pids, an array that the
+// caller frees.
+struct memory_subject {
+	pid_t init;
+	int (*tasks)(void *arg, pid_t **pids, size_t *count, struct error *err);
+	void *arg;
+};
+
 struct memory_round {
-	uint64_t bytes; // copied in this round
-	uint64_t dirty; // found dirty at its end
+	uint64_t bytes;        // of page data that were sent
+	uint64_t zero_bytes;   // of pages of zeroes, which cost nothing to send
+	double ms;             // until the last of it was handed to the sink
+	double scan_ms;        // of that, for finding out what to send
+	double stop_ms;        // the longest that a thread stood still in it
+	size_t unarmed;        // processes whose memory can only travel in the final part
+	char unarmed_why[160]; // of the first of them
 };
 
 struct memory_run;
@@ -38,11 +51,19 @@ struct memory_engine {
 	// Can this kernel do it? Otherwise why not, as a sentence.
 	bool (*usable)(char *why, size_t size);
 
-	// PREPARE: for the tree below `init` (a host pid). NULL on error.
-	struct memory_run *(*begin)(pid_t init, const struct memory_sink *sink, struct error *err);
+	// PREPARE: changes nothing in the partition. NULL on error.
+	struct memory_run *(*begin)(const struct memory_subject *subject,
+				    const struct memory_sink *sink, struct error *err);
 
-	// PRECOPY: one round; NULL when the engine has none.
+	// PRECOPY: one round; NULL when the engine has none. The first one copies everything.
 	int (*round)(struct memory_run *run, struct memory_round *result, struct error *err);
+	// What would have to be sent if the next round began now, in bytes. With round().
+	int (*dirty)(struct memory_run *run, uint64_t *bytes, struct error *err);
+
+	// FINAL, with round(): all is frozen and CRIU has touched nothing yet. Sends what was
+	// written since the last round. What CRIU need not look at is then in `blank`
+	// (lib/criu/blank.h); pages that it sends all the same are dropped.
+	int (*frozen)(struct memory_run *run, int blank, struct error *err);
 
 	// FINAL: what CRIU gets as its page server. The descriptor for CRIU's side is the caller's;
 	// ours is to be polled (final_fd, for reading) and served by final_step() until *done.
@@ -51,17 +72,26 @@ struct memory_engine {
 	int (*final_fd)(const struct memory_run *run);
 	int (*final_step)(struct memory_run *run, size_t budget, bool *done, struct error *err);
 
+	// Closes the stream from CRIU: one that still writes pages would not hear us.
+	void (*final_close)(struct memory_run *run);
+
 	// After the last step: adds every page stream to the manifest.
 	int (*manifest)(struct memory_run *run, struct manifest *m, struct error *err);
 
 	uint64_t (*bytes)(const struct memory_run *run); // page data handed to the sink so far
 
-	void (*end)(struct memory_run *run); // frees; undoes what begin did to the partition
+	// Frees; undoes what was done to the partition, which may take a while: not while it stands
+	// still.
+	void (*end)(struct memory_run *run);
 };
 
-// "auto" or NULL: the best that this kernel can do. ERR_USAGE for an unknown name.
-const struct memory_engine *memory_engine_find(const char *name, struct error *err);
+// "auto" or NULL: the best that this kernel can do; `why` is then the reason why that is not a
+// better one, or empty. ERR_USAGE for an unknown name.
+const struct memory_engine *memory_engine_find(const char *name, char *why, size_t size,
+					       struct error *err);
+// Whether there is one of that name, or it is "auto".
+bool memory_engine_exists(const char *name);
 
-extern const struct memory_engine memory_engine_stop;
+extern const struct memory_engine memory_engine_stop, memory_engine_track;
 
 #endif

@@ -7,22 +7,16 @@
 #include "images/pageframe.h"
 #include "lib/base/cleanup.h"
 #include "lib/criu/pageserver.h"
+#include "lib/memory/streams.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
-struct stream {
-	uint64_t destination;
-	uint64_t pages;
-	struct digest_ctx *digest;
-};
-
 struct memory_run {
 	struct memory_sink sink;
 	struct pageserver *server;
-	struct stream *streams;
-	size_t stream_count, current;
+	struct streams streams;
 
 	// The entry that CRIU is sending: cut into frames as places allow.
 	struct pageframe entry;
@@ -40,9 +34,10 @@ static bool stop_usable(char *why, size_t size)
 	return true;
 }
 
-static struct memory_run *stop_begin(pid_t init, const struct memory_sink *sink, struct error *err)
+static struct memory_run *stop_begin(const struct memory_subject *subject,
+				     const struct memory_sink *sink, struct error *err)
 {
-	(void)init;
+	(void)subject;
 	struct memory_run *run = calloc(1, sizeof(*run));
 	if (!run) {
 		error_set(err, ERR_NOMEM, "no memory for a memory engine");
@@ -52,38 +47,13 @@ static struct memory_run *stop_begin(pid_t init, const struct memory_sink *sink,
 	return run;
 }
 
-static struct stream *stream_of(struct memory_run *run, uint64_t destination, struct error *err)
-{
-	if (run->current < run->stream_count &&
-	    run->streams[run->current].destination == destination)
-		return &run->streams[run->current];
-	for (size_t i = 0; i < run->stream_count; i++)
-		if (run->streams[i].destination == destination) {
-			run->current = i;
-			return &run->streams[i];
-		}
-	struct stream *more = reallocarray(run->streams, run->stream_count + 1, sizeof(*more));
-	if (!more) {
-		error_set(err, ERR_NOMEM, "no memory for a page stream");
-		return NULL;
-	}
-	run->streams = more;
-	run->current = run->stream_count;
-	struct stream *s = &more[run->stream_count];
-	*s = (struct stream){.destination = destination, .digest = digest_begin(err)};
-	if (!s->digest)
-		return NULL;
-	run->stream_count++;
-	return s;
-}
-
 // A stream may stay without pages; the other side must know of it all the same: a frame of none
 // begins it.
 static int on_open(void *arg, uint64_t destination, struct error *err)
 {
 	struct memory_run *run = arg;
 	size_t room = 0;
-	if (!stream_of(run, destination, err))
+	if (streams_open(&run->streams, destination, err) < 0)
 		return -1;
 	void *place = run->sink.place(run->sink.arg, &room, err);
 	if (!place)
@@ -133,16 +103,12 @@ static int on_space(void *arg, size_t want, void **buf, size_t *size, struct err
 static int close_frame(struct memory_run *run, struct error *err)
 {
 	uint64_t pages = run->frame_data / PAGE_BYTES;
-	struct stream *s = stream_of(run, run->entry.destination, err);
-	if (!s)
-		return -1;
+	struct pageframe frame = run->entry;
+	frame.pages = pages;
 	// Hashed before it is handed on: from then on the mover may write to that memory.
-	if (digest_page_entry(s->digest, run->entry.destination, run->entry.vaddr, pages,
-			      (uint32_t)run->entry.flags, err) < 0 ||
-	    digest_update(s->digest, run->place + PAGEFRAME_HEADER, run->frame_data, err) < 0 ||
+	if (streams_digest(&run->streams, &frame, run->place + PAGEFRAME_HEADER, err) < 0 ||
 	    run->sink.send(run->sink.arg, run->place, PAGEFRAME_HEADER + run->frame_data, err) < 0)
 		return -1;
-	s->pages += pages;
 	run->bytes += run->frame_data;
 	run->entry.vaddr += run->frame_data;
 	run->entry_left -= pages;
@@ -199,16 +165,14 @@ static int stop_final_step(struct memory_run *run, size_t budget, bool *done, st
 	return 0;
 }
 
+static void stop_final_close(struct memory_run *run)
+{
+	pageserver_free(take_ptr(run->server));
+}
+
 static int stop_manifest(struct memory_run *run, struct manifest *m, struct error *err)
 {
-	for (size_t i = 0; i < run->stream_count; i++) {
-		struct digest digest;
-		const struct stream *s = &run->streams[i];
-		if (digest_now(s->digest, &digest, err) < 0 ||
-		    manifest_add_pages(m, s->destination, s->pages, &digest, err) < 0)
-			return -1;
-	}
-	return 0;
+	return streams_manifest(&run->streams, m, err);
 }
 
 static uint64_t stop_bytes(const struct memory_run *run)
@@ -221,9 +185,7 @@ static void stop_end(struct memory_run *run)
 	if (!run)
 		return;
 	pageserver_free(run->server);
-	for (size_t i = 0; i < run->stream_count; i++)
-		digest_free(run->streams[i].digest);
-	free(run->streams);
+	streams_free(&run->streams);
 	free(run);
 }
 
@@ -234,6 +196,7 @@ const struct memory_engine memory_engine_stop = {
 	.final_open = stop_final_open,
 	.final_fd = stop_final_fd,
 	.final_step = stop_final_step,
+	.final_close = stop_final_close,
 	.manifest = stop_manifest,
 	.bytes = stop_bytes,
 	.end = stop_end,

@@ -37,6 +37,10 @@ void cgroup_close(struct cgroup *cg); // forgets, removes nothing; NULL is fine
 bool cgroup_exists(const char *name);
 
 int cgroup_set_limits(struct cgroup *cg, const struct cgroup_limits *limits, struct error *err);
+// Of these the one for processors alone.
+int cgroup_limit_cpu(struct cgroup *cg, uint64_t cpu_millis, struct error *err);
+// Processor time that the partition has used since it exists, in microseconds; -1: not known here.
+int64_t cgroup_cpu_used_us(struct cgroup *cg, struct error *err);
 // Bytes charged to the partition now; -1 with err when there is no memory controller.
 int64_t cgroup_memory_now(struct cgroup *cg, struct error *err);
 // What of these the kernel cannot simply drop: all but pages of files that nobody used lately.

@@ -61,7 +61,7 @@ static int limit_memory(struct cgroup *cg, uint64_t bytes, struct error *err)
 			 bytes ? text : "-1", bytes > 0, err);
 }
 
-static int limit_cpu(struct cgroup *cg, uint64_t millis, struct error *err)
+int cgroup_limit_cpu(struct cgroup *cg, uint64_t millis, struct error *err)
 {
 	char v2[48], v1[32];
 	uint64_t quota = millis * (CPU_PERIOD_US / 1000);
@@ -85,10 +85,30 @@ static int limit_pids(struct cgroup *cg, uint64_t pids, struct error *err)
 	return set_limit(cg, "pids", "pids.max", text, "pids.max", text, pids > 0, err);
 }
 
+// Of v2, with or without its processor controller, else of v1's accounting.
+int64_t cgroup_cpu_used_us(struct cgroup *cg, struct error *err)
+{
+	char text[1024];
+	for (size_t i = 0; i < cg->count; i++) {
+		int folder = cg->groups[i].outer;
+		unsigned long long value;
+		if (faccessat(folder, "cpu.stat", F_OK, 0) == 0 &&
+		    group_read(folder, "cpu.stat", text, sizeof(text), err) == 0 &&
+		    sscanf(text, "usage_usec %llu", &value) == 1)
+			return (int64_t)value;
+		if (faccessat(folder, "cpuacct.usage", F_OK, 0) == 0 &&
+		    group_read(folder, "cpuacct.usage", text, sizeof(text), err) == 0 &&
+		    sscanf(text, "%llu", &value) == 1)
+			return (int64_t)(value / 1000);
+	}
+	return error_set(err, ERR_CGROUP, "this host does not count processor time of groups");
+}
+
 int cgroup_set_limits(struct cgroup *cg, const struct cgroup_limits *limits, struct error *err)
 {
 	if (limit_memory(cg, limits->memory_bytes, err) < 0 ||
-	    limit_cpu(cg, limits->cpu_millis, err) < 0 || limit_pids(cg, limits->pids, err) < 0)
+	    cgroup_limit_cpu(cg, limits->cpu_millis, err) < 0 ||
+	    limit_pids(cg, limits->pids, err) < 0)
 		return -1;
 	return 0;
 }

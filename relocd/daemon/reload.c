@@ -27,9 +27,8 @@ static const struct {
 };
 
 static const size_t texts[] = {
-	offsetof(struct config, bridge),
-	offsetof(struct config, criu),
-	offsetof(struct config, preload),
+	offsetof(struct config, bridge),     offsetof(struct config, criu),
+	offsetof(struct config, preload),    offsetof(struct config, on_diverge),
 	offsetof(struct config, peers_role),
 };
 
@@ -85,6 +84,7 @@ void reload_apply(struct daemon *d, struct config *fresh, char *later, size_t si
 	struct old_config *old = calloc(1, sizeof(*old));
 	name_fixed(now, fresh, later, size);
 	now->max_downtime_ms = fresh->max_downtime_ms;
+	now->bandwidth = fresh->bandwidth;
 	now->moves = fresh->moves;
 	now->memory_for_arrivals_percent = fresh->memory_for_arrivals_percent;
 	now->events_keep_ms = fresh->events_keep_ms;

@@ -27,6 +27,15 @@ static void read_deadline(struct departure *d, const json_t *options)
 		d->report.deadline = deadline_in_ms(ms < DEADLINE_MAX_MS ? ms : DEADLINE_MAX_MS);
 }
 
+static int read_downtime(struct departure *d, const json_t *options, struct error *err)
+{
+	const char *policy = text_at(options, "on_diverge");
+	d->max_downtime_ms = json_number_value(json_object_get(options, "max_downtime_ms"));
+	d->strict_downtime = json_is_true(json_object_get(options, "strict_downtime"));
+	d->bandwidth = (uint64_t)json_integer_value(json_object_get(options, "bandwidth_bytes"));
+	return policy ? converge_policy_of(policy, &d->on_diverge, err) : 0;
+}
+
 static int read_start(struct departure *d, struct error *err)
 {
 	json_error_t why;
@@ -46,9 +55,13 @@ static int read_start(struct departure *d, struct error *err)
 	d->dry_run = json_is_true(json_object_get(options, "dry_run"));
 	d->end_exec = json_is_true(json_object_get(options, "end_exec"));
 	read_deadline(d, options);
-	d->engine = memory_engine_find(text_at(options, "engine"), err);
+	d->rounds = json_array();
 	d->def = definition_from_json(definition, err);
-	return d->def && d->engine ? 0 : -1;
+	if (!d->def || read_downtime(d, options, err) < 0)
+		return -1;
+	d->engine = memory_engine_find(text_at(options, "engine"), d->engine_why,
+				       sizeof(d->engine_why), err);
+	return d->engine ? 0 : -1;
 }
 
 static json_t *result_of(struct departure *d)
@@ -58,6 +71,12 @@ static json_t *result_of(struct departure *d)
 				   "downtime_ms", d->downtime_ms, "total_ms",
 				   clock_ms_since(d->began_ns), "transferred_bytes",
 				   (json_int_t)d->sent_bytes, "phases", report_phases(&d->report));
+	if (result && d->engine && !d->dry_run) {
+		json_object_set_new(result, "engine", json_string(d->engine->name));
+		json_object_set(result, "rounds", d->rounds);
+	}
+	if (result && d->limited_by[0])
+		json_object_set_new(result, "limited_by", json_string(d->limited_by));
 	// As the destination measured them: without the way there and back.
 	if (result && d->restore_ms > 0)
 		json_object_set_new(result, "restore_ms", json_real(d->restore_ms));
@@ -136,7 +155,8 @@ static bool abort_move(struct departure *d, struct error *why)
 static enum departure_end move(struct departure *d, struct error *err)
 {
 	if (departure_prepare(d, err) < 0 || (d->def->image && departure_copy_upper(d, err) < 0) ||
-	    departure_freeze(d, err) < 0 || departure_final(d, err) < 0) {
+	    departure_precopy(d, err) < 0 || departure_freeze(d, err) < 0 ||
+	    departure_final(d, err) < 0) {
 		departure_reason(d, err);
 		return DEPARTURE_STAYS;
 	}
@@ -195,6 +215,7 @@ static void release(struct departure *d)
 	manifest_free(&d->manifest);
 	cgroup_close(d->cgroup);
 	definition_free(d->def);
+	json_decref(d->rounds);
 	json_decref(d->start);
 	if (d->keeper >= 0)
 		close(d->keeper);
@@ -208,6 +229,8 @@ int main(int argc, char **argv)
 			      .images = -1,
 			      .image = -1,
 			      .upper = -1,
+			      .blank = -1,
+			      .cpu_percent = 100,
 			      .status.pidfd = -1,
 			      .report = {.fd = -1, .listener = -1}};
 	log_open("departure");

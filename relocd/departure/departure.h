@@ -6,6 +6,7 @@
 #include "lib/base/error.h"
 #include "lib/criu/program.h"
 #include "lib/criu/rpc.h"
+#include "lib/memory/converge.h"
 #include "lib/memory/engine.h"
 #include "lib/partition/cgroup.h"
 #include "lib/partition/definition.h"
@@ -29,6 +30,11 @@ struct departure {
 	bool dry_run;
 	bool end_exec; // sessions of exec are ended, not a reason to refuse
 	const struct memory_engine *engine;
+	char engine_why[200]; // why it is not a better one; empty: none is better
+	double max_downtime_ms;
+	bool strict_downtime;
+	enum converge_policy on_diverge;
+	uint64_t bandwidth; // bytes a second, while the partition runs; 0: no limit
 	struct link_tls tls;
 	struct partition_def *def;
 	struct report report;
@@ -53,14 +59,28 @@ struct departure {
 	size_t flush_count;
 	size_t sockets; // names of sockets that are kept for the move
 	struct memory_run *memory;
-	int images; // folder that CRIU dumps into, on a tmpfs of this process alone
+	struct memory_round last_round;
+	json_t *rounds;       // figures of each
+	char limited_by[200]; // what stood in the way of a shorter downtime, as far as rounds tell
+	unsigned
+		cpu_percent; // that the partition may use of what it used; 100: it is not throttled
+	uint64_t cpu_used;   // thousandths of a processor
+	int blank;           // what CRIU shall not look at (lib/criu/blank.h)
+	int images;          // folder that CRIU dumps into, on a tmpfs of this process alone
 	struct criu_rpc *rpc;
 	pid_t criu_pid;
 	bool asked;  // CRIU was asked to dump
 	bool ended;  // and has said that it failed
 	bool dumped; // CRIU is held at post-dump
 	struct manifest manifest;
-	uint64_t sent_bytes;
+	uint64_t sent_bytes, expected_bytes;
+
+	// sink.c
+	struct put_by *put_by, *put_by_last; // frames that wait for a slot
+	struct put_by *spare;                // the place that the engine has got
+	uint64_t put_by_bytes;
+	uint64_t paced_bytes; // sent since paced_since_ns
+	int64_t paced_since_ns, paused_ns;
 
 	// its root, where it is made of an image
 	char **folders;            // at its top, without other mounts
@@ -86,6 +106,26 @@ int departure_validate(struct departure *d, struct error *err);
 // prepare.c: everything that costs time and can fail, before the freeze. The peer does the same.
 int departure_prepare(struct departure *d, struct error *err);
 void departure_unprepare(struct departure *d);
+
+// sink.c: where the engine's frames go.
+struct memory_sink departure_sink(struct departure *d);
+// Sends what was put by while it is frozen, until the deadline at most: without a slot that is free
+// by then something stays.
+int departure_sink_flush(struct departure *d, deadline_t deadline, struct error *err);
+int departure_sink_drain(struct departure *d, struct error *err); // all of it
+void departure_sink_forget(struct departure *d);
+// The bandwidth counts from here on.
+void departure_sink_pace(struct departure *d);
+
+// precopy.c
+// PREPARE: the engine; it changes nothing yet.
+int departure_open_memory(struct departure *d, struct error *err);
+// What of the downtime does not depend on what the partition writes, about.
+double departure_fixed_ms(struct departure *d);
+// PRECOPY: rounds, with an engine that has them. ERR_DIVERGES.
+int departure_precopy(struct departure *d, struct error *err);
+// Undoes a throttling; nothing happens without one.
+void departure_speed_up(struct departure *d);
 
 // freeze.c
 int departure_freeze(struct departure *d, struct error *err);

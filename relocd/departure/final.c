@@ -89,6 +89,10 @@ static int take_event(struct departure *d, struct error *err)
 		d->dumped = true;
 		return 0;
 	}
+	// Frozen, and nothing is CRIU's yet: it waits until the last pages are read.
+	if (!strcmp(event.script, "query-ext-files") && d->engine->frozen &&
+	    d->engine->frozen(d->memory, d->blank, err) < 0)
+		return -1;
 	return criu_rpc_answer(d->rpc, true, err);
 }
 
@@ -98,10 +102,11 @@ static int dump(struct departure *d, struct error *err)
 	deadline_t deadline = deadline_in_ms(DUMP_MS);
 	bool all_pages = false;
 	while (!d->dumped || !all_pages) {
-		struct pollfd fds[2 + DEFINITION_NETWORKS_MAX] = {
+		struct pollfd fds[3 + DEFINITION_NETWORKS_MAX] = {
 			{.fd = d->dumped ? -1 : criu_rpc_fd(d->rpc), .events = POLLIN},
-			{.fd = all_pages ? -1 : d->engine->final_fd(d->memory), .events = POLLIN}};
-		size_t count = 2 + cable_poll(&d->cable, fds + 2);
+			{.fd = all_pages ? -1 : d->engine->final_fd(d->memory), .events = POLLIN},
+			{.fd = d->put_by ? link_fd(d->link) : -1, .events = POLLIN}};
+		size_t count = 3 + cable_poll(&d->cable, fds + 3);
 		if (poll(fds, count, deadline_poll_ms(report_deadline(&d->report, deadline))) < 0 &&
 		    errno != EINTR)
 			return error_sys(err, ERR_SYSTEM, errno, "poll failed");
@@ -111,14 +116,15 @@ static int dump(struct departure *d, struct error *err)
 		    d->engine->final_step(d->memory, PAGE_BUDGET, &all_pages, err) < 0)
 			return -1;
 		report_listen(&d->report);
-		if (cable_collect(&d->cable, err) < 0)
+		if (cable_collect(&d->cable, err) < 0 ||
+		    departure_sink_flush(d, deadline_in_ms(0), err) < 0)
 			return -1;
 		if (report_may_go_on(&d->report, err) < 0)
 			return -1;
 		if (deadline_passed(deadline))
 			return error_set(err, ERR_DEADLINE, "CRIU did not end its dump in time");
 	}
-	return 0;
+	return departure_sink_drain(d, err);
 }
 
 static int send_object(struct departure *d, const char *name, const void *bytes, uint64_t length,
@@ -262,7 +268,7 @@ int departure_undump(struct departure *d, struct error *err)
 	if (!d->rpc)
 		return 0;
 	if (d->memory)
-		d->engine->end(take_ptr(d->memory));
+		d->engine->final_close(d->memory);
 	bool clean = !d->asked || d->ended || roll_back(d, &gone);
 	d->dumped = d->asked = false;
 	if (clean)

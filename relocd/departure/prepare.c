@@ -7,6 +7,7 @@
 #include "lib/base/log.h"
 #include "lib/base/paths.h"
 #include "lib/base/spawn.h"
+#include "lib/criu/blank.h"
 #include "lib/net/backlog.h"
 #include "lib/storage/image.h"
 #include "relocd/move/scratch.h"
@@ -19,29 +20,6 @@
 #include <sys/wait.h>
 
 #define ARRANGE_MS 60000
-
-// Frames of pages go straight into slots of the ring that the mover sends from.
-static void *sink_place(void *arg, size_t *room, struct error *err)
-{
-	struct departure *d = arg;
-	*room = WIRE_DATA_MAX;
-	return talk_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);
-}
-
-static int sink_send(void *arg, void *place, size_t length, struct error *err)
-{
-	struct departure *d = arg;
-	d->sent_bytes += length;
-	report_progress(&d->report, d->sent_bytes, d->memory_bytes + d->file_bytes);
-	return link_send_slot(d->link, WIRE_PAGES, place, length, err);
-}
-
-static int open_memory(struct departure *d, struct error *err)
-{
-	struct memory_sink sink = {.place = sink_place, .send = sink_send, .arg = d};
-	d->memory = d->engine->begin(d->status.pid, &sink, err);
-	return d->memory ? 0 : -1;
-}
 
 // CRIU is started now and waits for its request: loading it takes longer than a freeze should.
 static int start_criu(struct departure *d, struct error *err)
@@ -59,9 +37,16 @@ static int start_criu(struct departure *d, struct error *err)
 	if (netns < 0 || (d->backlog = backlog_open(netns, err)) < 0)
 		return -1;
 	criu_program_argv(&d->criu, CRIU_FD_RPC, &argv);
-	struct spawn_fd fds[] = {{rpc_end, CRIU_FD_RPC}, {pages_end, CRIU_FD_PAGES}};
+	if ((d->blank = criu_blank_open(err)) < 0)
+		return -1;
+	_cleanup_free_ char **environment = criu_blank_environment(CRIU_FD_BLANK, err);
+	if (!environment)
+		return -1;
+	struct spawn_fd fds[] = {
+		{rpc_end, CRIU_FD_RPC}, {pages_end, CRIU_FD_PAGES}, {d->blank, CRIU_FD_BLANK}};
 	struct spawn spawn = SPAWN_INIT;
 	spawn.argv = argv.argv;
+	spawn.envp = (const char *const *)environment;
 	spawn.fds = fds;
 	spawn.fd_count = ARRAY_SIZE(fds);
 	spawn.netns = netns;
@@ -100,7 +85,7 @@ int departure_prepare(struct departure *d, struct error *err)
 		return -1;
 	d->images = scratch_open(err);
 	if (d->images < 0 || cable_open(&d->cable, d->def, &d->status, err) < 0 ||
-	    open_memory(d, err) < 0 || start_criu(d, err) < 0 || warm_up(d, err) < 0)
+	    departure_open_memory(d, err) < 0 || start_criu(d, err) < 0 || warm_up(d, err) < 0)
 		return -1;
 	if (departure_share(d, err) < 0 || (d->def->image && departure_send_image(d, err) < 0))
 		return -1;
@@ -135,9 +120,13 @@ void departure_unprepare(struct departure *d)
 	stop_criu(d);
 	departure_unshare(d);
 	cable_close(&d->cable);
+	departure_speed_up(d);
+	departure_sink_forget(d);
 	if (d->memory)
 		d->engine->end(d->memory);
 	d->memory = NULL;
+	if (d->blank >= 0)
+		close(take_fd(&d->blank));
 	keeper_externals_free(&d->externals);
 	keeper_trees_close(&d->trees);
 	if (d->backlog >= 0)

@@ -194,15 +194,33 @@ static int fill_offer(struct departure *d, struct offer *o, const struct facts_f
 	return fill_expects(d, o, err);
 }
 
-static int take_checks(const struct link_message *message, json_t *checks, struct error *err)
+static int take_checks(const struct link_message *message, json_t *checks, bool *rounds,
+		       struct error *err)
 {
 	Wpar__Checks *answer = wpar__checks__unpack(NULL, message->length, message->payload);
+	*rounds = answer && answer->has_rounds && answer->rounds;
 	_cleanup_json_ json_t *theirs = answer ? json_loads(answer->checks, 0, NULL) : NULL;
 	if (answer)
 		wpar__checks__free_unpacked(answer, NULL);
 	if (!json_is_array(theirs))
 		return error_set(err, ERR_PROTOCOL, "CHECKS is malformed");
 	json_array_extend(checks, theirs);
+	return 0;
+}
+
+// An engine that has rounds is of no use with a host that cannot take them.
+static int take_rounds(struct departure *d, bool rounds, struct error *err)
+{
+	const char *wanted =
+		json_string_value(json_object_get(json_object_get(d->start, "options"), "engine"));
+	if (rounds || !d->engine->round)
+		return 0;
+	if (wanted && strcmp(wanted, "auto"))
+		return error_set(err, ERR_VERSION, "relocd on %s takes no memory in rounds",
+				 d->peer);
+	snprintf(d->engine_why, sizeof(d->engine_why), "relocd on %s takes no memory in rounds",
+		 d->peer);
+	d->engine = &memory_engine_stop;
 	return 0;
 }
 
@@ -223,9 +241,10 @@ static int ask_peer(struct departure *d, struct offer *o, json_t *checks, struct
 	if (talk_send(d->link, WIRE_OFFER, &o->message.base, err) < 0 ||
 	    departure_wait(d, WIRE_CHECKS, deadline_in_ms(ANSWER_MS), &message, err) < 0)
 		return -1;
-	int done = take_checks(&message, checks, err);
+	bool rounds = false;
+	int done = take_checks(&message, checks, &rounds, err);
 	link_done(d->link, &message);
-	return done;
+	return done < 0 ? -1 : take_rounds(d, rounds, err);
 }
 
 static void check_here(struct departure *d, struct offer *o, json_t *checks,
@@ -248,6 +267,39 @@ static void check_here(struct departure *d, struct offer *o, json_t *checks,
 	measure_memory(d);
 }
 
+// What no round can shorten. A warning, unless it was asked to be more.
+static void check_downtime(struct departure *d, json_t *checks)
+{
+	char sentence[200];
+	struct error why;
+	double fixed_ms = departure_fixed_ms(d);
+	if (!d->engine->round)
+		return;
+	if (fixed_ms <= d->max_downtime_ms) {
+		checks_pass(checks, d->host, "downtime",
+			    "the fixed part of the downtime is about "
+			    "%.0f ms",
+			    fixed_ms);
+		return;
+	}
+	snprintf(sentence, sizeof(sentence),
+		 "the fixed part of the downtime alone is about %.0f ms, %.0f ms are wanted",
+		 fixed_ms, d->max_downtime_ms);
+	error_set(&why, ERR_DOWNTIME, "%s", sentence);
+	if (d->strict_downtime)
+		checks_fail(checks, d->host, "downtime", &why);
+	else
+		checks_warn(checks, d->host, "downtime", sentence,
+			    "allow more: --max-downtime, or move.max_downtime in relocd.yaml");
+}
+
+static void check_engine(struct departure *d, json_t *checks)
+{
+	if (d->engine_why[0])
+		checks_warn(checks, d->host, "memory", d->engine_why,
+			    "memory is copied while the partition stands still");
+}
+
 int departure_validate(struct departure *d, struct error *err)
 {
 	__attribute__((cleanup(offer_free))) struct offer offer = {0};
@@ -258,6 +310,10 @@ int departure_validate(struct departure *d, struct error *err)
 	if (checks_ok(checks) &&
 	    (fill_offer(d, &offer, &rootfs, &why) < 0 || ask_peer(d, &offer, checks, &why) < 0))
 		checks_fail(checks, d->peer, "peer", &why);
+	if (checks_ok(checks)) {
+		check_engine(d, checks);
+		check_downtime(d, checks);
+	}
 	report_event(&d->report, json_pack("{s:s, s:O}", "event", "checks", "checks", checks));
 	return checks_error(checks, err);
 }

@@ -82,6 +82,17 @@ void report_phase(struct report *r, enum move_phase phase)
 	report_event(r, json_pack("{s:s, s:s}", "event", "phase", "phase", phase_name(phase)));
 }
 
+static void add_round(json_t *event, const struct report_round *round)
+{
+	if (round->number)
+		json_object_set_new(event, "round", json_integer(round->number));
+	if (round->dirty_rate)
+		json_object_set_new(event, "dirty_rate_bytes",
+				    json_integer((json_int_t)round->dirty_rate));
+	if (round->downtime_ms > 0)
+		json_object_set_new(event, "predicted_ms", json_real(round->downtime_ms));
+}
+
 void report_progress(struct report *r, uint64_t bytes, uint64_t total_bytes)
 {
 	int64_t now = clock_now_ns();
@@ -93,10 +104,13 @@ void report_progress(struct report *r, uint64_t bytes, uint64_t total_bytes)
 				  (double)(now - r->rate_since_ns));
 	r->rate_since_ns = r->progress_sent_ns = now;
 	r->rate_from_bytes = bytes;
-	report_event(r, json_pack("{s:s, s:s, s:I, s:I, s:I}", "event", "progress", "phase",
+	json_t *event = json_pack("{s:s, s:s, s:I, s:I, s:I}", "event", "progress", "phase",
 				  phase_name(r->phase), "bytes", (json_int_t)bytes, "total_bytes",
 				  (json_int_t)(total_bytes > bytes ? total_bytes : bytes),
-				  "rate_bytes", (json_int_t)rate));
+				  "rate_bytes", (json_int_t)rate);
+	if (event && r->phase == PHASE_PRECOPY)
+		add_round(event, &r->round);
+	report_event(r, event);
 }
 
 json_t *report_phases(struct report *r)

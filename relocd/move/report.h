@@ -20,6 +20,13 @@
 #define REPORT_PROTOCOL 2 // 1: without HELLO, attaching and "noted"
 #define REPORT_OLDEST   1
 
+// Of copying in rounds: the one that runs, and what the last one measured.
+struct report_round {
+	unsigned number;     // 0: none
+	uint64_t dirty_rate; // bytes a second; 0: not known yet
+	double downtime_ms;  // predicted; 0: not known yet
+};
+
 struct report {
 	int fd;              // -1 when relocd has gone
 	int listener;        // where a new relocd attaches; -1
@@ -38,6 +45,7 @@ struct report {
 	int64_t progress_sent_ns;
 	int64_t rate_since_ns;
 	uint64_t rate_from_bytes;
+	struct report_round round; // progress tells it
 };
 
 // Takes the channel and reads relocd's first message, {"op":"start",...}; the caller owns *start.

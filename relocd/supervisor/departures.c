@@ -10,6 +10,7 @@
 #include "lib/registry/decision.h"
 #include "relocd/cluster/cluster.h"
 #include "relocd/cluster/trust.h"
+#include "relocd/move/throttle.h"
 #include "relocd/partitions/lifecycle.h"
 #include "relocd/supervisor/resolve.h"
 
@@ -79,8 +80,17 @@ static void note_epoch(struct partition *p, uint64_t epoch)
 	json_object_set_new(p->row.definition, "epoch", json_integer((json_int_t)epoch));
 }
 
+// A departure that died may have slowed the partition down.
+static void give_processors_back(const struct move *m)
+{
+	struct error err;
+	if (throttle_end_of(m->row.partition, m->row.id, &err) < 0)
+		log_error_of(&err, m->row.partition);
+}
+
 void departure_settle(struct move *m, const char *outcome, const char *reason, uint64_t epoch)
 {
+	give_processors_back(m);
 	struct partition *p = partition_find(m->daemon, m->row.partition);
 	if (!p || strcmp(p->row.move, m->row.id) != 0)
 		return; // dealt with before
@@ -190,8 +200,10 @@ int departure_attach(struct move *m, pid_t pid, int pidfd, int chan, struct erro
 
 static json_t *options_json(const struct config *c, const json_t *given, bool dry_run)
 {
-	json_t *options = json_pack("{s:I, s:I}", "max_downtime_ms", (json_int_t)c->max_downtime_ms,
-				    "deadline_ms", (json_int_t)DEADLINE_MS);
+	json_t *options = json_pack("{s:I, s:I, s:s, s:I}", "max_downtime_ms",
+				    (json_int_t)c->max_downtime_ms, "deadline_ms",
+				    (json_int_t)DEADLINE_MS, "on_diverge", c->on_diverge,
+				    "bandwidth_bytes", (json_int_t)c->bandwidth);
 	if (given)
 		json_object_update(options, (json_t *)given);
 	json_object_set_new(options, "dry_run", json_boolean(dry_run));

@@ -46,6 +46,8 @@ static void defaults(void **state)
 		assert_int_equal(config.moves, 4);
 		assert_int_equal(config.memory_for_arrivals_percent, 80);
 		assert_int_equal(config.max_downtime_ms, 100);
+		assert_string_equal(config.on_diverge, "throttle-then-abort");
+		assert_int_equal(config.bandwidth, 0);
 		config_free(&config);
 	}
 }
@@ -60,7 +62,7 @@ static void all_values(void **state)
 			   "network: {bridge: br7}\n"
 			   "storage: {root: /data/relocd, shared: [/srv/a, /srv/b]}\n"
 			   "criu: {path: /opt/criu, preload: none}\n"
-			   "move: {max_downtime: 2s}\n"
+			   "move: {max_downtime: 2s, on_diverge: abort, bandwidth: 8Mbit/s}\n"
 			   "limits: {moves: 2, memory_for_arrivals: 50%}\n";
 	struct config config;
 	struct error err = {0};
@@ -80,6 +82,8 @@ static void all_values(void **state)
 	assert_string_equal(config.criu, "/opt/criu");
 	assert_string_equal(config.preload, "none");
 	assert_int_equal(config.max_downtime_ms, 2000);
+	assert_string_equal(config.on_diverge, "abort");
+	assert_int_equal(config.bandwidth, 1000000);
 	assert_int_equal(config.moves, 2);
 	assert_int_equal(config.memory_for_arrivals_percent, 50);
 	config_free(&config);
@@ -105,8 +109,8 @@ static void what_this_version_does_not_have(void **state)
 	(void)state;
 	expect_refused("registry: {backend: etcd}\n",
 		       "line 1: registry: this version of relocd does not have it");
-	expect_refused("move:\n  max_downtime: 1s\n  bandwidth: 0\n",
-		       "line 3: move.bandwidth: this version");
+	expect_refused("move:\n  max_downtime: 1s\nretention: {samples: 1d}\n",
+		       "line 3: retention.samples: this version");
 }
 
 static void roles_and_retention(void **state)
@@ -153,6 +157,8 @@ static void bad_values(void **state)
 	expect_refused("limits: {moves: 65}\n", "limits.moves: \"65\" is too large");
 	expect_refused("limits: {memory_for_arrivals: 80}\n", "is not a percentage");
 	expect_refused("limits: {memory_for_arrivals: 101%}\n", "is too large");
+	expect_refused("move: {bandwidth: 100}\n", "move.bandwidth");
+	expect_refused("move: {on_diverge: postcopy}\n", "move.on_diverge");
 	expect_refused("move: {max_downtime: 100}\n", "move.max_downtime");
 	expect_refused("move: {max_downtime: -1ms}\n", "move.max_downtime");
 	expect_refused("network: {bridge: a/b}\n", "network.bridge");

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/memory/converge.h"
+
+#include "lib/base/cleanup.h"
+
+#include <string.h>
+
+#define TELLING_BYTES (4u << 20) // a round of less says more about latency than about the link
+#define PROGRESS      0.7 // a round is of use when it leaves less than that of the one before
+#define PATIENCE      2   // rounds of no use that are borne without throttling
+
+static const struct {
+	const char *name;
+	enum converge_policy policy;
+} policies[] = {{"throttle-then-abort", CONVERGE_THROTTLE_THEN_ABORT},
+		{"throttle-then-stop", CONVERGE_THROTTLE_THEN_STOP},
+		{"stop", CONVERGE_STOP},
+		{"abort", CONVERGE_ABORT}};
+
+// Of the processor time that the partition used before.
+static const unsigned steps[] = {60, 35, 20, 10, 5};
+
+int converge_policy_of(const char *name, enum converge_policy *policy, struct error *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(policies); i++)
+		if (!strcmp(policies[i].name, name)) {
+			*policy = policies[i].policy;
+			return 0;
+		}
+	return error_set(err, ERR_USAGE,
+			 "\"%s\" is not throttle-then-abort, throttle-then-stop, stop or abort",
+			 name);
+}
+
+void converge_begin(struct converge *c, const struct converge_goal *goal)
+{
+	*c = (struct converge){.goal = *goal, .cpu_percent = 100};
+}
+
+double converge_limit_ms(const struct converge *c)
+{
+	double left = c->goal.max_downtime_ms - c->goal.fixed_ms;
+	return left > CONVERGE_LEAST_MS ? left : CONVERGE_LEAST_MS;
+}
+
+static void measure(struct converge *c, struct converge_round *r)
+{
+	double busy_ms = r->ms - r->paused_ms > 0.1 ? r->ms - r->paused_ms : 0.1;
+	if (r->bytes >= TELLING_BYTES || c->link_rate == 0)
+		c->link_rate = (double)(r->bytes ? r->bytes : 1) * 1000 / busy_ms;
+	r->link_rate = c->link_rate;
+	r->dirty_rate = (double)r->dirty_bytes * 1000 / (r->ms > 0.1 ? r->ms : 0.1);
+	r->memory_ms = (double)r->dirty_bytes * 1000 / c->link_rate;
+	r->downtime_ms = c->goal.fixed_ms + r->memory_ms;
+}
+
+static enum converge_next diverge(struct converge *c)
+{
+	enum converge_policy policy = c->goal.policy;
+	bool throttles =
+		policy == CONVERGE_THROTTLE_THEN_ABORT || policy == CONVERGE_THROTTLE_THEN_STOP;
+	c->diverged = true;
+	if (throttles && c->steps < ARRAY_SIZE(steps)) {
+		c->cpu_percent = steps[c->steps++];
+		c->stalled = 0;
+		return CONVERGE_THROTTLE;
+	}
+	return policy == CONVERGE_STOP || policy == CONVERGE_THROTTLE_THEN_STOP ? CONVERGE_FREEZE
+										: CONVERGE_GIVE_UP;
+}
+
+enum converge_next converge_after(struct converge *c, struct converge_round *r)
+{
+	uint64_t before = c->last_dirty;
+	measure(c, r);
+	c->last_dirty = r->dirty_bytes;
+	if (r->memory_ms <= converge_limit_ms(c))
+		return CONVERGE_FREEZE;
+	// The first one copied everything: what it leaves says nothing yet.
+	bool useful = r->number == 1 || (double)r->dirty_bytes < PROGRESS * (double)before;
+	c->stalled = useful ? 0 : c->stalled + 1;
+	if (r->number >= CONVERGE_ROUNDS_MAX)
+		c->steps = ARRAY_SIZE(steps);
+	else if (c->stalled < (c->steps ? 1 : PATIENCE))
+		return CONVERGE_AGAIN;
+	return diverge(c);
+}

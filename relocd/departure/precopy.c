@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// PRECOPY: memory is copied in rounds while the partition runs, until so little is left that the
+// wanted downtime can be kept (lib/memory/converge.h), or until that proves to be impossible.
+#include "relocd/departure/departure.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/log.h"
+#include "relocd/move/talk.h"
+#include "relocd/move/throttle.h"
+
+#include <string.h>
+
+#define ROUND_MS       30000 // until the peer has stored what the link still holds of a round
+#define CPU_LEAST      10    // thousandths of a processor: less cannot be told to the kernel
+#define BASE_MS        30    // of the downtime, whatever moves
+#define TASK_MS        7     // for each process
+#define LIST_MS_PER_GB 15    // to list all pages once more
+#define GB             1e9
+
+static int list_tasks(void *arg, pid_t **pids, size_t *count, struct error *err)
+{
+	struct departure *d = arg;
+	return cgroup_pids(d->cgroup, pids, count, err);
+}
+
+int departure_open_memory(struct departure *d, struct error *err)
+{
+	const struct memory_sink sink = departure_sink(d);
+	const struct memory_subject subject = {
+		.init = d->status.pid, .tasks = list_tasks, .arg = d};
+	d->expected_bytes = d->memory_bytes;
+	d->memory = d->engine->begin(&subject, &sink, err);
+	return d->memory ? 0 : -1;
+}
+
+double departure_fixed_ms(struct departure *d)
+{
+	_cleanup_free_ pid_t *pids = NULL;
+	size_t count = 0;
+	if (!d->cgroup || cgroup_pids(d->cgroup, &pids, &count, NULL) < 0)
+		return BASE_MS;
+	return BASE_MS + TASK_MS * (double)count + LIST_MS_PER_GB * (double)d->memory_bytes / GB;
+}
+
+// ---- slowing it down ----------------------------------------------------------------------------
+
+// What it uses when nothing slows it down, in thousandths of a processor.
+static void note_usage(struct departure *d, int64_t used_us, double ms)
+{
+	int64_t now = cgroup_cpu_used_us(d->cgroup, NULL);
+	if (d->cpu_percent == 100 && now >= used_us && used_us >= 0 && ms > 1)
+		d->cpu_used = (uint64_t)((double)(now - used_us) / ms);
+}
+
+static int slow_down(struct departure *d, unsigned percent, struct error *err)
+{
+	uint64_t millis = d->cpu_used * percent / 100;
+	if (millis < CPU_LEAST)
+		millis = CPU_LEAST;
+	if (d->def->cpu_millis && millis > d->def->cpu_millis)
+		millis = d->def->cpu_millis;
+	if (throttle_set(d->cgroup, d->move, d->def->cpu_millis, millis, err) < 0)
+		return error_wrap(err, "cannot slow the partition down");
+	log_info("it writes faster than it can be copied: limited to %llu/1000 of a processor, "
+		 "%u %% of what it used",
+		 (unsigned long long)millis, percent);
+	d->cpu_percent = percent;
+	return 0;
+}
+
+void departure_speed_up(struct departure *d)
+{
+	struct error err;
+	if (d->cpu_percent == 100 || !d->cgroup)
+		return;
+	if (throttle_end(d->cgroup, d->move, &err) < 0)
+		log_error_of(&err, "giving the partition its processors back");
+	else
+		d->cpu_percent = 100;
+}
+
+// ---- rounds -------------------------------------------------------------------------------------
+
+// The peer has stored all of it when it answers.
+static int end_round(struct departure *d, unsigned number, struct error *err)
+{
+	struct link_message message;
+	Wpar__Round round = WPAR__ROUND__INIT;
+	round.number = number;
+	if (talk_send(d->link, WIRE_ROUND, &round.base, err) < 0 ||
+	    departure_wait(d, WIRE_ROUND_ACK, deadline_in_ms(ROUND_MS), &message, err) < 0)
+		return -1;
+	Wpar__Round *ack = wpar__round__unpack(NULL, message.length, message.payload);
+	link_done(d->link, &message);
+	bool fits = ack && ack->number == number;
+	if (ack)
+		wpar__round__free_unpacked(ack, NULL);
+	return fits ? 0
+		    : error_set(err, ERR_PROTOCOL, "ROUND_ACK of %s is of another round", d->peer);
+}
+
+static void tell_round(struct departure *d, const struct converge_round *r,
+		       const struct memory_round *m)
+{
+	json_t *figures = json_pack(
+		"{s:i, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:i}", "round",
+		(int)r->number, "ms", r->ms, "scan_ms", m->scan_ms, "paused_ms", r->paused_ms,
+		"bytes", (json_int_t)r->bytes, "zero_bytes", (json_int_t)r->zero_bytes,
+		"dirty_bytes", (json_int_t)r->dirty_bytes, "dirty_rate_bytes",
+		(json_int_t)r->dirty_rate, "link_rate_bytes", (json_int_t)r->link_rate, "memory_ms",
+		r->memory_ms, "predicted_ms", r->downtime_ms, "cpu_percent", (int)r->cpu_percent);
+	json_array_append(d->rounds, figures);
+	json_t *event = json_copy(figures);
+	json_object_set_new(event, "event", json_string("round"));
+	json_decref(figures);
+	report_event(&d->report, event);
+	d->report.round = (struct report_round){.number = r->number,
+						.dirty_rate = (uint64_t)r->dirty_rate,
+						.downtime_ms = r->downtime_ms};
+	log_info("round %u: %llu KiB in %.1f ms (%.1f scanning), %llu KiB written meanwhile, "
+		 "longest stop of a thread %.2f ms",
+		 r->number, (unsigned long long)(r->bytes >> 10), r->ms, m->scan_ms,
+		 (unsigned long long)(r->dirty_bytes >> 10), m->stop_ms);
+	if (m->unarmed)
+		log_warn("%zu processes are copied while frozen: %s", m->unarmed, m->unarmed_why);
+}
+
+static int one_round(struct departure *d, struct converge_round *r, struct error *err)
+{
+	struct memory_round m = {0};
+	int64_t began = clock_now_ns(), used_us = cgroup_cpu_used_us(d->cgroup, NULL);
+	d->paused_ns = 0;
+	d->report.round.number = r->number;
+	if (d->engine->round(d->memory, &m, err) < 0 || end_round(d, r->number, err) < 0)
+		return -1;
+	r->ms = clock_ms_since(began);
+	r->paused_ms = (double)d->paused_ns / 1e6;
+	r->bytes = m.bytes;
+	r->zero_bytes = m.zero_bytes;
+	r->cpu_percent = d->cpu_percent;
+	note_usage(d, used_us, r->ms);
+	if (d->engine->dirty(d->memory, &r->dirty_bytes, err) < 0)
+		return -1;
+	d->last_round = m;
+	d->expected_bytes = d->sent_bytes + r->dirty_bytes;
+	return 0;
+}
+
+static int give_up(struct departure *d, const struct converge_round *r, struct error *err)
+{
+	error_set(
+		err, ERR_DIVERGES,
+		"it writes %.0f MiB/s to its memory%s and %.0f MiB/s can be copied: a downtime of "
+		"%.0f ms cannot be kept",
+		r->dirty_rate / (1 << 20), r->cpu_percent < 100 ? " though it is slowed down" : "",
+		r->link_rate / (1 << 20), d->max_downtime_ms);
+	return -1;
+}
+
+static void explain(struct departure *d, const struct converge *c, const struct converge_round *r)
+{
+	char *text = d->limited_by;
+	size_t size = sizeof(d->limited_by);
+	if (c->diverged)
+		snprintf(text, size,
+			 "writing: %.0f MiB/s were written while %.0f MiB/s could be copied%s",
+			 r->dirty_rate / (1 << 20), r->link_rate / (1 << 20),
+			 r->cpu_percent < 100 ? ", so it was slowed down" : "");
+	else if (c->goal.fixed_ms >= r->memory_ms)
+		snprintf(text, size,
+			 "the fixed part of the downtime (processes, descriptors, mounts), about "
+			 "%.0f ms; memory adds %.0f ms",
+			 c->goal.fixed_ms, r->memory_ms);
+	else
+		snprintf(text, size, "the link: %.0f MiB/s, for the last %.1f MiB of memory",
+			 r->link_rate / (1 << 20), (double)r->dirty_bytes / (1 << 20));
+}
+
+static int rounds(struct departure *d, struct converge *c, struct error *err)
+{
+	for (unsigned number = 1;; number++) {
+		struct converge_round r = {.number = number};
+		if (one_round(d, &r, err) < 0)
+			return -1;
+		enum converge_next next = converge_after(c, &r);
+		tell_round(d, &r, &d->last_round);
+		explain(d, c, &r);
+		if (next == CONVERGE_FREEZE)
+			return 0;
+		if (next == CONVERGE_GIVE_UP)
+			return give_up(d, &r, err);
+		if (next == CONVERGE_THROTTLE && slow_down(d, c->cpu_percent, err) < 0)
+			return -1;
+	}
+}
+
+int departure_precopy(struct departure *d, struct error *err)
+{
+	struct converge c;
+	if (!d->engine->round)
+		return 0;
+	if (d->report.phase != PHASE_PRECOPY)
+		report_phase(&d->report, PHASE_PRECOPY);
+	departure_sink_pace(d);
+	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = d->max_downtime_ms,
+						   .fixed_ms = departure_fixed_ms(d),
+						   .policy = d->on_diverge});
+	return rounds(d, &c, err);
+}

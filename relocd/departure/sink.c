@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where frames of pages go: straight into slots of the ring that the mover sends from. While the
+// partition runs a bandwidth is kept; while it is frozen nothing waits for the link: what finds no
+// free slot is put by, and goes out while CRIU does its part.
+#include "relocd/departure/departure.h"
+
+#include "lib/base/cleanup.h"
+#include "relocd/move/talk.h"
+
+#include <string.h>
+
+#define PUT_BY_MAX (1ull << 30) // then the link is waited for after all
+#define PAUSE_MS   10
+
+struct put_by {
+	struct put_by *next;
+	size_t length;
+	uint8_t bytes[WIRE_DATA_MAX];
+};
+
+// ---- while it is frozen -------------------------------------------------------------------------
+
+static void *new_place(struct departure *d, struct error *err)
+{
+	struct put_by *p = d->spare ? take_ptr(d->spare) : malloc(sizeof(*p));
+	if (!p) {
+		error_set(err, ERR_NOMEM, "no memory for pages");
+		return NULL;
+	}
+	*p = (struct put_by){.next = NULL};
+	d->spare = p;
+	return p->bytes;
+}
+
+static void put_by(struct departure *d, size_t length)
+{
+	struct put_by *p = take_ptr(d->spare);
+	p->length = length;
+	if (d->put_by_last)
+		d->put_by_last->next = p;
+	else
+		d->put_by = p;
+	d->put_by_last = p;
+	d->put_by_bytes += length;
+}
+
+int departure_sink_flush(struct departure *d, deadline_t deadline, struct error *err)
+{
+	while (d->put_by) {
+		struct error why;
+		struct put_by *p = d->put_by;
+		void *slot = link_slot(d->link, deadline, &why);
+		if (!slot && why.id == ERR_DEADLINE && deadline_passed(deadline))
+			return 0;
+		if (!slot) {
+			*err = why;
+			return -1;
+		}
+		memcpy(slot, p->bytes, p->length);
+		if (link_send_slot(d->link, WIRE_PAGES, slot, p->length, err) < 0)
+			return -1;
+		d->put_by = p->next;
+		d->put_by_last = d->put_by ? d->put_by_last : NULL;
+		d->put_by_bytes -= p->length;
+		free(p);
+	}
+	return 0;
+}
+
+int departure_sink_drain(struct departure *d, struct error *err)
+{
+	while (d->put_by) {
+		deadline_t deadline = deadline_in_ms(TALK_SLOT_MS);
+		uint64_t before = d->put_by_bytes;
+		if (departure_sink_flush(d, deadline, err) < 0)
+			return -1;
+		if (d->put_by && d->put_by_bytes == before)
+			return error_set(err, ERR_PEER_UNREACHABLE, "%s takes no data", d->peer);
+	}
+	return 0;
+}
+
+void departure_sink_forget(struct departure *d)
+{
+	while (d->put_by) {
+		struct put_by *p = d->put_by;
+		d->put_by = p->next;
+		free(p);
+	}
+	free(take_ptr(d->spare));
+	d->put_by_last = NULL;
+	d->put_by_bytes = 0;
+}
+
+// Order is kept: as long as something is put by, what comes after it is put by as well.
+static void *frozen_place(struct departure *d, struct error *err)
+{
+	struct error none_free;
+	report_listen(&d->report);
+	if (cable_collect(&d->cable, err) < 0 || report_may_go_on(&d->report, err) < 0 ||
+	    departure_sink_flush(d, deadline_in_ms(0), err) < 0)
+		return NULL;
+	if (d->put_by_bytes >= PUT_BY_MAX && departure_sink_drain(d, err) < 0)
+		return NULL;
+	if (!d->put_by) {
+		void *slot = link_slot(d->link, deadline_in_ms(0), &none_free);
+		if (slot)
+			return slot;
+		if (none_free.id != ERR_DEADLINE) {
+			*err = none_free;
+			return NULL;
+		}
+	}
+	return new_place(d, err);
+}
+
+// ---- while it runs ------------------------------------------------------------------------------
+
+// Waits until what was sent in this phase is no more than the bandwidth allows.
+static int keep_bandwidth(struct departure *d, struct error *err)
+{
+	int64_t began = clock_now_ns();
+	double due_ns = (double)d->paced_bytes * 1e9 / (double)d->bandwidth;
+	while ((double)(clock_now_ns() - d->paced_since_ns) < due_ns) {
+		if (departure_listen(d, err) < 0)
+			return -1;
+		clock_sleep_ms(PAUSE_MS);
+	}
+	d->paused_ns += clock_now_ns() - began;
+	return 0;
+}
+
+void departure_sink_pace(struct departure *d)
+{
+	d->paced_since_ns = clock_now_ns();
+	d->paced_bytes = 0;
+}
+
+static void *place(void *arg, size_t *room, struct error *err)
+{
+	struct departure *d = arg;
+	*room = WIRE_DATA_MAX;
+	if (d->frozen)
+		return frozen_place(d, err);
+	if (d->bandwidth && keep_bandwidth(d, err) < 0)
+		return NULL;
+	return departure_listen(d, err) < 0 ? NULL
+					    : link_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);
+}
+
+static int hand_over(void *arg, void *bytes, size_t length, struct error *err)
+{
+	struct departure *d = arg;
+	d->sent_bytes += length;
+	d->paced_bytes += length;
+	report_progress(&d->report, d->sent_bytes, d->expected_bytes);
+	if (d->spare && bytes == d->spare->bytes) {
+		put_by(d, length);
+		return 0;
+	}
+	return link_send_slot(d->link, WIRE_PAGES, bytes, length, err);
+}
+
+struct memory_sink departure_sink(struct departure *d)
+{
+	return (struct memory_sink){.place = place, .send = hand_over, .arg = d};
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// When rounds of copying end, against a model of a partition that writes and a link.
+#include "lib/memory/converge.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#define MB 1e6
+
+// A partition of `memory` bytes that writes `rate` bytes a second to `set` different bytes of it;
+// throttling slows that down. Runs to the end; the last round is in *last.
+struct model {
+	double memory, set, rate, link, max_downtime_ms;
+	enum converge_policy policy;
+	bool cpu_bound;
+};
+
+static enum converge_next run(const struct model *m, struct converge *c,
+			      struct converge_round *last)
+{
+	const struct converge_goal goal = {
+		.max_downtime_ms = m->max_downtime_ms, .fixed_ms = 40, .policy = m->policy};
+	enum converge_next next = CONVERGE_AGAIN;
+	double to_send = m->memory;
+	unsigned number = 0;
+	converge_begin(c, &goal);
+	while (next == CONVERGE_AGAIN || next == CONVERGE_THROTTLE) {
+		double s = to_send / m->link;
+		double speed = m->cpu_bound ? c->cpu_percent / 100.0 : 1;
+		double dirty = m->rate * speed * s < m->set ? m->rate * speed * s : m->set;
+		*last = (struct converge_round){.number = ++number,
+						.bytes = (uint64_t)to_send,
+						.dirty_bytes = (uint64_t)dirty,
+						.ms = s * 1000,
+						.cpu_percent = c->cpu_percent};
+		assert_true(number <= CONVERGE_ROUNDS_MAX);
+		next = converge_after(c, last);
+		to_send = dirty;
+	}
+	return next;
+}
+
+static void ends_at_once_when_nothing_is_written(void **state)
+{
+	const struct model idle = {.memory = 1000 * MB, .link = 500 * MB, .max_downtime_ms = 100};
+	struct converge c;
+	struct converge_round r;
+	(void)state;
+	assert_int_equal(run(&idle, &c, &r), CONVERGE_FREEZE);
+	assert_int_equal(r.number, 1);
+	assert_false(c.diverged);
+	assert_true(r.downtime_ms > 39 && r.downtime_ms < 41);
+}
+
+static void comes_down_to_the_wanted_downtime(void **state)
+{
+	const struct model busy = {.memory = 1000 * MB,
+				   .set = 500 * MB,
+				   .rate = 100 * MB,
+				   .link = 500 * MB,
+				   .max_downtime_ms = 100};
+	struct converge c;
+	struct converge_round r;
+	(void)state;
+	assert_int_equal(run(&busy, &c, &r), CONVERGE_FREEZE);
+	assert_true(r.number > 1 && r.number < 6);
+	assert_true(r.memory_ms <= 60);
+	assert_true(r.link_rate > 499 * MB && r.link_rate < 501 * MB);
+	assert_true(r.dirty_rate > 99 * MB && r.dirty_rate < 101 * MB);
+	assert_false(c.diverged);
+	assert_int_equal(c.cpu_percent, 100);
+}
+
+static void leaves_twenty_milliseconds_to_memory(void **state)
+{
+	struct converge c;
+	(void)state;
+	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = 30, .fixed_ms = 40});
+	assert_true(converge_limit_ms(&c) == CONVERGE_LEAST_MS);
+	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = 100, .fixed_ms = 40});
+	assert_true(converge_limit_ms(&c) == 60);
+}
+
+static void does_what_the_policy_says_when_it_diverges(void **state)
+{
+	struct model m = {.memory = 1000 * MB,
+			  .set = 800 * MB,
+			  .rate = 900 * MB,
+			  .link = 500 * MB,
+			  .max_downtime_ms = 100,
+			  .policy = CONVERGE_ABORT};
+	struct converge c;
+	struct converge_round r;
+	(void)state;
+	assert_int_equal(run(&m, &c, &r), CONVERGE_GIVE_UP);
+	assert_true(c.diverged);
+	assert_int_equal(c.cpu_percent, 100);
+	assert_true(r.number < 6);
+	m.policy = CONVERGE_STOP;
+	assert_int_equal(run(&m, &c, &r), CONVERGE_FREEZE);
+	assert_true(c.diverged);
+	m.policy = CONVERGE_THROTTLE_THEN_ABORT; // of no use: it does not depend on the processor
+	assert_int_equal(run(&m, &c, &r), CONVERGE_GIVE_UP);
+	assert_int_equal(c.cpu_percent, 5);
+	m.policy = CONVERGE_THROTTLE_THEN_STOP;
+	assert_int_equal(run(&m, &c, &r), CONVERGE_FREEZE);
+	assert_int_equal(c.cpu_percent, 5);
+	m.cpu_bound = true;
+	m.policy = CONVERGE_THROTTLE_THEN_ABORT;
+	assert_int_equal(run(&m, &c, &r), CONVERGE_FREEZE);
+	assert_true(c.diverged);
+	assert_true(c.cpu_percent < 100);
+	assert_true(r.memory_ms <= 60);
+}
+
+static void does_not_take_latency_for_the_link(void **state)
+{
+	struct converge c;
+	struct converge_round first = {.number = 1, .bytes = 100 << 20, .ms = 200};
+	struct converge_round small = {
+		.number = 2, .bytes = 4096, .dirty_bytes = 8192, .ms = 50, .paused_ms = 10};
+	(void)state;
+	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = 100, .fixed_ms = 40});
+	first.dirty_bytes = 80 << 20;
+	assert_int_equal(converge_after(&c, &first), CONVERGE_AGAIN);
+	assert_int_equal(converge_after(&c, &small), CONVERGE_FREEZE);
+	assert_true(small.link_rate == first.link_rate);
+}
+
+static void waiting_for_a_bandwidth_is_not_the_link(void **state)
+{
+	struct converge c;
+	struct converge_round r = {
+		.number = 1, .bytes = 100 << 20, .dirty_bytes = 1, .ms = 1100, .paused_ms = 1000};
+	(void)state;
+	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = 100, .fixed_ms = 40});
+	assert_int_equal(converge_after(&c, &r), CONVERGE_FREEZE);
+	assert_true(r.link_rate > 1000 * MB);
+}
+
+static void knows_the_names_of_policies(void **state)
+{
+	enum converge_policy policy;
+	struct error err;
+	(void)state;
+	assert_int_equal(converge_policy_of("abort", &policy, &err), 0);
+	assert_int_equal(policy, CONVERGE_ABORT);
+	assert_int_equal(converge_policy_of("throttle-then-stop", &policy, &err), 0);
+	assert_int_equal(policy, CONVERGE_THROTTLE_THEN_STOP);
+	assert_int_equal(converge_policy_of("postcopy", &policy, &err), -1);
+	assert_int_equal(err.id, ERR_USAGE);
+	assert_int_equal(converge_policy_of("", &policy, &err), -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ends_at_once_when_nothing_is_written),
+		cmocka_unit_test(comes_down_to_the_wanted_downtime),
+		cmocka_unit_test(leaves_twenty_milliseconds_to_memory),
+		cmocka_unit_test(does_what_the_policy_says_when_it_diverges),
+		cmocka_unit_test(does_not_take_latency_for_the_link),
+		cmocka_unit_test(waiting_for_a_bandwidth_is_not_the_link),
+		cmocka_unit_test(knows_the_names_of_policies),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
