@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/memory/arm.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
+#include "lib/memory/inject.h"
+#include "lib/memory/maps.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+// linux/userfaultfd.h of Debian 12 is older than these.
+#define FEATURE_WP_HUGETLBFS_SHMEM (1u << 12)
+#define FEATURE_WP_UNPOPULATED     (1u << 13)
+#define FEATURE_WP_ASYNC           (1u << 15)
+#define FEATURES                                                                                \
+	(UFFD_FEATURE_PAGEFAULT_FLAG_WP | FEATURE_WP_HUGETLBFS_SHMEM | FEATURE_WP_UNPOPULATED | \
+	 FEATURE_WP_ASYNC)
+// Without it an unprivileged task may not; what the kernel itself writes is tracked all the same.
+#define USER_MODE_ONLY 1
+
+#define VDSO_MAX   (64u << 10)
+#define STATUS_MAX (64u << 10)
+#define THREAD_MS  100 // how long a thread has to stop before another one is tried
+#define MORE_FILES 8
+
+static int negotiate(int uffd)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = FEATURES};
+	return ioctl(uffd, UFFDIO_API, &api);
+}
+
+bool arm_usable(void)
+{
+	_cleanup_close_ int uffd =
+		(int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY);
+	return uffd >= 0 && negotiate(uffd) == 0;
+}
+
+int arm_register(int uffd, uint64_t start, uint64_t end)
+{
+	struct uffdio_register what = {.range = {start, end - start},
+				       .mode = UFFDIO_REGISTER_MODE_WP};
+	return ioctl(uffd, UFFDIO_REGISTER, &what) < 0 ? errno : 0;
+}
+
+// ---- what is found out before anything is stopped -----------------------------------------------
+
+struct target {
+	pid_t pid;
+	int folder;    // /proc/PID
+	bool filtered; // seccomp
+	uint64_t insn; // of a system call
+	deadline_t deadline;
+};
+
+static long status_number(const char *status, const char *name)
+{
+	const char *at = strstr(status, name);
+	return at ? strtol(at + strlen(name), NULL, 10) : 0;
+}
+
+// 1, or 0 when it has ended.
+static int look(struct target *t, struct error *err)
+{
+	char path[32];
+	snprintf(path, sizeof(path), "/proc/%d", (int)t->pid);
+	t->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_free_ char *status =
+		t->folder < 0 ? NULL : fdio_read_file(t->folder, "status", STATUS_MAX, NULL);
+	if (!status)
+		return 0;
+	if (!strstr(status, "\nVmSize:") && status_number(status, "\nThreads:") > 1)
+		return error_set(err, ERR_UNDUMPABLE,
+				 "the first thread of process %d has ended before others",
+				 (int)t->pid);
+	if (!strstr(status, "\nVmSize:"))
+		return 0;
+	long tracer = status_number(status, "\nTracerPid:");
+	if (tracer)
+		return error_set(err, ERR_UNDUMPABLE, "process %d is traced by process %ld",
+				 (int)t->pid, tracer);
+	t->filtered = status_number(status, "\nSeccomp:") != 0;
+	return 1;
+}
+
+static uint64_t find_in_vdso(const struct target *t, const struct vma *vdso)
+{
+	static const uint8_t insn[] = {0x0f, 0x05};
+	uint8_t code[VDSO_MAX];
+	size_t length = vdso->end - vdso->start;
+	_cleanup_close_ int mem = openat(t->folder, "mem", O_RDONLY | O_CLOEXEC);
+	ssize_t n = mem < 0 ? -1
+			    : pread(mem, code, length < sizeof(code) ? length : sizeof(code),
+				    (off_t)vdso->start);
+	void *at = n > 0 ? memmem(code, (size_t)n, insn, sizeof(insn)) : NULL;
+	return at ? vdso->start + (uint64_t)((uint8_t *)at - code) : 0;
+}
+
+// The vdso is the one piece of code that every task has and cannot write to.
+static int find_insn(struct target *t, struct error *err)
+{
+	_cleanup_maps_ struct maps maps;
+	if (maps_read(t->folder, false, &maps, err) < 0)
+		return -1;
+	for (size_t i = 0; i < maps.count && !t->insn; i++)
+		if (maps.list[i].kind == VMA_SPECIAL && maps.list[i].execute)
+			t->insn = find_in_vdso(t, &maps.list[i]);
+	return t->insn ? 0
+		       : error_set(err, ERR_UNDUMPABLE, "process %d has no vdso to call from",
+				   (int)t->pid);
+}
+
+// ---- the calls ----------------------------------------------------------------------------------
+
+// A task that has used up its descriptors gets a few more for a moment.
+static long make_with_more_files(struct inject *in, struct error *err)
+{
+	struct rlimit was, more;
+	if (prlimit(inject_pid(in), RLIMIT_NOFILE, NULL, &was) < 0)
+		return -EMFILE;
+	more = was;
+	more.rlim_cur += MORE_FILES;
+	if (more.rlim_max < more.rlim_cur)
+		more.rlim_max = more.rlim_cur;
+	if (prlimit(inject_pid(in), RLIMIT_NOFILE, &more, NULL) < 0)
+		return -EMFILE;
+	long fd = inject_call(in, SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY, err);
+	prlimit(inject_pid(in), RLIMIT_NOFILE, &was, NULL);
+	return fd;
+}
+
+// pidfds of single threads are younger (6.9) than all else here; threads that do not share
+// their descriptors with the first one are rare.
+static int take(const struct inject *in, long fd)
+{
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, inject_tid(in), O_EXCL);
+	if (pidfd < 0)
+		pidfd = (int)syscall(SYS_pidfd_open, inject_pid(in), 0);
+	return pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, (int)fd, 0);
+}
+
+static int make(struct inject *in, struct error *err)
+{
+	long fd = inject_call(in, SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY, err);
+	if (fd == -EMFILE)
+		fd = make_with_more_files(in, err);
+	if (fd == -EMFILE)
+		return error_set(err, ERR_UNDUMPABLE,
+				 "process %d uses all descriptors that its limit allows",
+				 (int)inject_pid(in));
+	if (fd == INJECT_FAILED)
+		return -1;
+	if (fd < 0)
+		return error_sys(err, ERR_SYSTEM, (int)-fd, "process %d cannot make a userfaultfd",
+				 (int)inject_pid(in));
+	int mine = take(in, fd);
+	int sys = errno;
+	// It must not stay there: CRIU would refuse the task.
+	if (inject_call(in, SYS_close, fd, err) == INJECT_FAILED) {
+		if (mine >= 0)
+			close(mine);
+		return -1;
+	}
+	if (mine < 0)
+		error_sys(err, ERR_SYSTEM, sys, "cannot take a descriptor from process %d",
+			  (int)inject_pid(in));
+	return mine;
+}
+
+// ---- one thread after another -------------------------------------------------------------------
+
+struct attempt {
+	const struct target *target;
+	pid_t tid;
+	int *uffd;
+	uint64_t *stopped_ns;
+	struct error *err;
+	int got;
+};
+
+static int arm_thread(const struct target *t, pid_t tid, int *uffd, uint64_t *stopped_ns,
+		      struct error *err)
+{
+	const struct inject_target what = {
+		.pid = t->pid,
+		.tid = tid,
+		.insn = t->insn,
+		.filtered = t->filtered,
+		.deadline = deadline_earlier(t->deadline, deadline_in_ms(THREAD_MS))};
+	struct inject *in;
+	int got = inject_begin(&what, &in, err);
+	if (got <= 0)
+		return got;
+	_cleanup_close_ int made = make(in, err);
+	if (inject_end(in, stopped_ns, made < 0 ? NULL : err) < 0 || made < 0)
+		return -1;
+	if (negotiate(made) < 0)
+		return error_sys(err, ERR_SYSTEM, errno,
+				 "the kernel cannot track pages of process %d", (int)t->pid);
+	*uffd = take_fd(&made);
+	return 1;
+}
+
+static void *attempt_main(void *arg)
+{
+	struct attempt *a = arg;
+	a->got = arm_thread(a->target, a->tid, a->uffd, a->stopped_ns, a->err);
+	return NULL;
+}
+
+// In a thread of ours, since only the end of its tracer frees a thread that does not stop.
+static int attempt(struct attempt *a)
+{
+	pthread_t thread;
+	sigset_t all, was;
+	// Signals of this process are for its other threads.
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &was);
+	int failed = pthread_create(&thread, NULL, attempt_main, a);
+	pthread_sigmask(SIG_SETMASK, &was, NULL);
+	if (failed)
+		return error_sys(a->err, ERR_SYSTEM, failed, "cannot start a thread");
+	pthread_join(thread, NULL);
+	return a->got;
+}
+
+// The first that can be stopped. One waits in the kernel, uninterruptibly, after vfork(2) or in
+// I/O; any other will do.
+static int arm_any(const struct target *t, int *uffd, uint64_t *stopped_ns, struct error *err)
+{
+	int got = 0;
+	int folder = openat(t->folder, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = folder < 0 ? NULL : fdopendir(folder);
+	struct dirent *entry;
+	while (dir && (entry = fdio_readdir(dir))) {
+		error_clear(err);
+		struct attempt a = {t, (pid_t)atoi(entry->d_name), uffd, stopped_ns, err, 0};
+		got = attempt(&a);
+		if (got > 0 || (got < 0 && err->id != ERR_DEADLINE) || deadline_passed(t->deadline))
+			return got;
+	}
+	return got;
+}
+
+static int arm_now(struct target *t, int *uffd, uint64_t *stopped_ns, struct error *err)
+{
+	int there = look(t, err);
+	if (there <= 0)
+		return there;
+	if (find_insn(t, err) < 0)
+		return -1;
+	return arm_any(t, uffd, stopped_ns, err);
+}
+
+int arm_task(pid_t pid, deadline_t deadline, int *uffd, uint64_t *stopped_ns, struct error *err)
+{
+	struct target t = {.pid = pid, .folder = -1, .deadline = deadline};
+	struct error why = {0};
+	*uffd = -1;
+	*stopped_ns = 0;
+	int got = arm_now(&t, uffd, stopped_ns, &why);
+	// What has ended meanwhile fails in many ways.
+	if (got < 0 &&
+	    (why.sys == ESRCH || t.folder < 0 || faccessat(t.folder, "task", F_OK, 0) < 0))
+		got = 0;
+	if (t.folder >= 0)
+		close(t.folder);
+	if (got < 0 && err)
+		*err = why;
+	return got;
+}

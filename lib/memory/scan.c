@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/memory/scan.h"
+
+#include "lib/base/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/ioctl.h>
+
+// linux/fs.h of Debian 12 is older than this call.
+struct pm_scan_arg {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+#define PAGEMAP_SCAN_CALL _IOWR('f', 16, struct pm_scan_arg)
+#define WP_MATCHING       1u // PM_SCAN_WP_MATCHING
+#define CHECK_WPASYNC     2u // PM_SCAN_CHECK_WPASYNC
+
+// Kernels before 6.15 refuse the category of guard pages; there they look like swapped ones.
+static atomic_bool without_guard;
+
+static int call(int pagemap, struct pm_scan_arg *arg)
+{
+	int n;
+	arg->size = sizeof(*arg);
+	do {
+		if (without_guard) {
+			arg->category_mask &= ~(uint64_t)SCAN_GUARD;
+			arg->category_inverted &= ~(uint64_t)SCAN_GUARD;
+		}
+		n = ioctl(pagemap, PAGEMAP_SCAN_CALL, arg);
+		if (n < 0 && errno == EINVAL && arg->category_mask & SCAN_GUARD) {
+			without_guard = true;
+			errno = EINTR;
+		}
+	} while (n < 0 && errno == EINTR);
+	return n;
+}
+
+bool scan_usable(void)
+{
+	_cleanup_close_ int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	struct scan_range range;
+	struct pm_scan_arg arg = {.vec = (uintptr_t)&range,
+				  .vec_len = 1,
+				  .category_anyof_mask = SCAN_PRESENT,
+				  .return_mask = SCAN_PRESENT};
+	return fd >= 0 && call(fd, &arg) >= 0;
+}
+
+int scan_next(int pagemap, enum scan_what what, uint64_t *at, uint64_t end, uint64_t pages,
+	      struct scan_range *ranges, size_t *count, struct error *err)
+{
+	const uint64_t without = SCAN_FILE | SCAN_ZERO | SCAN_GUARD;
+	struct pm_scan_arg arg = {
+		.flags = what == SCAN_PROTECT ? WP_MATCHING : 0,
+		.start = *at,
+		.end = end,
+		.vec = (uintptr_t)ranges,
+		.vec_len = *count,
+		.max_pages = pages,
+		.category_inverted = without,
+		.category_mask = without | (what == SCAN_LIST ? 0 : SCAN_WRITTEN),
+		// WRITTEN alone would match, and protect, holes as well: page tables would grow.
+		.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED,
+		.return_mask = SCAN_WRITTEN | SCAN_ARMED,
+	};
+	int n = call(pagemap, &arg);
+	if (n < 0)
+		return error_sys(err, ERR_SYSTEM, errno, "cannot scan a page table at %llx",
+				 (unsigned long long)*at);
+	if (arg.walk_end <= *at)
+		return error_sys(err, ERR_SYSTEM, EIO,
+				 "a scan of a page table stands still at %llx",
+				 (unsigned long long)*at);
+	*count = (size_t)n;
+	*at = arg.walk_end;
+	return 0;
+}
+
+bool scan_is_armed(int pagemap, uint64_t start)
+{
+	struct scan_range range;
+	struct pm_scan_arg arg = {
+		.flags = WP_MATCHING | CHECK_WPASYNC,
+		.start = start,
+		.end = start + 4096,
+		.vec = (uintptr_t)&range,
+		.vec_len = 1,
+		// Matches nothing: the mapping is checked, its pages are left alone.
+		.category_inverted = SCAN_PRESENT,
+		.category_mask = SCAN_PRESENT,
+		.category_anyof_mask = SCAN_PRESENT,
+		.return_mask = SCAN_PRESENT,
+	};
+	return call(pagemap, &arg) >= 0;
+}

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/memory/track_segment.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#define PAGE ((uint64_t)PAGEFRAME_PAGE)
+
+uint64_t segment_destination(const struct segment *s)
+{
+	return s->inode << 8 | 2;
+}
+
+static void segment_close(struct segment *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	free(s->hashes);
+}
+
+int segments_begin(struct segments *all, struct error *err)
+{
+	struct stat st;
+	// All of them are files of one mount that the kernel keeps for itself.
+	_cleanup_close_ int sample = memfd_create("sample", MFD_CLOEXEC);
+	*all = (struct segments){0};
+	if (sample < 0 || fstat(sample, &st) < 0 ||
+	    getrandom(all->secret, sizeof(all->secret), 0) != sizeof(all->secret))
+		return error_sys(err, ERR_SYSTEM, errno, "cannot prepare to compare memory");
+	all->dev = st.st_dev;
+	return 0;
+}
+
+void segments_free(struct segments *all)
+{
+	for (size_t i = 0; i < all->count; i++)
+		segment_close(&all->list[i]);
+	free(all->list);
+	*all = (struct segments){0};
+}
+
+// ---- finding ------------------------------------------------------------------------------------
+
+void segments_forget(struct segments *all)
+{
+	for (size_t i = 0; i < all->count; i++)
+		all->list[i].seen = false;
+}
+
+void segments_drop_unseen(struct segments *all)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < all->count; i++)
+		if (all->list[i].seen)
+			all->list[kept++] = all->list[i];
+		else
+			segment_close(&all->list[i]);
+	all->count = kept;
+}
+
+static struct segment *find(struct segments *all, uint64_t dev, uint64_t inode)
+{
+	for (size_t i = 0; i < all->count; i++)
+		if (all->list[i].inode == inode && all->list[i].dev == dev)
+			return &all->list[i];
+	return NULL;
+}
+
+// `folder` and `name` are where it can be opened: a link in map_files or fd of a process. That
+// takes CAP_CHECKPOINT_RESTORE for the former.
+static int add(struct segments *all, int folder, const char *name, bool sysv, uint64_t inode,
+	       struct error *err)
+{
+	struct stat st;
+	struct segment *known = find(all, all->dev, inode);
+	if (known && known->seen && known->sysv != sysv)
+		return error_set(err, ERR_UNDUMPABLE,
+				 "a SysV segment and other shared memory have the same number %llu",
+				 (unsigned long long)inode);
+	if (known) {
+		known->seen = true;
+		return 0;
+	}
+	_cleanup_close_ int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
+	// It may be another one by now.
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_dev != all->dev || st.st_ino != inode)
+		return 0;
+	struct segment *more = reallocarray(all->list, all->count + 1, sizeof(*more));
+	if (!more)
+		return error_set(err, ERR_NOMEM, "no memory for a list of segments");
+	all->list = more;
+	all->list[all->count++] = (struct segment){
+		.dev = all->dev, .inode = inode, .sysv = sysv, .seen = true, .fd = take_fd(&fd)};
+	return 0;
+}
+
+static int find_mapped(struct segments *all, const struct space_view *view, struct error *err)
+{
+	const struct maps *maps = &view->maps;
+	for (size_t i = 0; i < maps->count; i++) {
+		char name[64];
+		const struct vma *v = &maps->list[i];
+		if (v->kind != VMA_SEGMENT || v->dev != all->dev)
+			continue;
+		snprintf(name, sizeof(name), "map_files/%llx-%llx", (unsigned long long)v->start,
+			 (unsigned long long)v->end);
+		if (add(all, view->proc, name, v->sysv, v->inode, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int find_open(struct segments *all, const struct space_view *view, struct error *err)
+{
+	char link[16];
+	struct stat st;
+	static const char memfd[] = "/memfd:";
+	int folder = openat(view->proc, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = folder < 0 ? NULL : fdopendir(folder);
+	struct dirent *entry;
+	while (dir && (entry = fdio_readdir(dir))) {
+		ssize_t n = readlinkat(folder, entry->d_name, link, sizeof(link));
+		if (n < (ssize_t)strlen(memfd) || memcmp(link, memfd, strlen(memfd)) != 0 ||
+		    fstatat(folder, entry->d_name, &st, 0) < 0 || st.st_dev != all->dev)
+			continue;
+		if (add(all, folder, entry->d_name, false, st.st_ino, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int segments_find(struct segments *all, const struct space_view *view, bool files,
+		  struct error *err)
+{
+	if (find_mapped(all, view, err) < 0)
+		return -1;
+	return files ? find_open(all, view, err) : 0;
+}
+
+// ---- copying ------------------------------------------------------------------------------------
+
+struct choice {
+	const uint8_t *secret;
+	struct segment *segment;
+};
+
+static enum copy_fate choose(void *arg, const uint8_t *bytes, uint64_t page)
+{
+	struct choice *c = arg;
+	uint64_t hash = XXH3_64bits_withSecret(bytes, PAGE, c->secret, SEGMENT_SECRET) | 1;
+	if (c->segment->hashes[page] == hash)
+		return COPY_DROP;
+	c->segment->hashes[page] = hash;
+	c->segment->changed++;
+	return copy_is_zero(bytes) ? COPY_ZERO : COPY_KEEP;
+}
+
+// calloc() gives large tables as pages that are not there until they are used, so that sparse
+// segments cost little.
+static int make_hashes(struct segment *s, uint64_t pages, struct error *err)
+{
+	if (pages <= s->hash_count)
+		return 0;
+	uint64_t *more = calloc(pages, sizeof(*more));
+	if (!more)
+		return error_set(err, ERR_NOMEM, "no memory to compare %llu pages",
+				 (unsigned long long)pages);
+	if (s->hash_count)
+		memcpy(more, s->hashes, s->hash_count * sizeof(*more));
+	free(s->hashes);
+	s->hashes = more;
+	s->hash_count = pages;
+	return 0;
+}
+
+// The next part of a segment that has pages, from *at on; false: no more.
+static bool next_data(const struct segment *s, uint64_t *at, uint64_t *end)
+{
+	off_t data = lseek(s->fd, (off_t)*at, SEEK_DATA);
+	off_t hole = data < 0 ? -1 : lseek(s->fd, data, SEEK_HOLE);
+	if (hole < 0)
+		return false;
+	*at = (uint64_t)data & ~(PAGE - 1);
+	*end = ((uint64_t)hole + PAGE - 1) & ~(PAGE - 1);
+	return *end > *at;
+}
+
+int segment_copy(struct segments *all, struct segment *s, struct copier *c,
+		 struct track_round *round, struct error *err)
+{
+	uint64_t at = 0, end;
+	struct choice choice = {all->secret, s};
+	int64_t since = clock_now_ns();
+	s->changed = 0;
+	for (; next_data(s, &at, &end); at = end)
+		if (make_hashes(s, end / PAGE, err) < 0 ||
+		    copy_file(c, s->fd, segment_destination(s), at, end, choose, &choice, err) < 0)
+			return -1;
+	round->pages += s->changed;
+	round->copy_ns += (uint64_t)(clock_now_ns() - since);
+	return 0;
+}
+
+int segment_list(const struct segment *s, struct entries *entries, struct error *err)
+{
+	uint64_t at = 0, end;
+	for (; next_data(s, &at, &end); at = end) {
+		struct track_entry entry = {segment_destination(s), at, (end - at) / PAGE,
+					    PAGEFRAME_PRESENT};
+		if (entries_add(entries, &entry, err) < 0)
+			return -1;
+	}
+	return 0;
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Shared memory without a name (anonymous, memfd, SysV), whoever maps it.
+#ifndef WPAR_MEMORY_TRACK_SEGMENT_H
+#define WPAR_MEMORY_TRACK_SEGMENT_H
+
+#include "lib/memory/track_copy.h"
+#include "lib/memory/track_space.h"
+
+#define SEGMENT_SECRET 192 // XXH3_SECRET_SIZE_MIN is 136
+
+struct segment {
+	uint64_t dev, inode;
+	bool sysv;
+	bool seen;        // in this round
+	int fd;           // open for reading
+	uint64_t *hashes; // of each page as it was sent; 0: it was not
+	size_t hash_count;
+	uint64_t changed; // pages sent in the last round
+};
+
+struct segments {
+	struct segment *list;
+	size_t count;
+	uint64_t dev;                   // of the kernel's file system for them
+	uint8_t secret[SEGMENT_SECRET]; // of the hash: contents cannot be made to collide
+};
+
+int segments_begin(struct segments *all, struct error *err);
+void segments_free(struct segments *all);
+
+// A new round: nothing is seen yet.
+void segments_forget(struct segments *all);
+// Notes those that a process maps, and when `files` those it has open only. One that cannot be
+// opened is left out. ERR_UNDUMPABLE when two have one number, which CRIU would mix up.
+int segments_find(struct segments *all, const struct space_view *view, bool files,
+		  struct error *err);
+// Lets go of those that were not seen; `keep`: but not of those open as files.
+void segments_drop_unseen(struct segments *all);
+
+// Copies what has changed of one.
+int segment_copy(struct segments *all, struct segment *s, struct copier *c,
+		 struct track_round *round, struct error *err);
+// Lists its pages; all were copied before.
+int segment_list(const struct segment *s, struct entries *entries, struct error *err);
+
+uint64_t segment_destination(const struct segment *s);
+
+#endif

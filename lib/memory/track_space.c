@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/memory/track_space.h"
+
+#include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
+#include "lib/base/proc.h"
+#include "lib/memory/arm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#define PAGE       ((uint64_t)PAGEFRAME_PAGE)
+#define STATUS_MAX (64u << 10)
+#define RANGES     1024               // of one scan
+#define CHUNK      (64u << 20) / PAGE // pages of one scan: little is dirty again when it is copied
+#define ARM_MS     500
+#define SWAPPED_MS 2
+
+uint64_t space_destination(const struct space *s)
+{
+	return (uint64_t)s->inner << 8 | 1;
+}
+
+void space_free(struct space *s)
+{
+	if (s->uffd >= 0)
+		close(s->uffd);
+	free(s->last.list);
+	*s = (struct space){.uffd = -1};
+}
+
+static int ranges_add(struct ranges *r, const struct scan_range *more, size_t count,
+		      struct error *err)
+{
+	if (r->room - r->count < count) {
+		size_t room = r->room * 2 > r->count + count ? r->room * 2 : r->count + count;
+		struct scan_range *list = reallocarray(r->list, room, sizeof(*list));
+		if (!list)
+			return error_set(err, ERR_NOMEM, "no memory for a list of pages");
+		r->list = list;
+		r->room = room;
+	}
+	memcpy(r->list + r->count, more, count * sizeof(*more));
+	r->count += count;
+	return 0;
+}
+
+// ---- looking ------------------------------------------------------------------------------------
+
+// The last number of the line: the pid in the innermost namespace.
+static pid_t inner_pid(const char *status)
+{
+	const char *line = strstr(status, "\nNSpid:");
+	const char *end = line ? strchr(line + 1, '\n') : NULL;
+	while (end && end > line && end[-1] != '\t')
+		end--;
+	return end ? (pid_t)strtol(end, NULL, 10) : 0;
+}
+
+static int look(struct space *s, bool final, struct space_view *view, struct error *err)
+{
+	_cleanup_free_ char *status = fdio_read_file(view->proc, "status", STATUS_MAX, err);
+	if (!status)
+		return -1;
+	const char *locked = strstr(status, "\nVmLck:");
+	const char *threads = strstr(status, "\nThreads:");
+	if (!locked && threads && strtoul(threads + strlen("\nThreads:"), NULL, 10) > 1)
+		return error_set(err, ERR_UNDUMPABLE,
+				 "the first thread of process %d has ended before others",
+				 (int)s->pid);
+	if (!locked)
+		return 0; // a zombie
+	bool flags = final && strtoull(locked + strlen("\nVmLck:"), NULL, 10) != 0;
+	s->inner = inner_pid(status);
+	view->pagemap = openat(view->proc, "pagemap", O_RDONLY | O_CLOEXEC);
+	view->mem = openat(view->proc, "mem", O_RDONLY | O_CLOEXEC);
+	if (view->pagemap < 0 || view->mem < 0)
+		return error_sys(err, ERR_SYSTEM, errno, "cannot read the memory of process %d",
+				 (int)s->pid);
+	return maps_read(view->proc, flags, &view->maps, err) < 0 ? -1 : 1;
+}
+
+int space_look(struct space *s, bool final, struct space_view *view, struct error *err)
+{
+	char path[32];
+	*view = (struct space_view){.pagemap = -1, .mem = -1};
+	snprintf(path, sizeof(path), "/proc/%d", (int)s->pid);
+	view->proc = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct error why = {0};
+	int got = view->proc < 0 ? 0 : look(s, final, view, &why);
+	// Having ended it fails in many ways.
+	if (got < 0 && proc_start_time(s->pid) != s->start_time)
+		got = 0;
+	if (got < 0 && err)
+		*err = why;
+	return got > 0 && view->maps.count == 0 ? 0 : got;
+}
+
+void space_leave(struct space_view *view)
+{
+	for (size_t i = 0; i < 3; i++) {
+		int fd = ((int[]){view->proc, view->pagemap, view->mem})[i];
+		if (fd >= 0)
+			close(fd);
+	}
+	maps_free(&view->maps);
+	*view = (struct space_view){-1, -1, -1, {0}};
+}
+
+// ---- arming -------------------------------------------------------------------------------------
+
+static bool is_private(const struct vma *v)
+{
+	return v->kind == VMA_ANONYMOUS || v->kind == VMA_FILE;
+}
+
+// Program code has hardly ever pages of its own, and to be registered would slow its loading down
+// (no fault-around). What it has all the same is always taken for written.
+static bool is_tracked(const struct vma *v)
+{
+	return is_private(v) && !(v->kind == VMA_FILE && v->execute && !v->write);
+}
+
+static const struct vma *first_tracked(const struct maps *maps)
+{
+	for (size_t i = 0; i < maps->count; i++)
+		if (is_tracked(&maps->list[i]))
+			return &maps->list[i];
+	return NULL;
+}
+
+// 0, or why this address space cannot be tracked. A mapping that has gone meanwhile is no reason,
+// nor one of a kind that the kernel does not track: its pages count as written.
+static int register_all(int uffd, const struct maps *maps)
+{
+	for (size_t i = 0; i < maps->count; i++) {
+		const struct vma *v = &maps->list[i];
+		int sys = is_tracked(v) ? arm_register(uffd, v->start, v->end) : 0;
+		if (sys == ESRCH || sys == EBUSY)
+			return sys;
+	}
+	return 0;
+}
+
+static void disarm(struct space *s)
+{
+	if (s->uffd >= 0)
+		close(s->uffd);
+	s->uffd = -1;
+	s->last.count = 0;
+}
+
+// Is the userfaultfd still of this address space? An exec makes another one.
+static bool is_armed(struct space *s, const struct space_view *view)
+{
+	if (s->uffd < 0 || register_all(s->uffd, &view->maps) != 0)
+		return false;
+	struct maps now;
+	if (scan_is_armed(view->pagemap, first_tracked(&view->maps)->start))
+		return true;
+	// That mapping may have gone, or have been replaced, a moment ago.
+	if (maps_read(view->proc, false, &now, NULL) < 0)
+		return false;
+	const struct vma *first = first_tracked(&now);
+	bool armed = first && arm_register(s->uffd, first->start, first->end) == 0 &&
+		     scan_is_armed(view->pagemap, first->start);
+	maps_free(&now);
+	return armed;
+}
+
+int space_arm(struct space *s, const struct space_view *view, struct track_round *round,
+	      struct error *why)
+{
+	uint64_t stopped = 0;
+	if (!first_tracked(&view->maps))
+		return 0;
+	if (is_armed(s, view))
+		return 1;
+	disarm(s);
+	int got = arm_task(s->pid, deadline_in_ms(ARM_MS), &s->uffd, &stopped, why);
+	if (stopped > round->arm_ns)
+		round->arm_ns = stopped;
+	if (got <= 0)
+		return 0;
+	int sys = register_all(s->uffd, &view->maps);
+	if (sys) {
+		disarm(s);
+		error_sys(why, ERR_SYSTEM, sys, "memory of process %d cannot be tracked",
+			  (int)s->pid);
+		return 0;
+	}
+	round->armed++;
+	return 1;
+}
+
+// ---- copying ------------------------------------------------------------------------------------
+
+// Neighbours that are looked at with one call: private mappings with nothing else between them.
+static size_t stretch(const struct maps *maps, size_t from, bool (*fits)(const struct vma *))
+{
+	size_t i = from;
+	while (i < maps->count && fits(&maps->list[i]))
+		i++;
+	return i;
+}
+
+// One scan of a round, and the copy of what it found.
+static int copy_chunk(struct space *s, const struct space_view *view, bool swapped, uint64_t *at,
+		      uint64_t end, struct copier *c, struct track_round *round, struct error *err)
+{
+	struct scan_range found[RANGES];
+	size_t count = RANGES;
+	uint64_t from = *at;
+	int64_t since = clock_now_ns();
+	if (scan_next(view->pagemap, swapped ? SCAN_DIRTY : SCAN_PROTECT, at, end, CHUNK, found,
+		      &count, err) < 0)
+		return -1;
+	int64_t found_at = clock_now_ns();
+	round->protect_ns += (uint64_t)(found_at - since);
+	for (size_t i = 0; i < count; i++)
+		round->pages += (found[i].end - found[i].start) / PAGE;
+	const struct copy_task task = {s->pid, view->mem};
+	if (copy_task(c, &task, space_destination(s), found, count, err) < 0 ||
+	    ranges_add(&s->last, found, count, err) < 0)
+		return -1;
+	round->copy_ns += (uint64_t)(clock_now_ns() - found_at);
+	if (!swapped)
+		return 0;
+	clock_sleep_ms(SWAPPED_MS);
+	for (uint64_t to = *at; from < to;) {
+		count = RANGES;
+		if (scan_next(view->pagemap, SCAN_PROTECT, &from, to, CHUNK, found, &count, err) <
+		    0)
+			return -1;
+	}
+	return 0;
+}
+
+// Opened with O_DIRECT? The flags in fdinfo are octal.
+static bool is_direct(int fdinfo, const char *fd)
+{
+	char text[256];
+	_cleanup_close_ int file = openat(fdinfo, fd, O_RDONLY | O_CLOEXEC);
+	ssize_t n = file < 0 ? -1 : read(file, text, sizeof(text) - 1);
+	text[n < 0 ? 0 : n] = 0;
+	const char *flags = strstr(text, "flags:");
+	return flags && strtoul(flags + strlen("flags:"), NULL, 8) & O_DIRECT;
+}
+
+static bool has_direct(int proc)
+{
+	char link[2];
+	int files = openat(proc, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fdinfo = openat(proc, "fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = files < 0 ? NULL : fdopendir(files);
+	struct dirent *entry;
+	while (dir && fdinfo >= 0 && (entry = fdio_readdir(dir)))
+		// Sockets and pipes have no path.
+		if (readlinkat(files, entry->d_name, link, sizeof(link)) > 0 && link[0] == '/' &&
+		    is_direct(fdinfo, entry->d_name))
+			return true;
+	return false;
+}
+
+// A device may write to pages that it was given before they were protected, until its request is
+// done: what a round copied is copied once more by the next.
+static int copy_again(struct space *s, const struct space_view *view, const struct ranges *old,
+		      struct copier *c, struct error *err)
+{
+	const struct copy_task task = {s->pid, view->mem};
+	return s->direct ? copy_task(c, &task, space_destination(s), old->list, old->count, err)
+			 : 0;
+}
+
+static int copy_all(struct space *s, const struct space_view *view, bool swapped, struct copier *c,
+		    struct track_round *round, struct error *err)
+{
+	const struct maps *maps = &view->maps;
+	for (size_t i = 0; i < maps->count; i++) {
+		size_t end = stretch(maps, i, is_private);
+		if (end == i)
+			continue;
+		for (uint64_t at = maps->list[i].start; at < maps->list[end - 1].end;)
+			if (copy_chunk(s, view, swapped, &at, maps->list[end - 1].end, c, round,
+				       err) < 0)
+				return -1;
+		i = end;
+	}
+	return 0;
+}
+
+int space_copy(struct space *s, const struct space_view *view, bool swapped, struct copier *c,
+	       struct track_round *round, struct error *err)
+{
+	struct ranges old = s->last;
+	s->last = (struct ranges){0};
+	int got = copy_all(s, view, swapped, c, round, err);
+	if (got == 0)
+		got = copy_again(s, view, &old, c, err);
+	free(old.list);
+	s->direct = has_direct(view->proc);
+	return got;
+}
+
+int space_dirty(const struct space_view *view, uint64_t *pages, struct error *err)
+{
+	struct scan_range found[RANGES];
+	const struct maps *maps = &view->maps;
+	for (size_t i = 0; i < maps->count; i++) {
+		size_t end = stretch(maps, i, is_tracked);
+		if (end == i)
+			continue;
+		for (uint64_t at = maps->list[i].start; at < maps->list[end - 1].end;) {
+			size_t count = RANGES;
+			if (scan_next(view->pagemap, SCAN_DIRTY, &at, maps->list[end - 1].end, 0,
+				      found, &count, err) < 0)
+				return -1;
+			for (size_t k = 0; k < count; k++)
+				*pages += (found[k].end - found[k].start) / PAGE;
+		}
+		i = end;
+	}
+	return 0;
+}
+
+// ---- the end ------------------------------------------------------------------------------------
+
+int entries_add(struct entries *e, const struct track_entry *more, struct error *err)
+{
+	struct track_entry *last = e->count ? &e->list[e->count - 1] : NULL;
+	if (last && last->destination == more->destination && last->flags == more->flags &&
+	    last->vaddr + last->pages * PAGE == more->vaddr) {
+		last->pages += more->pages;
+		return 0;
+	}
+	if (e->count == e->room) {
+		size_t room = e->room ? e->room * 2 : 256;
+		struct track_entry *list = reallocarray(e->list, room, sizeof(*list));
+		if (!list)
+			return error_set(err, ERR_NOMEM, "no memory for a map of pages");
+		e->list = list;
+		e->room = room;
+	}
+	e->list[e->count++] = *more;
+	return 0;
+}
+
+// What CRIU would restore on demand: vma_entry_can_be_lazy() in its documentation's words.
+static uint32_t flags_of(const struct vma *v)
+{
+	bool lazy = v->kind == VMA_ANONYMOUS && !v->locked && !v->huge;
+	return PAGEFRAME_PRESENT | (lazy ? PAGEFRAME_LAZY : 0);
+}
+
+// The pages of one range, by mapping: the ranges of a stretch may reach over several.
+static int list_range(const struct space *s, const struct maps *maps, size_t *vma,
+		      const struct scan_range *range, struct entries *entries, struct error *err)
+{
+	for (uint64_t at = range->start; at < range->end;) {
+		while (maps->list[*vma].end <= at)
+			(*vma)++;
+		const struct vma *v = &maps->list[*vma];
+		uint64_t end = v->end < range->end ? v->end : range->end;
+		struct track_entry entry = {space_destination(s), at, (end - at) / PAGE,
+					    flags_of(v)};
+		if (entries_add(entries, &entry, err) < 0)
+			return -1;
+		at = end;
+	}
+	return 0;
+}
+
+// What must be copied of what there is: what is written, or may be.
+static size_t pick_written(const struct space *s, const struct scan_range *found, size_t count,
+			   struct scan_range *picked, struct track_round *round)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < count; i++) {
+		bool safe = s->uffd >= 0 && found[i].categories & SCAN_ARMED &&
+			    !(found[i].categories & SCAN_WRITTEN);
+		if (safe)
+			continue;
+		picked[n++] = found[i];
+		round->pages += (found[i].end - found[i].start) / PAGE;
+	}
+	return n;
+}
+
+static int final_stretch(struct space *s, const struct space_view *view, size_t first, size_t end,
+			 struct copier *c, struct entries *entries, struct track_round *round,
+			 struct error *err)
+{
+	struct scan_range found[RANGES], written[RANGES];
+	const struct copy_task task = {s->pid, view->mem};
+	const struct maps *maps = &view->maps;
+	size_t vma = first;
+	for (uint64_t at = maps->list[first].start; at < maps->list[end - 1].end;) {
+		size_t count = RANGES;
+		int64_t since = clock_now_ns();
+		if (scan_next(view->pagemap, SCAN_LIST, &at, maps->list[end - 1].end, 0, found,
+			      &count, err) < 0)
+			return -1;
+		int64_t found_at = clock_now_ns();
+		round->protect_ns += (uint64_t)(found_at - since);
+		for (size_t i = 0; i < count; i++)
+			if (list_range(s, maps, &vma, &found[i], entries, err) < 0)
+				return -1;
+		size_t n = pick_written(s, found, count, written, round);
+		if (copy_task(c, &task, space_destination(s), written, n, err) < 0)
+			return -1;
+		round->copy_ns += (uint64_t)(clock_now_ns() - found_at);
+	}
+	return 0;
+}
+
+// Without the pages that could not be read: guard pages look like swapped ones before 6.15.
+static int cut_lost(struct entries *entries, size_t from, const struct copier *c, struct error *err)
+{
+	struct entries kept = {0};
+	size_t lost = 0;
+	for (size_t i = from; i < entries->count; i++) {
+		struct track_entry e = entries->list[i];
+		uint64_t end = e.vaddr + e.pages * PAGE;
+		while (e.vaddr < end) {
+			while (lost < c->lost_count && c->lost[lost].end <= e.vaddr)
+				lost++;
+			bool hit = lost < c->lost_count && c->lost[lost].start < end;
+			uint64_t stop = hit ? c->lost[lost].start : end;
+			struct track_entry part = e;
+			part.pages = stop > e.vaddr ? (stop - e.vaddr) / PAGE : 0;
+			if (part.pages && entries_add(&kept, &part, err) < 0) {
+				free(kept.list);
+				return -1;
+			}
+			e.vaddr = hit ? c->lost[lost].end : end;
+		}
+	}
+	entries->count = from;
+	for (size_t i = 0; i < kept.count; i++)
+		if (entries_add(entries, &kept.list[i], err) < 0) {
+			free(kept.list);
+			return -1;
+		}
+	free(kept.list);
+	return 0;
+}
+
+int space_final(struct space *s, const struct space_view *view, struct copier *c,
+		struct entries *entries, struct track_round *round, struct error *err)
+{
+	const struct maps *maps = &view->maps;
+	size_t from = entries->count;
+	c->lost_count = 0;
+	for (size_t i = 0; i < maps->count; i++) {
+		size_t end = stretch(maps, i, is_private);
+		if (end == i)
+			continue;
+		if (final_stretch(s, view, i, end, c, entries, round, err) < 0)
+			return -1;
+		i = end;
+	}
+	if (c->lost_count && cut_lost(entries, from, c, err) < 0)
+		return -1;
+	return copy_again(s, view, &s->last, c, err);
+}

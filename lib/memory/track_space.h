@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// One address space that is being tracked: of one process, between two execs.
+#ifndef WPAR_MEMORY_TRACK_SPACE_H
+#define WPAR_MEMORY_TRACK_SPACE_H
+
+#include "lib/memory/maps.h"
+#include "lib/memory/track.h"
+#include "lib/memory/track_copy.h"
+
+struct ranges {
+	struct scan_range *list;
+	size_t count, room;
+};
+
+struct space {
+	pid_t pid;
+	uint64_t start_time; // tells it from a later process of that pid
+	pid_t inner;         // pid inside the partition
+	int uffd;            // -1: not armed
+	bool seen;           // listed in this round
+	bool direct;         // it has files open with O_DIRECT
+	struct ranges last;  // what the last round copied
+};
+
+// A process being looked at: everything anew in each round, since an exec changes all of it.
+struct space_view {
+	int proc;    // /proc/PID
+	int pagemap; // and in it
+	int mem;
+	struct maps maps;
+};
+
+// 1, or 0 when the process has ended (or has no memory, as a zombie); close the view in any case.
+// `final`: find out which mappings are locked, too.
+int space_look(struct space *s, bool final, struct space_view *view, struct error *err);
+void space_leave(struct space_view *view);
+#define _cleanup_view_ __attribute__((cleanup(space_leave)))
+
+// Registers what is new; arms it first where that is needed. 1 armed, 0 not: `why` says it.
+int space_arm(struct space *s, const struct space_view *view, struct track_round *round,
+	      struct error *why);
+
+// Protects and copies what was written. `swapped`: in the wrong order.
+int space_copy(struct space *s, const struct space_view *view, bool swapped, struct copier *c,
+	       struct track_round *round, struct error *err);
+
+int space_dirty(const struct space_view *view, uint64_t *pages, struct error *err);
+
+// A list that grows, of what there is in the end.
+struct entries {
+	struct track_entry *list;
+	size_t count, room;
+};
+
+int entries_add(struct entries *entries, const struct track_entry *entry, struct error *err);
+
+// The last copy, and the list of all pages.
+int space_final(struct space *s, const struct space_view *view, struct copier *c,
+		struct entries *entries, struct track_round *round, struct error *err);
+
+uint64_t space_destination(const struct space *s);
+void space_free(struct space *s);
+
+#endif
