@@ -298,6 +298,56 @@ void decision_look(const char *folder, const char *move, enum decision_side side
 	snprintf(facts->note, sizeof(facts->note), "%.39s", last.version >= 2 ? last.note : "");
 }
 
+// What nothing can follow but a person's will. A destination that was given the partition
+// (RESUMING) or kept it may still be asked; so may a source that has committed.
+static bool is_end(const struct decision_facts *facts)
+{
+	switch (facts->last) {
+	case DECISION_ABORT:
+	case DECISION_RELEASED:
+	case DECISION_REFUSED:
+	case DECISION_REVOKED:
+	case DECISION_GIVEN_UP:
+	case DECISION_SETTLED:
+		return !facts->owned && !facts->kept;
+	default:
+		return false;
+	}
+}
+
+// "m-1f3.departure" as the move and its side.
+static bool parse_name(const char *name, char move[DECISION_MOVE_MAX], enum decision_side *side)
+{
+	const char *dot = strrchr(name, '.');
+	size_t length = dot ? (size_t)(dot - name) : 0;
+	if (!length || length >= DECISION_MOVE_MAX)
+		return false;
+	*side = !strcmp(dot, ".departure") ? DECISION_DEPARTURE : DECISION_ARRIVAL;
+	memcpy(move, name, length);
+	move[length] = 0;
+	return *side == DECISION_DEPARTURE || !strcmp(dot, ".arrival");
+}
+
+unsigned decision_prune(const char *folder, uint64_t before_ns,
+			bool (*open)(const char *move, void *arg), void *arg)
+{
+	_cleanup_closedir_ DIR *dir = opendir(folder);
+	struct dirent *entry;
+	unsigned removed = 0;
+	while (dir && (entry = readdir(dir))) {
+		char move[DECISION_MOVE_MAX];
+		enum decision_side side;
+		struct decision_facts facts;
+		if (!parse_name(entry->d_name, move, &side))
+			continue;
+		decision_look(folder, move, side, &facts);
+		if (is_end(&facts) && facts.time_ns < before_ns && !open(move, arg) &&
+		    unlinkat(dirfd(dir), entry->d_name, 0) == 0)
+			removed++;
+	}
+	return removed;
+}
+
 static int take_over(struct decision *d, const char *move, enum decision_side side,
 		     struct error *err)
 {

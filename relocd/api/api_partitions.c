@@ -111,6 +111,20 @@ static const char *name_of(const json_t *body)
 	return json_string_value(json_object_get(definition ? definition : body, "name"));
 }
 
+// Two hosts that are asked for the same name at once may both have found it free: so each asks once
+// more when its own can be seen, and whoever sees the other gives up.
+static int claim_name(struct request *q, const char *name, struct error *err)
+{
+	json_decref(q->warnings); // those who do not answer are named again
+	q->warnings = NULL;
+	if (forward_name_free(q, name, err) == 0)
+		return 0;
+	struct error second;
+	if (partition_remove(q->d, name, true, false, &second) < 0)
+		log_error_of(&second, name);
+	return -1;
+}
+
 int api_partition_create(struct request *q, struct error *err)
 {
 	char name[REGISTRY_NAME_MAX];
@@ -125,7 +139,8 @@ int api_partition_create(struct request *q, struct error *err)
 	if (wanted && name_check(wanted, NULL) == 0 && forward_name_free(q, wanted, err) < 0)
 		return -1;
 	if (take_source(q, &source, err) < 0 ||
-	    partition_create(q->d, q->body, source, name, &notes, err) < 0)
+	    partition_create(q->d, q->body, source, name, &notes, err) < 0 ||
+	    claim_name(q, name, err) < 0)
 		return -1;
 	if (json_is_true(start) && start_new(q, name, err) < 0)
 		return -1;

@@ -93,6 +93,8 @@ unsigned route_status(const struct error *err)
 	case ERROR_CLASS_NOT_FOUND:
 		return MHD_HTTP_NOT_FOUND;
 	case ERROR_CLASS_BUSY:
+	case ERROR_CLASS_IN_DOUBT: // until its state is known
+	case ERROR_CLASS_CANCELLED:
 		return MHD_HTTP_CONFLICT;
 	case ERROR_CLASS_REFUSED:
 		return MHD_HTTP_UNPROCESSABLE_CONTENT;

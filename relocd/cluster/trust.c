@@ -7,6 +7,7 @@
 #include "relocd/cluster/cluster.h"
 #include "relocd/daemon/events.h"
 #include "relocd/move/known.h"
+#include "relocd/supervisor/moves.h"
 
 #include <string.h>
 
@@ -16,6 +17,23 @@ json_t *trust_list(struct daemon *d)
 {
 	json_t *list = registry_revoked_list(d->registry, KNOWN_MAX, NULL);
 	return list ? list : json_array();
+}
+
+// Nothing new comes from there or goes there; what is under way ends. Moves end by their records:
+// one that runs here by now goes on running, one to there that has been committed is past a cancel.
+static void cut(struct daemon *d, const char *host)
+{
+	struct error err;
+	peers_cut(d, host);
+	for (struct move *m = d->moves, *next; m; m = next) {
+		next = m->next; // one that waits in the queue is dropped at once
+		if (m->finished || strcmp(m->incoming ? m->row.source : m->row.target, host) != 0)
+			continue;
+		if (m->incoming && m->worker)
+			worker_kill(m->worker);
+		else if (!m->incoming && move_cancel(d, m->row.id, &err) < 0)
+			log_error_of(&err, m->row.id);
+	}
 }
 
 static int revoke_key(struct daemon *d, const char *host, const char *key, const char *reason,
@@ -44,6 +62,8 @@ static void learn_one(struct daemon *d, const char *host, const char *key, const
 	    registry_host_key(d->registry, host, used, &err) < 0 ||
 	    (!strcmp(used, key) && registry_host_revoke(d->registry, host, true, &err) < 0))
 		log_error_of(&err, "revoked keys");
+	else if (!strcmp(used, key))
+		cut(d, host);
 }
 
 void trust_learn(struct daemon *d, const json_t *list, const char *peer)
@@ -98,9 +118,11 @@ static int revoke_here(struct daemon *d, const char *host, const char *reason, s
 {
 	char key[REGISTRY_KEY_MAX] = "";
 	if (registry_host_key(d->registry, host, key, err) < 0 ||
-	    revoke_key(d, host, key, reason, err) < 0)
+	    revoke_key(d, host, key, reason, err) < 0 ||
+	    registry_host_revoke(d->registry, host, true, err) < 0)
 		return -1;
-	return registry_host_revoke(d->registry, host, true, err);
+	cut(d, host);
+	return 0;
 }
 
 int trust_revoke(struct daemon *d, const struct peer_caller *caller, const char *host,

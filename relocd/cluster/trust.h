@@ -14,7 +14,8 @@ void trust_learn(struct daemon *d, const json_t *list, const char *peer);
 // ---- without the lock. `caller` NULL: here only, for a host that has asked all. *warnings: error
 // objects of hosts that could not be told, the caller's; NULL: none.
 
-// From now on no connection with the host's key, or under its name, is accepted or made.
+// From now on no connection with the host's key, or under its name, is accepted or made; those that
+// stand are cut.
 int trust_revoke(struct daemon *d, const struct peer_caller *caller, const char *host,
 		 const char *reason, json_t **warnings, struct error *err);
 // The same, and the host is in no list any more. Refused while it holds partitions (ERR_HOST_HOLDS)

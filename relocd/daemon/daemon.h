@@ -41,6 +41,7 @@ struct daemon {
 
 	struct partition *partitions;
 	struct move *moves;            // of this life: running ones, and those that ended lately
+	uint64_t prune_watch;          // of decision files
 	unsigned departures, arrivals; // processes that run
 	unsigned calls;                // to other hosts
 	unsigned threads;              // background threads that run

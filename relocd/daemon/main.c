@@ -212,6 +212,7 @@ static int start(struct daemon *d, struct signals *s, struct error *err)
 	d->resumed = true;
 	daemon_lock(d);
 	images_collect(d);
+	moves_prune(d);
 	int failed = cluster_member(d) ? listener_start(d, err) : 0;
 	daemon_unlock(d);
 	if (failed || api_start(d, err) < 0)

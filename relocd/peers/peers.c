@@ -31,8 +31,12 @@ void peer_caller_of(const struct request *q, struct peer_caller *caller)
 // ---- calls that we make -------------------------------------------------------------------------
 
 struct outgoing {
+	struct outgoing *next;
+	struct worker *worker;
 	char host[REGISTRY_NAME_MAX];
 };
+
+static struct outgoing *outgoing_list; // under the daemon's lock
 
 static void on_message(struct worker *w, const json_t *message)
 {
@@ -48,6 +52,11 @@ static void on_message(struct worker *w, const json_t *message)
 static void on_end(struct worker *w, int status)
 {
 	(void)status; // what went wrong has been answered
+	struct outgoing **at = &outgoing_list;
+	while (*at && *at != w->arg)
+		at = &(*at)->next;
+	if (*at)
+		*at = (*at)->next;
 	free(w->arg);
 	w->d->calls--;
 	daemon_changed(w->d);
@@ -104,6 +113,9 @@ static int start_call(struct daemon *d, const char *host, const struct peer_call
 		free(o);
 		return -1;
 	}
+	o->worker = w;
+	o->next = outgoing_list;
+	outgoing_list = o;
 	d->calls++;
 	if (worker_send(w, start_message(d, &peer, caller, connect_ms, answer_ms), err) == 0)
 		return 0;
@@ -211,6 +223,19 @@ int peers_serve(struct daemon *d, int sock, const char *host, const char *user, 
 		return -1;
 	}
 	return api_adopt(d, take_fd(&owned), err);
+}
+
+void peers_cut(struct daemon *d, const char *host)
+{
+	(void)d;
+	for (const struct outgoing *o = outgoing_list; o; o = o->next)
+		if (!strcmp(o->host, host))
+			worker_kill(o->worker);
+	pthread_mutex_lock(&served_lock);
+	for (const struct served *s = served_list; s; s = s->next)
+		if (!strcmp(s->peer, host))
+			shutdown(s->sock, SHUT_RDWR); // its thread closes it
+	pthread_mutex_unlock(&served_lock);
 }
 
 enum role peers_max_role(const struct daemon *d)

@@ -61,6 +61,8 @@ int peers_serve(struct daemon *d, int sock, const char *host, const char *user, 
 // Whether the connection is that of a peer: fills in peer, user and role.
 bool peers_identify(int sock, struct request *q);
 void peers_closed(int sock); // by the API, for every connection
+// With the lock held. Ends the calls that are under way from and to a host.
+void peers_cut(struct daemon *d, const char *host);
 
 // What a host may do here at most.
 enum role peers_max_role(const struct daemon *d);

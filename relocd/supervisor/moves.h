@@ -70,6 +70,10 @@ void move_hello(struct worker *w, const json_t *hello);
 
 int move_cancel(struct daemon *d, const char *id, struct error *err);
 
+// Removes decision files of moves that ended longer ago than retention.events says, and thirty days
+// at least; now and every hour. At relocd's start.
+void moves_prune(struct daemon *d);
+
 // Without the lock, at relocd's start and after lifecycle_reconnect: moves that an earlier relocd
 // began go on being watched, or are resolved by their decision files.
 void moves_resume(struct daemon *d);

@@ -137,12 +137,17 @@ test_renew() {
 
 # Out of the cluster: refused while it holds something, and what a revoked host is told.
 test_leave() {
-	local token
+	local token follower
 	toolbox_partition p 10.77.0.61
 	in_host hostA wparctl relocate p hostB
 	assert_refused 5 WPAR-C007 hostA wparctl cluster remove-host hostB
 	in_host hostA wparctl relocate p hostA
+	in_host hostB wparctl -c hostA events -f >/dev/null 2>&1 &
+	follower=$!
+	wait_until 10 in_host hostA pgrep -x arrival
 	in_host hostA wparctl cluster revoke hostB --reason stolen
+	wait_until 10 in_host hostA sh -c '! pgrep -x arrival' # what stood is cut
+	wait $follower || true # its status is that of a stream cut off
 	assert_exit 13 in_host hostB wparctl -c hostA list
 	assert_contains "$err" revoked
 	assert_exit 13 in_host hostA wparctl relocate p hostB

@@ -18,6 +18,29 @@ test_name_taken() {
 		--address 10.77.0.62/24 --bridge br0 -- /bin/sleep 1
 }
 
+# shellcheck disable=SC2016 # expands in the host
+# Two hosts asked for one name at the same time: not both have it afterwards.
+test_name_taken_at_once() {
+	local host jobs
+	toolbox
+	for _ in {1..4}; do
+		jobs=()
+		for host in hostA hostB; do
+			in_host $host bash -c 'touch "/srv/shared/ready.$0"; until [ -e /srv/shared/go ]; do :; done
+				exec wparctl create one --rootfs /srv/shared/toolbox -- /bin/sleep 1' $host 2>/dev/null &
+			jobs+=($!)
+		done
+		wait_until 10 test -e "$lab_dir/shared/ready.hostA" -a -e "$lab_dir/shared/ready.hostB"
+		touch "$lab_dir/shared/go"
+		wait "${jobs[@]}" || true
+		rm "$lab_dir/shared"/{go,ready.hostA,ready.hostB}
+		[ "$(partitions hostA)$(partitions hostB)" != oneone ] || die "both hosts have it"
+		for host in hostA hostB; do
+			[ -z "$(partitions $host)" ] || in_host $host wparctl remove one
+		done
+	done
+}
+
 test_bad_names() {
 	local name long
 	toolbox

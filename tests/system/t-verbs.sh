@@ -80,6 +80,28 @@ test_events_of_a_partition() {
 	assert_contains "$(ctl events --after "$before")" "partition: "
 }
 
+test_hosts_and_cluster() {
+	assert_exit 0 ctl cordon hostB --reason 'new disks'
+	trap 'ctl uncordon hostB' EXIT
+	assert_contains "$(ctl hosts)" 'new disks'
+	assert_exit 0 ctl uncordon hostB
+	ctl --json hosts | jq -e 'all(.data[]; .cordoned == false)' >/dev/null
+	assert_exit 3 ctl cordon nowhere
+	assert_contains "$(ctl check-host hostB)" bridge
+	ctl --json check-host | jq -e '.data.checks | length > 5 and all(.[]; .host == "hostA")' >/dev/null
+	assert_contains "$(ctl cluster status)" hostB
+	ctl --json cluster status | jq -e '.data | (.hosts | map(.name) | sort) == ["hostA", "hostB"] and .ca_not_after != null' >/dev/null
+	assert_exit 0 ctl cluster renew hostB
+	assert_exit 3 ctl cluster revoke nowhere --reason test
+	assert_exit 3 ctl cluster remove-host nowhere
+	assert_exit 5 ctl cluster trust-local --reason 'nothing to trust'
+	# nothing is in doubt, and that is said
+	toolbox_partition p 10.77.0.61
+	relocate "$lab_dir/moves" p hostA hostB
+	ctl --json recover p | jq -e '.data.proposal.act == "none" and (.data.sides | length) == 2' >/dev/null
+	assert_contains "$(in_host hostB wparctl recover p)" "nothing is open"
+}
+
 test_completion_asks_relocd() {
 	toolbox_partition web1 10.77.0.61
 	# shellcheck disable=SC2016 # expands in the host

@@ -184,6 +184,61 @@ static void takes_no_damaged_file(void **state)
 	assert_int_equal(err.id, ERR_STORAGE);
 }
 
+// ---- pruning ------------------------------------------------------------------------------------
+
+// Leaves the file of a departure with these records behind.
+static void leave(const char *move, const enum decision_type *records, size_t count)
+{
+	struct error err = {0};
+	struct decision *d = decision_create(folder, move, DECISION_DEPARTURE, 7, "db1", &err);
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(decision_append(d, records[i], &err), 0);
+	decision_close(d, false);
+}
+
+static bool is_there(const char *move)
+{
+	uint64_t epoch;
+	return decision_read(folder, move, DECISION_DEPARTURE, &epoch) != DECISION_NONE;
+}
+
+static bool is_open(const char *move, void *arg)
+{
+	return arg && !strcmp(move, arg);
+}
+
+static void prunes_what_has_ended(void **state)
+{
+	static const enum decision_type aborted[] = {DECISION_FINAL, DECISION_ABORT},
+					committed[] = {DECISION_FINAL, DECISION_COMMIT},
+					kept[] = {DECISION_FINAL, DECISION_COMMIT, DECISION_KEPT};
+	static char watched[] = "m-3";
+	char path[128];
+	(void)state;
+	leave("m-2", aborted, 2);
+	leave("m-3", aborted, 2);
+	leave("m-4", committed, 2);
+	leave("m-5", kept, 3);
+	leave("m-6", NULL, 0);
+	assert_int_equal(decision_prune(folder, 1, is_open, NULL), 0); // none is that old
+	assert_int_equal(decision_prune(folder, UINT64_MAX, is_open, watched), 1);
+	assert_false(is_there("m-2"));
+	// one that somebody holds
+	struct error err = {0};
+	struct decision *held = decision_open(folder, watched, DECISION_DEPARTURE, &err);
+	assert_non_null(held);
+	assert_int_equal(decision_prune(folder, UINT64_MAX, is_open, NULL), 0);
+	decision_close(held, false);
+	assert_int_equal(decision_prune(folder, UINT64_MAX, is_open, NULL), 1);
+	assert_false(is_there(watched));
+	for (int i = 4; i <= 6; i++) {
+		snprintf(path, sizeof(path), "m-%d", i);
+		assert_true(is_there(path)); // not over
+		snprintf(path, sizeof(path), "%s/m-%d.departure", folder, i);
+		unlink(path);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +252,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(is_found_by_partition, setup, teardown),
 		cmocka_unit_test_setup_teardown(goes_on_after_a_torn_tail, setup, teardown),
 		cmocka_unit_test_setup_teardown(takes_no_damaged_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(prunes_what_has_ended, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,7 +114,8 @@ static void statuses(void **state)
 	} expected[] = {
 		{ERR_USAGE, 400},      {ERR_DENIED, 403},    {ERR_NAME_UNKNOWN, 404},
 		{ERR_NAME_TAKEN, 409}, {ERR_MOVE_SELF, 422}, {ERR_PEER_UNREACHABLE, 502},
-		{ERR_DEADLINE, 504},   {ERR_REGISTRY, 500},  {ERR_IN_DOUBT, 500},
+		{ERR_DEADLINE, 504},   {ERR_REGISTRY, 500},  {ERR_IN_DOUBT, 409},
+		{ERR_CANCELLED, 409},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
 		struct error err;
