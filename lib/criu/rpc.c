@@ -204,6 +204,8 @@ static void fill_flags(Criu__Opts *q, const struct criu_options *o)
 	SET(q, file_locks, o->file_locks);
 	SET(q, ext_unix_sk, o->ext_unix_sk);
 	SET(q, rst_sibling, o->rst_sibling);
+	if (o->lazy_pages)
+		SET(q, lazy_pages, true);
 	SET(q, notify_scripts, o->notify_scripts);
 	SET(q, shell_job, false);
 	SET(q, log_level, o->log_level);

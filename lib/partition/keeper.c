@@ -5,6 +5,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
+#include "lib/memory/pager.h"
 #include "lib/partition/keeper_inner.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@
 #define READY_FD       4
 #define DEFINITION_MAX (1 << 20)
 #define REQUEST_MS     5000 // for a message that has begun to arrive
-#define POLL_FIXED     4    // signals, listener, two console pipes
+#define POLL_FIXED     5    // signals, listener, two console pipes, page server
 #define POLL_MAX       (POLL_FIXED + KEEPER_CONNECTIONS_MAX)
 
 // ---- start -------------------------------------------------------------------------------------
@@ -123,6 +124,7 @@ static void turn(struct keeper *k)
 		{k->listener, POLLIN, 0},
 		{k->console_fds[0], POLLIN, 0},
 		{k->console_fds[1], POLLIN, 0},
+		{k->pager ? pager_news_fd(k->pager) : -1, POLLIN, 0},
 	};
 	for (size_t i = 0; i < KEEPER_CONNECTIONS_MAX; i++)
 		fds[POLL_FIXED + i] = (struct pollfd){k->connections[i].fd, POLLIN, 0};
@@ -131,6 +133,8 @@ static void turn(struct keeper *k)
 	for (int stream = 0; stream < 2; stream++)
 		if (fds[2 + stream].revents)
 			keeper_read_console(k, stream);
+	if (fds[4].revents)
+		keeper_pager_news(k);
 	if (fds[0].revents)
 		drain_signals(k);
 	for (size_t i = 0; i < KEEPER_CONNECTIONS_MAX && !k->ending; i++)

@@ -245,6 +245,7 @@ static int read_status(const json_t *answer, struct keeper_status *status, struc
 	const char *state;
 	json_t *code, *signal, *time, *ports;
 	json_int_t start, netns, stdio[2];
+	const json_t *fill = json_object_get(answer, "fill"); // absent from an older keeper
 	int keeper, pid;
 	if (json_unpack((json_t *)answer,
 			"{s:s, s:i, s:i, s:I, s:{s:o, s:o, s:o}, s:[I,I], s:o, s:I}", "state",
@@ -264,6 +265,8 @@ static int read_status(const json_t *answer, struct keeper_status *status, struc
 		.exit_signal = (int)json_integer_value(signal),
 		.stdio = {(uint64_t)stdio[0], (uint64_t)stdio[1]},
 		.netns_ino = (uint64_t)netns,
+		.fill_total = (uint64_t)json_integer_value(json_object_get(fill, "total")),
+		.fill_left = (uint64_t)json_integer_value(json_object_get(fill, "left")),
 	};
 	snprintf(status->exit_time, sizeof(status->exit_time), "%s",
 		 json_is_string(time) ? json_string_value(time) : "");
@@ -406,6 +409,17 @@ int keeper_spawn_criu(int conn, const char *const *argv, const char *const *env,
 		return -1;
 	*pid = (pid_t)json_integer_value(json_object_get(answer, "pid"));
 	return 0;
+}
+
+int keeper_page(int conn, int listener, int images, struct error *err)
+{
+	const int fds[] = {listener, images};
+	return call(conn, op("page"), fds, ARRAY_SIZE(fds), NULL, NULL, NULL, err);
+}
+
+int keeper_fill(int conn, struct error *err)
+{
+	return simple(conn, op("fill"), err);
 }
 
 int keeper_adopt(int conn, pid_t pid, struct error *err)

@@ -15,9 +15,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-// What keeper and client speak: 2 added "hello" and "definition". Both serve the version before, so
-// that a new relocd works with the keepers that its predecessor started.
-#define KEEPER_PROTOCOL 2
+// What keeper and client speak: 2 added "hello" and "definition", 3 "page" and "fill". Both serve
+// the versions before, so that a new relocd works with the keepers that its predecessors started.
+#define KEEPER_PROTOCOL 3
 #define KEEPER_OLDEST   1
 
 #define KEEPER_CALL_MS     10000 // the deadline of each call below
@@ -43,6 +43,9 @@ struct keeper_status {
 	char ports[DEFINITION_NETWORKS_MAX][16]; // host interface of each network
 	size_t port_count;
 	uint64_t netns_ino;
+	// Pages of a restore on demand, and how many of them are not there yet; 0, 0: none is under
+	// way.
+	uint64_t fill_total, fill_left;
 };
 
 struct keeper_trees {
@@ -78,8 +81,10 @@ int keeper_status(int conn, struct keeper_status *status, struct error *err);
 int keeper_run(int conn, struct error *err);
 int keeper_signal(int conn, int signal, struct error *err);
 // From now on the connection only delivers events, to be read with chan_recv:
-// {"event":"exit","code":n|null,"signal":n|null}, {"event":"child","pid":n,"code":..,"signal":..}
-// (a criu that ended). An init that has exited already is reported at once.
+// {"event":"exit","code":n|null,"signal":n|null,"lost":why, where it had to be killed},
+// {"event":"child","pid":n,"code":..,"signal":..} (a criu that ended), and
+// {"event":"fill","fill":{"total":pages,"left":pages}|null} as a restore on demand goes on. An init
+// that has exited already is reported at once.
 int keeper_watch(int conn, struct error *err);
 
 // External mounts as CRIU wants them, NULL-terminated: dump "mnt[/dev]:dev", restore
@@ -109,6 +114,12 @@ int keeper_drain(int conn, struct error *err);
 // console pipes. env: extra "KEY=value", may be NULL. *pid is its host pid.
 int keeper_spawn_criu(int conn, const char *const *argv, const char *const *env, const int *fds,
 		      const int *numbers, size_t count, pid_t *pid, struct error *err);
+// Starts the page server of a restore on demand (lib/memory/pager.h): CRIU will connect to
+// `listener`, `images` is the folder with what it takes pages from. ERR_VERSION: an older keeper.
+int keeper_page(int conn, int listener, int images, struct error *err);
+// The restored tasks run: what they have not touched is filled from now on. Without a page server
+// there is nothing to do.
+int keeper_fill(int conn, struct error *err);
 // The restored root task is the init from now on.
 int keeper_adopt(int conn, pid_t pid, struct error *err);
 // The coming death of init is a departure: after it the keeper takes everything down and exits.

@@ -5,6 +5,7 @@
 #include "lib/base/log.h"
 #include "lib/base/proc.h"
 #include "lib/base/spawn.h"
+#include "lib/memory/pager.h"
 #include "lib/partition/keeper_inner.h"
 #include "lib/partition/launch.h"
 #include "lib/partition/strv.h"
@@ -183,6 +184,8 @@ json_t *keeper_exit_event(const struct keeper *k)
 	json_t *event = status_json(k->status);
 	json_object_set_new(event, "event", json_string("exit"));
 	json_object_set_new(event, "time", json_string(k->exit_time));
+	if (k->lost[0])
+		json_object_set_new(event, "lost", json_string(k->lost));
 	return event;
 }
 
@@ -192,6 +195,8 @@ static void record_exit(struct keeper *k)
 	struct error err = {0};
 	_cleanup_json_ json_t *record = status_json(k->status);
 	json_object_set_new(record, "time", json_string(k->exit_time));
+	if (k->lost[0])
+		json_object_set_new(record, "lost", json_string(k->lost));
 	_cleanup_free_ char *text = json_dumps(record, JSON_COMPACT);
 	snprintf(path, sizeof(path), "%s/exit.json", k->state_dir);
 	if (text && fdio_replace_file(path, text, strlen(text), 0640, &err) < 0)
@@ -206,6 +211,7 @@ static void init_ended(struct keeper *k, int status)
 	keeper_read_console(k, 0);
 	keeper_read_console(k, 1);
 	console_flush(k->console);
+	keeper_end_pager(k);
 	if (k->released) {
 		log_info("init of %s has left for another host", k->def->name);
 		k->ending = true;
@@ -225,6 +231,10 @@ void keeper_reap(struct keeper *k)
 	while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
 		if (pid == k->pid && k->state == KEEPER_RUNNING) {
 			init_ended(k, status);
+			continue;
+		}
+		if (k->pager && pid == pager_pid(k->pager)) {
+			keeper_pager_ended(k, status);
 			continue;
 		}
 		json_t *event = status_json(status);

@@ -17,6 +17,8 @@
 
 #define KEEPER_CONNECTIONS_MAX 16
 
+struct pager;
+
 struct keeper_connection {
 	int fd; // -1: free
 	bool watching;
@@ -48,6 +50,10 @@ struct keeper {
 	int console_fds[2]; // read ends
 	uint64_t console_inodes[2];
 
+	// its memory, while not all of it is there
+	struct pager *pager; // NULL: it is
+	char lost[300];      // why it was killed; "": it was not
+
 	// the loop
 	int listener, signals;
 	struct keeper_connection connections[KEEPER_CONNECTIONS_MAX];
@@ -70,6 +76,14 @@ int keeper_take_init(struct keeper *k, pid_t pid, struct error *err);
 void keeper_reap(struct keeper *k);
 // Moves what waits in a console pipe to the log; closes the pipe at its end.
 void keeper_read_console(struct keeper *k, int stream);
+
+// keeper_pager.c: the page server. Its descriptors are duplicated.
+int keeper_start_pager(struct keeper *k, int listener, int images, struct error *err);
+void keeper_pager_news(struct keeper *k);
+void keeper_pager_ended(struct keeper *k, int status);
+// None of the partition's tasks is left.
+void keeper_end_pager(struct keeper *k);
+json_t *keeper_fill_json(const struct keeper *k); // {"total","left"} in pages, or null
 
 // keeper_ops.c
 // Handles one request of a connection and answers it.

@@ -4,6 +4,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
+#include "lib/memory/pager.h"
 #include "lib/partition/jsonread.h"
 #include "lib/partition/keeper_inner.h"
 #include "lib/partition/strv.h"
@@ -86,12 +87,12 @@ static int op_status(struct keeper *k, const struct request *request, struct ans
 		return error_sys(err, ERR_KEEPER, errno, "cannot look at the network namespace");
 	bool running = k->state == KEEPER_RUNNING;
 	answer->json = json_pack(
-		"{s:i, s:s, s:i, s:i, s:I, s:o, s:[I,I], s:o, s:s?, s:I}", "v", 1, "state",
+		"{s:i, s:s, s:i, s:i, s:I, s:o, s:[I,I], s:o, s:s?, s:I, s:o}", "v", 1, "state",
 		state_names[k->state], "keeper", (int)getpid(), "pid", running ? (int)k->pid : 0,
 		"start_time", (json_int_t)(running ? k->start_time : 0), "exit", exit_json(k),
 		"stdio", (json_int_t)k->console_inodes[0], (json_int_t)k->console_inodes[1],
 		"ports", ports_json(k), "port", k->port_count ? k->ports[0] : NULL, "netns_ino",
-		(json_int_t)st.st_ino);
+		(json_int_t)st.st_ino, "fill", keeper_fill_json(k));
 	if (running)
 		answer->fds[answer->fd_count++] = k->pidfd;
 	return 0;
@@ -254,20 +255,48 @@ static int op_quit(struct keeper *k, const struct request *request, struct answe
 	return 0;
 }
 
+static int op_page(struct keeper *k, const struct request *request, struct answer *answer,
+		   struct error *err)
+{
+	(void)answer;
+	if (request->fd_count != 2)
+		return error_set(err, ERR_PROTOCOL, "%zu descriptors for a page server",
+				 request->fd_count);
+	return keeper_start_pager(k, request->fds[0], request->fds[1], err);
+}
+
+static int op_fill(struct keeper *k, const struct request *request, struct answer *answer,
+		   struct error *err)
+{
+	(void)request, (void)answer, (void)err;
+	if (k->pager)
+		pager_fill(k->pager);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*handle)(struct keeper *k, const struct request *request, struct answer *answer,
 		      struct error *err);
 	int since; // the version of the protocol that added it
 } operations[] = {
-	{"status", op_status, 1},         {"run", op_run, 1},
-	{"watch", op_watch, 1},           {"signal", op_signal, 1},
-	{"trees", op_trees, 1},           {"externals", op_externals, 1},
-	{"netns", op_netns, 1},           {"drain", op_drain, 1},
-	{"spawn_criu", op_spawn_criu, 1}, {"adopt", op_adopt, 1},
-	{"release", op_release, 1},       {"quit", op_quit, 1},
-	{"mount_root", op_mount_root, 1}, {"hello", op_hello, 2},
+	{"status", op_status, 1},
+	{"run", op_run, 1},
+	{"watch", op_watch, 1},
+	{"signal", op_signal, 1},
+	{"trees", op_trees, 1},
+	{"externals", op_externals, 1},
+	{"netns", op_netns, 1},
+	{"drain", op_drain, 1},
+	{"spawn_criu", op_spawn_criu, 1},
+	{"adopt", op_adopt, 1},
+	{"release", op_release, 1},
+	{"quit", op_quit, 1},
+	{"mount_root", op_mount_root, 1},
+	{"hello", op_hello, 2},
 	{"definition", op_definition, 2},
+	{"page", op_page, 3},
+	{"fill", op_fill, 3},
 };
 
 static int dispatch(struct keeper *k, const struct request *request, struct answer *answer,

@@ -143,6 +143,7 @@ int keeper_setup(struct keeper *k, struct error *err)
 void keeper_teardown(struct keeper *k)
 {
 	struct error err = {0};
+	keeper_end_pager(k);
 	if (k->listener >= 0)
 		unlink(k->socket_path);
 	for (size_t i = 0; i < k->port_count; i++)

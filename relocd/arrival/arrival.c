@@ -201,6 +201,7 @@ static int end_running(struct arrival *a, const struct error *why)
 {
 	if (why)
 		log_warn("%s did not confirm the release: %s", link_peer(a->link), why->message);
+	arrival_demand_fill(a);
 	arrival_forget(a, a->over); // RELEASED has come: nobody will ask
 	return 0;
 }

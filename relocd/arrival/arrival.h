@@ -101,8 +101,9 @@ struct arrival {
 
 	// the restore
 	pid_t root;
-	bool held;    // CRIU waits at post-restore
-	bool resumed; // the tasks run
+	bool on_demand; // what memory it needs comes when it is touched
+	bool held;      // CRIU waits at post-restore
+	bool resumed;   // the tasks run
 	double restore_ms;
 	int64_t commit_ns;
 	double frozen_ms;   // until COMMIT, as the source says; 0: not known
@@ -166,6 +167,13 @@ void arrival_warm_end(struct arrival *a); // also when it was not begun
 int arrival_on_manifest(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_on_commit(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_resume(struct arrival *a, struct error *err);
+
+// demand.c: restore on demand, where that is possible (on_demand). All images are there.
+int arrival_demand_begin(struct arrival *a, struct error *err);
+// The source is released: the rest of the memory is filled.
+void arrival_demand_fill(struct arrival *a);
+// The images go, but for what the page server has open: it would keep the folder's memory.
+void arrival_demand_drop(struct arrival *a);
 
 // call.c: a request to this host's control API; the exit status.
 int arrival_call(struct arrival *a, const struct link_message *message);

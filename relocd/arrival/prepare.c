@@ -108,6 +108,7 @@ static void drop_images(struct arrival *a)
 	arrival_audit_end(a);
 	cgroup_place_free(a->place);
 	a->place = NULL;
+	arrival_demand_drop(a);
 	pagestore_free(a->store);
 	a->store = NULL;
 	for (size_t i = 0; i < a->tree_count; i++)

@@ -75,6 +75,7 @@ static int ask_restore(struct arrival *a, struct error *err)
 	o.tcp_established = o.skip_network_lock = o.ignore_cgroups = o.link_remap = true;
 	o.file_locks = true; // departure refuses those that others could hold
 	o.rst_sibling = o.notify_scripts = true;
+	o.lazy_pages = a->on_demand;
 	o.log_file = LOG_NAME;
 	o.external = a->externals.restore;
 	o.nr_external = count;
@@ -177,7 +178,8 @@ int arrival_on_manifest(struct arrival *a, const struct link_message *message, s
 	if (a->def->image && !a->upper_mounted)
 		return error_set(err, ERR_PROTOCOL, "the layer above the image did not come");
 	if (verify(a, err) < 0 || arrival_audit_verdict(a, err) < 0 || unpack_trees(a, err) < 0 ||
-	    restore(a, err) < 0 || check_placement(a, err) < 0 || arrival_wait_upper(a, err) < 0 ||
+	    arrival_demand_begin(a, err) < 0 || restore(a, err) < 0 ||
+	    check_placement(a, err) < 0 || arrival_wait_upper(a, err) < 0 ||
 	    decision_append(a->decision, DECISION_PREPARED, err) < 0)
 		return -1;
 	a->restore_ms = clock_ms_since(began);

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private to pager*.c: what server and keeper share, and the server itself.
+#ifndef WPAR_MEMORY_PAGER_INNER_H
+#define WPAR_MEMORY_PAGER_INNER_H
+
+#include "lib/base/clock.h"
+#include "lib/base/error.h"
+#include "lib/memory/pager.h"
+#include "lib/memory/pagermap.h"
+
+#include <linux/userfaultfd.h>
+#include <stdatomic.h>
+
+// ---- the shared file ----------------------------------------------------------------------------
+// Header, slots of tasks, then areas (bits and runs) that are taken from its end upwards and given
+// back by punching holes. It is as long as it can ever become, and sparse.
+
+#define PAGER_FILE_BYTES (256ull << 30)
+#define PAGER_SLOTS_MAX  65536u
+
+enum pager_slot_state {
+	SLOT_FREE,
+	SLOT_LIVE,
+	SLOT_CLOSING, // filled: its descriptor is about to be closed
+	SLOT_ENDED,   // of a task that CRIU restored, whose store its children may still need
+};
+
+// The runs of a task: one area, replaced as a whole.
+struct pager_view {
+	uint64_t at, count; // area, number of runs
+	uint64_t event;     // the one that made it
+};
+
+struct pager_slot {
+	_Atomic uint32_t state;
+	int32_t uffd;
+	int32_t vpid;     // inside the partition; 0: forked since
+	uint32_t root;    // slot of the task whose store it uses
+	int32_t store;    // of a root: descriptor
+	uint64_t bytes;   // of a root: length of the store
+	uint64_t pages;   // all that its map lists, done or not
+	uint64_t bits;    // area
+	uint64_t made_by; // the event; 0: CRIU's
+	_Atomic uint32_t current;
+	struct pager_view view[2];
+};
+
+// The event that is being dealt with. It is read straight into shared memory: the kernel lets the
+// task go on before read(2) has returned, so nothing between may lose it.
+struct pager_inbox {
+	uint64_t number; // of the event, counted from 1
+	uint32_t slot;
+	struct uffd_msg msg; // event 0: none
+};
+
+struct pager_header {
+	_Atomic bool fill, restored, complete, leaving;
+	_Atomic uint64_t total, left; // pages
+	_Atomic uint32_t slots;       // in use or used before
+	_Atomic uint64_t end;         // of the areas
+	_Atomic int32_t incoming;     // vpid whose descriptor comes next; 0: none
+	int32_t listener, images, connection;
+	int32_t command, news; // eventfds: to the server, to the keeper
+	int32_t poll, parent;  // the server's
+	char name[64], broken[256];
+	struct pager_inbox inbox;
+};
+
+struct pager {
+	int fd;
+	uint8_t *base; // of the mapping of the whole file
+	struct pager_header *h;
+	struct pager_slot *slot;
+	pid_t pid;
+	unsigned starts;
+};
+
+// ---- the server ---------------------------------------------------------------------------------
+
+struct pager_task {
+	struct pager_slot *slot; // NULL: not live
+	uint64_t *bits;
+	uint64_t left;
+	uint64_t cursor;     // the background goes on from this address
+	uint64_t progress;   // pages done when its cursor was at the beginning
+	int64_t stuck_since; // nothing of what is left can be filled; 0: not so
+};
+
+struct pager_wait { // a fault that could not be served at once
+	uint32_t task;
+	uint64_t address;
+};
+
+struct pager_server {
+	struct pager *p;
+	struct pager_header *h;
+	struct pager_task *task; // PAGER_SLOTS_MAX
+	uint8_t **store;         // mapping of a root's store
+	size_t live;
+	uint32_t turn; // whose the background is
+	struct pager_wait *waiting;
+	size_t waits, room;
+	uint64_t told;      // hundredths that the keeper knows of
+	deadline_t fill_at; // once all is restored, also without being told
+};
+
+// pager.c
+void *pager_area(const struct pager *p, uint64_t at);
+// Room for `bytes`, zeroes; 0 when the file is full.
+uint64_t pager_area_new(struct pager *p, uint64_t bytes);
+void pager_area_drop(struct pager *p, uint64_t at, uint64_t bytes);
+
+// pager_serve.c
+_Noreturn void pager_serve(struct pager *p);
+// Says why it cannot go on; the keeper kills the partition.
+_Noreturn void pager_give_up(struct pager_server *s, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+void pager_tell(struct pager_server *s);
+
+// pager_tasks.c
+// A task of CRIU's with its userfaultfd; the descriptor is taken.
+void pager_add_root(struct pager_server *s, int vpid, int uffd);
+// Takes up the live task of a slot.
+void pager_attach(struct pager_server *s, uint32_t slot);
+// Nothing of it is needed any more, or it is gone.
+void pager_end_task(struct pager_server *s, uint32_t slot);
+const struct pager_run *pager_runs(const struct pager_server *s, const struct pager_task *t,
+				   size_t *count);
+void pager_done(struct pager_server *s, struct pager_task *t, uint64_t first, uint64_t end);
+// Deals with the event in the inbox, any number of times.
+void pager_apply(struct pager_server *s);
+
+// pager_fill.c
+// Serves a fault, or keeps it for later.
+void pager_fault(struct pager_server *s, uint32_t task, uint64_t address);
+void pager_retry(struct pager_server *s);
+// A piece of the background. Returns whether there is more to do at once.
+bool pager_fill_some(struct pager_server *s);
+
+#endif

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// Restore on demand: the partition runs before its private memory is there, a page server brings
+// what it touches (lib/memory/pager.h). The keeper has the server, so that it outlives us.
+#include "relocd/arrival/arrival.h"
+
+#include "images/lazyplan.h"
+#include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
+#include "lib/base/log.h"
+#include "lib/memory/pager.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+// $RELOCD_RESTORE of the destination: "lazy" or "eager".
+static bool wanted(void)
+{
+	const char *how = secure_getenv("RELOCD_RESTORE");
+	return how && !strcmp(how, "lazy");
+}
+
+// In the work directory of CRIU, which only we see: by way of the descriptor.
+static int make_listener(const struct arrival *a, struct error *err)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" PAGER_SOCKET,
+		 a->images);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(fd, SOMAXCONN) < 0)
+		return error_sys(err, ERR_MEMORY, errno, "cannot listen for CRIU");
+	return take_fd(&fd);
+}
+
+static int begin(struct arrival *a, const struct lazyplan *plan, struct error *err)
+{
+	_cleanup_close_ int listener = -1;
+	if (lazyplan_write(plan, a->images, err) < 0 || (listener = make_listener(a, err)) < 0)
+		return -1;
+	return keeper_page(a->keeper, listener, a->images, err);
+}
+
+int arrival_demand_begin(struct arrival *a, struct error *err)
+{
+	char why[200];
+	__attribute__((cleanup(lazyplan_free))) struct lazyplan plan = {0};
+	if (!wanted())
+		return 0;
+	if (lazyplan_read(a->images, &plan, err) < 0)
+		return -1;
+	if (!pager_usable(why, sizeof(why)) ||
+	    !lazyplan_fits(&plan, a->images, a->def->memory_bytes, why, sizeof(why))) {
+		log_info("all memory is restored before it runs: %s", why);
+		return 0;
+	}
+	struct error refused;
+	if (begin(a, &plan, &refused) < 0) {
+		log_warn("all memory is restored before it runs: %s", refused.message);
+		return 0;
+	}
+	log_info("%llu MiB of memory come on demand", (unsigned long long)(plan.pages >> 8));
+	a->on_demand = true;
+	return 0;
+}
+
+void arrival_demand_fill(struct arrival *a)
+{
+	struct error err;
+	if (!a->on_demand)
+		return;
+	_cleanup_close_ int conn = keeper_connect(a->def->name, &err);
+	if (conn < 0 || keeper_fill(conn, &err) < 0)
+		log_error_of(&err, "page server");
+}
+
+void arrival_demand_drop(struct arrival *a)
+{
+	struct error err;
+	struct dirent *entry;
+	_cleanup_closedir_ DIR *dir = a->on_demand ? fdio_opendir(a->images, &err) : NULL;
+	while (dir && (entry = fdio_readdir(dir)))
+		fdio_remove_tree(a->images, entry->d_name, NULL);
+}
