@@ -20,7 +20,7 @@ verb_run exec_run, logs_run;
 // validate.c
 verb_run validate_run, check_host_run;
 // relocate.c
-verb_run relocate_run, wait_run;
+verb_run relocate_run, wait_run, explain_run;
 // moves.c
 verb_run moves_run, cancel_run, recover_run;
 // events.c

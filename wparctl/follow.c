@@ -3,6 +3,7 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/units.h"
+#include "wparctl/explain.h"
 #include "wparctl/progress.h"
 #include "wparctl/text.h"
 
@@ -88,27 +89,6 @@ static void show_event(struct follow *f, json_t *event)
 
 // ---- the end ------------------------------------------------------------------------------------
 
-static void phase_table(const struct follow *f, const json_t *result)
-{
-	static const struct table_column columns[] = {{.title = "PHASE"},
-						      {.title = "MS", .right = true}};
-	struct table *table = table_new(columns, ARRAY_SIZE(columns));
-	const char *phase;
-	json_t *ms;
-	char text[32];
-	json_object_foreach (json_object_get(result, "phases"), phase, ms) {
-		if (json_number_value(ms) == 0)
-			continue; // this move had no such phase
-		snprintf(text, sizeof(text), "%.1f", json_number_value(ms));
-		table_row(table, (const char *[]){progress_phase(phase), text}, NULL);
-	}
-	snprintf(text, sizeof(text), "%.1f", json_amount(result, "downtime_ms"));
-	table_row(table, (const char *[]){"downtime", text}, NULL);
-	snprintf(text, sizeof(text), "%.1f", json_amount(result, "total_ms"));
-	table_row(table, (const char *[]){"total", text}, NULL);
-	out_table(f->ctl, table);
-}
-
 static int say_done(struct follow *f, const json_t *event)
 {
 	char total[UNITS_TEXT_MAX], downtime[UNITS_TEXT_MAX], bytes[UNITS_TEXT_MAX];
@@ -119,8 +99,8 @@ static int say_done(struct follow *f, const json_t *event)
 		out_data(data);
 		return 0;
 	}
-	if (!f->ctl->quiet)
-		phase_table(f, result);
+	explain_rounds(f->ctl, result);
+	explain_phases(f->ctl, result);
 	_cleanup_free_ char *name = text_plain(f->progress.partition);
 	// Also with --quiet: a job that moved something says so in one line.
 	printf("%s: moved from %s to %s in %s, downtime %s, %s transferred\n", name ?: "",

@@ -59,6 +59,9 @@ bool progress_event(struct progress *progress, const json_t *event)
 	raise_to(&progress->total, number(event, "total_bytes"));
 	raise_to(&progress->total, progress->bytes);
 	progress->rate = number(event, "rate_bytes");
+	progress->round = (unsigned)number(event, "round");
+	progress->dirty_rate = number(event, "dirty_rate_bytes");
+	progress->predicted_ms = json_number_value(json_object_get(event, "predicted_ms"));
 	return begin_phase(progress, phase);
 }
 
@@ -104,10 +107,26 @@ static void add_bytes(struct progress *progress, unsigned columns, char *text, s
 	*room = *room && add(text, size, columns, "   ", field);
 }
 
+static void add_prediction(const struct progress *progress, unsigned columns, char *text,
+			   size_t size, bool *room)
+{
+	char amount[UNITS_TEXT_MAX], field[UNITS_TEXT_MAX + 16];
+	if (progress->dirty_rate) {
+		snprintf(field, sizeof(field), "dirty %s/s",
+			 units_format_size(amount, progress->dirty_rate));
+		*room = *room && add(text, size, columns, "   ", field);
+	}
+	if (progress->predicted_ms > 0) {
+		snprintf(field, sizeof(field), "downtime ~%s",
+			 units_format_ms(amount, progress->predicted_ms));
+		*room = *room && add(text, size, columns, "   ", field);
+	}
+}
+
 char *progress_line(struct progress *progress, uint64_t seconds, unsigned columns, char *text,
 		    size_t size)
 {
-	char head[200], clock[UNITS_TEXT_MAX];
+	char head[200], clock[UNITS_TEXT_MAX], phase[40];
 	snprintf(head, sizeof(head), "%s  %s%s-> %s", progress->partition, progress->from,
 		 progress->from[0] ? " " : "", progress->to);
 	text[0] = 0;
@@ -115,10 +134,15 @@ char *progress_line(struct progress *progress, uint64_t seconds, unsigned column
 	bool room = add(text, size, columns, "", head);
 	if (!room)
 		add(text, size, columns, "", progress->partition);
-	if (progress->phase[0])
-		room = room && add(text, size, columns, "   ", progress_phase(progress->phase));
+	snprintf(phase, sizeof(phase), "%s", progress_phase(progress->phase));
+	if (progress->round && !strcmp(progress->phase, "precopy"))
+		snprintf(phase, sizeof(phase), "pre-copy round %u", progress->round);
+	if (phase[0])
+		room = room && add(text, size, columns, "   ", phase);
 	if (progress->total)
 		add_bytes(progress, columns, text, size, &room);
+	if (!strcmp(progress->phase, "precopy"))
+		add_prediction(progress, columns, text, size, &room);
 	units_format_clock(clock, seconds);
 	if (room)
 		add(text, size, columns, "   ", clock);

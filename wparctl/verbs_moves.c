@@ -30,6 +30,11 @@ static const struct verb_option moves_options[] = {
 	{0},
 };
 
+static const struct verb_option explain_options[] = {
+	{"timeline", 0, "FILE", "write a picture of its phases and rounds there, as SVG"},
+	{0},
+};
+
 static const struct verb_option recover_options[] = {
 	{"keep", 0, "HOST", "let the copy on HOST run and destroy the other"},
 	{"reason", 0, "TEXT", "why, for the record; needed with --keep"},
@@ -131,6 +136,23 @@ const struct verb move_verbs[] = {
 		.example = "wparctl cancel db1",
 		.calls = "POST /v1/moves/{}/cancel",
 		.run = cancel_run,
+	},
+	{
+		.name = "explain",
+		.summary = "say what a move did and what limited it",
+		.form = "(NAME | MOVE) [--timeline FILE.svg]",
+		.text = "Prints the figures of a move: for each round of pre-copy what was sent, "
+			"what the partition wrote meanwhile, how fast it writes and the link "
+			"carries, how much of its processors it was left, and the downtime that "
+			"this predicts; then its phases, what limited it, and what to try. The "
+			"name of a partition stands for its last move.",
+		.options = explain_options,
+		.args = "NAME|MOVE",
+		.min = 1,
+		.max = 1,
+		.example = "wparctl explain db1 --timeline db1.svg",
+		.calls = "GET /v1/moves/{}",
+		.run = explain_run,
 	},
 	{
 		.name = "recover",

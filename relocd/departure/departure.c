@@ -75,8 +75,15 @@ static json_t *result_of(struct departure *d)
 		json_object_set_new(result, "engine", json_string(d->engine->name));
 		json_object_set(result, "rounds", d->rounds);
 	}
+	if (result && d->engine && !d->engine->round && d->downtime_ms > 0) {
+		snprintf(d->limited_by, sizeof(d->limited_by),
+			 "memory: it was copied while the partition stood still");
+		d->advice = "engine track, where both hosts can do it (--engine)";
+	}
 	if (result && d->limited_by[0])
 		json_object_set_new(result, "limited_by", json_string(d->limited_by));
+	if (result && d->advice)
+		json_object_set_new(result, "advice", json_string(d->advice));
 	// As the destination measured them: without the way there and back.
 	if (result && d->restore_ms > 0)
 		json_object_set_new(result, "restore_ms", json_real(d->restore_ms));

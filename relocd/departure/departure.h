@@ -61,6 +61,7 @@ struct departure {
 	struct memory_run *memory;
 	struct memory_round last_round;
 	json_t *rounds;       // figures of each
+	const char *advice;   // what to try against it
 	char limited_by[200]; // what stood in the way of a shorter downtime, as far as rounds tell
 	unsigned
 		cpu_percent; // that the partition may use of what it used; 100: it is not throttled

@@ -16,6 +16,7 @@
 #define TASK_MS        7     // for each process
 #define LIST_MS_PER_GB 15    // to list all pages once more
 #define GB             1e9
+#define MIB            1048576.0
 
 static int list_tasks(void *arg, pid_t **pids, size_t *count, struct error *err)
 {
@@ -152,8 +153,8 @@ static int give_up(struct departure *d, const struct converge_round *r, struct e
 		err, ERR_DIVERGES,
 		"it writes %.0f MiB/s to its memory%s and %.0f MiB/s can be copied: a downtime of "
 		"%.0f ms cannot be kept",
-		r->dirty_rate / (1 << 20), r->cpu_percent < 100 ? " though it is slowed down" : "",
-		r->link_rate / (1 << 20), d->max_downtime_ms);
+		r->dirty_rate / MIB, r->cpu_percent < 100 ? " though it is slowed down" : "",
+		r->link_rate / MIB, d->max_downtime_ms);
 	return -1;
 }
 
@@ -161,19 +162,23 @@ static void explain(struct departure *d, const struct converge *c, const struct 
 {
 	char *text = d->limited_by;
 	size_t size = sizeof(d->limited_by);
-	if (c->diverged)
+	if (c->diverged) {
 		snprintf(text, size,
 			 "writing: %.0f MiB/s were written while %.0f MiB/s could be copied%s",
-			 r->dirty_rate / (1 << 20), r->link_rate / (1 << 20),
+			 r->dirty_rate / MIB, r->link_rate / MIB,
 			 r->cpu_percent < 100 ? ", so it was slowed down" : "");
-	else if (c->goal.fixed_ms >= r->memory_ms)
+		d->advice = "a faster link, a quieter hour, or a longer --max-downtime";
+	} else if (c->goal.fixed_ms >= r->memory_ms) {
 		snprintf(text, size,
 			 "the fixed part of the downtime (processes, descriptors, mounts), about "
 			 "%.0f ms; memory adds %.0f ms",
 			 c->goal.fixed_ms, r->memory_ms);
-	else
+		d->advice = "fewer processes in the partition; copying cannot shorten this";
+	} else {
 		snprintf(text, size, "the link: %.0f MiB/s, for the last %.1f MiB of memory",
-			 r->link_rate / (1 << 20), (double)r->dirty_bytes / (1 << 20));
+			 r->link_rate / MIB, (double)r->dirty_bytes / MIB);
+		d->advice = "a faster link, or a shorter --max-downtime for more rounds";
+	}
 }
 
 static int rounds(struct departure *d, struct converge *c, struct error *err)

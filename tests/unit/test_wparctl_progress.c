@@ -47,6 +47,21 @@ static void has_the_fields_of_the_contract(void **state)
 					   "[#########---------]  1.2/2.3 GiB   812 MiB/s   0:03");
 }
 
+static void shows_rounds_and_what_they_predict(void **state)
+{
+	struct progress p = begin();
+	(void)state;
+	event(&p, "{\"event\":\"progress\",\"phase\":\"precopy\",\"bytes\":1288490188,"
+		  "\"total_bytes\":2469606195,\"rate_bytes\":851443712,\"round\":3,"
+		  "\"dirty_rate_bytes\":100663296,\"predicted_ms\":41.26}");
+	assert_string_equal(line(&p, 140), "db1  hostA -> hostB   pre-copy round 3   "
+					   "[#########---------]  1.2/2.3 GiB   812 MiB/s   "
+					   "dirty 96 MiB/s   downtime ~41.3 ms   0:03");
+	assert_true(event(&p, "{\"event\":\"phase\",\"phase\":\"freeze\"}"));
+	assert_string_equal(line(&p, 140), "db1  hostA -> hostB   freeze   "
+					   "[#########---------]  1.2/2.3 GiB   812 MiB/s   0:03");
+}
+
 static void drops_fields_from_the_right(void **state)
 {
 	struct progress p = begin();
@@ -129,6 +144,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(has_the_fields_of_the_contract),
+		cmocka_unit_test(shows_rounds_and_what_they_predict),
 		cmocka_unit_test(drops_fields_from_the_right),
 		cmocka_unit_test(never_runs_backwards),
 		cmocka_unit_test(the_bar_is_full_once_all_is_copied),
