@@ -182,17 +182,21 @@ UNIT     := $(UNIT_SRC:%.c=$(BUILD)/%)
 TOOLS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tools/*.c))
 FUZZ     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(ENGINE)
-	$(LINK) -o $@ $^ $(PKG_LIBS) -lcmocka
+# What tests make for themselves is noted: see tests/unit/scratch.c.
+SCRATCH := $(BUILD)/tests/unit/scratch.o
+WRAP    := -Wl,--wrap=mkdtemp -Wl,--wrap=mkstemp
+
+$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(SCRATCH) $(ENGINE)
+	$(LINK) $(WRAP) -o $@ $^ $(PKG_LIBS) -lcmocka
 
 # Tests of relocd itself link all of it but its main().
-$(BUILD)/tests/unit/test_relocd_%: $(BUILD)/tests/unit/test_relocd_%.o $(filter-out %/main.o,$(RELOCD_OBJ)) $(ENGINE)
-	$(LINK) -o $@ $^ $(PKG_LIBS) -lcmocka
+$(BUILD)/tests/unit/test_relocd_%: $(BUILD)/tests/unit/test_relocd_%.o $(SCRATCH) $(filter-out %/main.o,$(RELOCD_OBJ)) $(ENGINE)
+	$(LINK) $(WRAP) -o $@ $^ $(PKG_LIBS) -lcmocka
 
 # Tests of wparctl itself link all of it but its main().
-$(BUILD)/tests/unit/test_wparctl_%: $(BUILD)/tests/unit/test_wparctl_%.o \
+$(BUILD)/tests/unit/test_wparctl_%: $(BUILD)/tests/unit/test_wparctl_%.o $(SCRATCH) \
 		$(filter-out %/main.o,$(call objects_of,wparctl)) $(ENGINE)
-	$(LINK) -o $@ $^ $(PKG_LIBS) -lcmocka
+	$(LINK) $(WRAP) -o $@ $^ $(PKG_LIBS) -lcmocka
 
 $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o $(ENGINE)
 	$(LINK) -o $@ $^ $(PKG_LIBS) -lm
