@@ -32,7 +32,7 @@ comma := ,
 
 # ---- what we need ------------------------------------------------------------------------------
 PACKAGES := libseccomp libcap libprotobuf-c liburing openssl sqlite3 libmicrohttpd libcurl jansson \
-            libcyaml yaml-0.1 libnl-3.0 libnl-route-3.0 libsystemd libxxhash
+            libcyaml yaml-0.1 libnl-3.0 libnl-route-3.0 libsystemd liblz4 libzstd libxxhash
 BENCHES := gap move
 # These goals build nothing by themselves: the next make does, once the packages are there.
 deps_goals := deps deps-check demo check check-loop bench bench-ready $(BENCHES:%=bench-%)

@@ -33,29 +33,28 @@ static bool is_entry(uint64_t criu_flags)
 
 static bool flags_ok(const struct pageframe *frame)
 {
-	uint64_t criu = frame->flags & 0xff, rest = frame->flags & ~0xffull;
-	uint64_t kind = rest & ~(uint64_t)PAGEFRAME_COMPRESSED;
+	uint64_t criu = frame->flags & 0xff, kind = frame->flags & ~0xffull;
 
 	if (frame->pages == 0)
-		return criu == 0 && (rest == 0 || rest == PAGEFRAME_MAP);
-	if ((rest & PAGEFRAME_COMPRESSED) == PAGEFRAME_COMPRESSED)
-		return false;
+		return criu == 0 && (kind == 0 || kind == PAGEFRAME_MAP);
 	switch (kind) {
 	case 0:
+	case PAGEFRAME_MAP:
 		return is_entry(criu);
 	case PAGEFRAME_ROUND:
-		return criu == 0 || criu == PAGEFRAME_PRESENT;
 	case PAGEFRAME_ROUND | PAGEFRAME_ZERO:
-		return rest == kind && (criu == 0 || criu == PAGEFRAME_PRESENT);
-	case PAGEFRAME_MAP:
-		return rest == kind && is_entry(criu);
+		return criu == 0 || criu == PAGEFRAME_PRESENT;
 	default:
 		return false;
 	}
 }
 
-static int check_range(const struct pageframe *frame, struct error *err)
+int pageframe_check(const struct pageframe *frame, struct error *err)
 {
+	if (!flags_ok(frame))
+		return error_set(err, ERR_PROTOCOL,
+				 "PAGES of %" PRIu64 " pages with flags %#" PRIx64, frame->pages,
+				 frame->flags);
 	if (frame->vaddr % PAGEFRAME_PAGE == 0 && frame->vaddr < PAGEFRAME_END &&
 	    frame->pages <= (PAGEFRAME_END - frame->vaddr) / PAGEFRAME_PAGE)
 		return 0;
@@ -63,31 +62,16 @@ static int check_range(const struct pageframe *frame, struct error *err)
 			 frame->pages, frame->vaddr);
 }
 
-static int check_length(const struct pageframe *frame, size_t data, struct error *err)
+size_t pageframe_unpacked(const struct pageframe *header, size_t packed, size_t max,
+			  struct error *err)
 {
-	uint64_t whole = frame->pages * PAGEFRAME_PAGE;
-	bool fits = data == 0;
+	uint64_t length = header->vaddr;
 
-	if (pageframe_has_data(frame)) {
-		bool packed = frame->flags & PAGEFRAME_COMPRESSED;
-
-		fits = frame->pages <= PAGEFRAME_PAGES_MAX &&
-		       (packed ? data > 0 && data < whole : data == whole);
-	}
-	if (!fits)
-		return error_set(err, ERR_PROTOCOL,
-				 "PAGES has %zu bytes for %" PRIu64 " pages, flags %#" PRIx64, data,
-				 frame->pages, frame->flags);
+	if ((header->flags == PAGEFRAME_LZ4 || header->flags == PAGEFRAME_ZSTD) &&
+	    header->destination == 0 && header->pages == 0 && packed > 0 && packed < length &&
+	    length <= max)
+		return (size_t)length;
+	error_set(err, ERR_PROTOCOL, "packed PAGES of %zu bytes for %" PRIu64 ", flags %#" PRIx64,
+		  packed, length, header->flags);
 	return 0;
-}
-
-int pageframe_check(const struct pageframe *frame, size_t data, struct error *err)
-{
-	if (!flags_ok(frame))
-		return error_set(err, ERR_PROTOCOL,
-				 "PAGES of %" PRIu64 " pages with flags %#" PRIx64, frame->pages,
-				 frame->flags);
-	if (check_range(frame, err) < 0)
-		return -1;
-	return check_length(frame, data, err);
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What begins a PAGES message of the peer protocol: one run of pages of one destination; its bytes
-// follow. A frame of no pages announces a destination that may stay empty.
-//
-// There are four kinds of frames:
+// What a PAGES message of the peer protocol holds: frames, one behind the other. A frame is a
+// header for one run of pages of one destination, and their bytes where it brings contents. There
+// are four kinds:
 //   plain   no kind's flag: pages as CRIU dumps them, sorted by address, each once; contents and
 //           entry of the page map in one. Flags PRESENT, or PRESENT|LAZY.
 //   ROUND   contents of pages of one round: any order, overwriting what came before; not yet part
@@ -10,15 +9,16 @@
 //   ROUND|ZERO  the same, and the contents are zeroes: no data.
 //   MAP     an entry of the final page map: these pages, as they are now, belong to it. No data.
 //           Sorted and disjoint; after the last ROUND of its destination. PRESENT, or PRESENT|LAZY.
-//           A message may hold many such headers one behind the other, and nothing else.
 // PRESENT|LAZY: CRIU may restore them on demand (private anonymous, not locked, not hugetlb).
+// A frame of no pages, flags 0 or MAP, announces a destination that may stay empty.
 //
-// The data of plain and ROUND frames may be compressed (LZ4 or ZSTD, not both) as one block each;
-// `pages` says how much it is in truth, at most PAGEFRAME_PAGES_MAX like an uncompressed one.
+// Or the message is packed: one header with LZ4 or ZSTD alone in its flags, the length of what is
+// inside in place of the address, and zeroes; then, as one block, a message of the kind above, no
+// longer than it could be by itself.
 //
-// The digest of a destination is over all its frames in their order: digest_page_entry(), without
-// PAGEFRAME_COMPRESSED, then the data if it has any, uncompressed. The number of pages in the
-// manifest is that of the pages that came with data, each time that they came.
+// The digest of a destination is over all its frames of at least one page, in their order:
+// digest_page_entry(), then the data if it has any. The number of pages in the manifest is that of
+// the pages that came with data, each time that they came. Packing makes no difference to either.
 #ifndef WPAR_IMAGES_PAGEFRAME_H
 #define WPAR_IMAGES_PAGEFRAME_H
 
@@ -42,7 +42,7 @@
 #define PAGEFRAME_LZ4     0x1000u
 #define PAGEFRAME_ZSTD    0x2000u
 
-#define PAGEFRAME_COMPRESSED (PAGEFRAME_LZ4 | PAGEFRAME_ZSTD)
+#define PAGEFRAME_PACKED (PAGEFRAME_LZ4 | PAGEFRAME_ZSTD)
 
 struct pageframe {
 	uint64_t destination; // dst_id of CRIU's page server protocol: id << 8 | type
@@ -57,8 +57,13 @@ void pageframe_get(const uint8_t bytes[PAGEFRAME_HEADER], struct pageframe *fram
 // Does it bring contents, as bytes behind its header?
 bool pageframe_has_data(const struct pageframe *frame);
 
-// Is this a combination of flags, address and length that the list above has, with `data` bytes
-// behind the header? ERR_PROTOCOL says what is wrong. Order and limits are the page store's.
-int pageframe_check(const struct pageframe *frame, size_t data, struct error *err);
+// Is this a combination of flags, address and length that the list above has? ERR_PROTOCOL says
+// what is wrong. A packed message's header is none. Order and limits are the page store's.
+int pageframe_check(const struct pageframe *frame, struct error *err);
+
+// How many bytes the packed message with this header has when unpacked; `packed` bytes are behind
+// the header. 0: ERR_PROTOCOL, or more than `max`.
+size_t pageframe_unpacked(const struct pageframe *header, size_t packed, size_t max,
+			  struct error *err);
 
 #endif

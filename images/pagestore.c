@@ -1,54 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "images/pagestore.h"
 
-#include "images/criu_pagemap.pb-c.h"
-#include "lib/base/buf.h"
+#include "images/pagestore_inner.h"
 #include "lib/base/cleanup.h"
-#include "lib/base/fdio.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-// First words of an image file: the common one, then the type's.
-enum { IMAGE_MAGIC = 0x54564319, PAGEMAP_MAGIC = 0x56084025 };
-
 // Data passes through a private copy of this size, small enough to stay in the CPU's cache.
 enum { COPY_BYTES = 64 * 1024 };
 
-struct run {
-	uint64_t vaddr, nr_pages;
-	uint32_t flags;
-};
-
-struct destination {
-	uint64_t dst_id;
-	uint32_t pages_id;
-	int fd;
-	bool begun;                      // false: only expected so far
-	uint64_t expected, written, end; // end: first address behind the last entry
-	struct run *run;
-	size_t runs, room;
-	struct digest_ctx *digest;
-};
-
-struct pagestore {
-	int dirfd;
-	struct pagestore_limits limits;
-	struct destination *dst;
-	size_t count;
-	struct destination *open; // of the entry being written
-	uint64_t data_left;
-	uint64_t bytes, entries, expected;
-	bool finished;
-	uint8_t copy[COPY_BYTES];
-};
+// Store files of this size and more grow by as much: a tmpfs gives huge pages only within the size
+// of a file. Zeroes of as much are punched out; less is written, which keeps huge pages whole.
+enum { HUGE_BYTES = 2 << 20 };
 
 struct pagestore *pagestore_open(int dirfd, const struct pagestore_limits *limits,
 				 struct error *err)
@@ -65,7 +34,8 @@ struct pagestore *pagestore_open(int dirfd, const struct pagestore_limits *limit
 	s->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
 	// Never moved: `open` points into it.
 	s->dst = calloc(limits->destinations, sizeof(*s->dst));
-	if (!s->dst) {
+	s->copy = malloc(COPY_BYTES);
+	if (!s->dst || !s->copy) {
 		error_set(err, ERR_NOMEM, "no memory for the page store");
 		return NULL;
 	}
@@ -79,7 +49,9 @@ struct pagestore *pagestore_open(int dirfd, const struct pagestore_limits *limit
 static void release_destination(struct destination *d)
 {
 	close(d->fd);
-	free(d->run);
+	free(d->plain.run);
+	free(d->map.run);
+	pageplace_free(d->places);
 	digest_free(d->digest);
 }
 
@@ -91,6 +63,7 @@ void pagestore_free(struct pagestore *s)
 		release_destination(&s->dst[i]);
 	if (s->dirfd >= 0)
 		close(s->dirfd);
+	free(s->copy);
 	free(s->dst);
 	free(s);
 }
@@ -100,16 +73,9 @@ uint64_t pagestore_bytes(const struct pagestore *s)
 	return s->bytes;
 }
 
-static void pages_name(const struct destination *d, char name[32])
+void pagestore_name(const struct destination *d, char name[32])
 {
 	snprintf(name, 32, "pages-%" PRIu32 ".img", d->pages_id);
-}
-
-static void pagemap_name(const struct destination *d, char name[48])
-{
-	bool task = (d->dst_id & 0xff) == PAGESTORE_TASK;
-
-	snprintf(name, 48, "pagemap-%s%" PRIu64 ".img", task ? "" : "shmem-", d->dst_id >> 8);
 }
 
 static int check_dst(uint64_t dst_id, struct error *err)
@@ -129,7 +95,7 @@ static int create_files(struct pagestore *s, struct destination *d, struct error
 {
 	char name[32];
 
-	pages_name(d, name);
+	pagestore_name(d, name);
 	d->digest = digest_begin(err);
 	if (!d->digest)
 		return -1;
@@ -164,23 +130,52 @@ static struct destination *find_or_make(struct pagestore *s, uint64_t dst_id, st
 	return d;
 }
 
-static int touch(struct destination *d, struct error *err)
+static int pwrite_all(const struct destination *d, const uint8_t *bytes, size_t length, uint64_t at,
+		      struct error *err)
 {
-	static const uint8_t zeroes[1 << 18];
-
-	for (uint64_t at = 0; at < d->expected;) {
-		uint64_t left = d->expected - at;
-		size_t size = left < sizeof(zeroes) ? (size_t)left : sizeof(zeroes);
-		ssize_t n = pwrite(d->fd, zeroes, size, (off_t)at);
+	while (length > 0) {
+		ssize_t n = pwrite(d->fd, bytes, length, (off_t)at);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return error_sys(err, ERR_MEMORY, errno,
-					 "no room for %" PRIu64 " MiB in the page store",
-					 d->expected >> 20);
+			return error_sys(err, ERR_MEMORY, errno, "cannot store pages");
+		bytes += n;
+		length -= (size_t)n;
 		at += (uint64_t)n;
 	}
+	return 0;
+}
+
+static int write_zeroes(const struct destination *d, uint64_t at, uint64_t length,
+			struct error *err)
+{
+	static const uint8_t zeroes[1 << 18];
+
+	while (length > 0) {
+		size_t size = length < sizeof(zeroes) ? (size_t)length : sizeof(zeroes);
+
+		if (pwrite_all(d, zeroes, size, at, err) < 0)
+			return -1;
+		at += size;
+		length -= size;
+	}
+	return 0;
+}
+
+static int set_size(struct destination *d, uint64_t size, struct error *err)
+{
+	if (ftruncate(d->fd, (off_t)size) < 0)
+		return error_sys(err, ERR_MEMORY, errno, "no room for %" PRIu64 " MiB of pages",
+				 size >> 20);
+	d->size = size;
+	return 0;
+}
+
+static int touch(struct destination *d, uint64_t from, struct error *err)
+{
+	if (set_size(d, d->expected, err) < 0 || write_zeroes(d, from, d->expected - from, err) < 0)
+		return error_wrap(err, "allocating ahead");
 	return 0;
 }
 
@@ -196,9 +191,11 @@ int pagestore_expect(struct pagestore *s, uint64_t dst_id, uint64_t bytes, struc
 	if (d->begun || bytes - d->expected > s->limits.bytes - s->expected)
 		return error_set(err, ERR_PROTOCOL, "cannot reserve %" PRIu64 " bytes of pages",
 				 bytes);
-	s->expected += bytes - d->expected;
+	uint64_t from = d->expected;
+
+	s->expected += bytes - from;
 	d->expected = bytes;
-	return touch(d, err);
+	return touch(d, from, err);
 }
 
 static int check_idle(const struct pagestore *s, struct error *err)
@@ -226,7 +223,13 @@ int pagestore_begin(struct pagestore *s, uint64_t dst_id, struct error *err)
 	return 0;
 }
 
-static int check_entry(const struct pagestore *s, const struct destination *d, uint64_t vaddr,
+static int too_much(const struct pagestore *s, struct error *err)
+{
+	return error_set(err, ERR_MEMORY, "more than the %" PRIu64 " MiB of pages agreed",
+			 s->limits.bytes >> 20);
+}
+
+static int check_entry(const struct pagestore *s, const struct pagestore_runs *list, uint64_t vaddr,
 		       uint64_t nr_pages, uint32_t flags, struct error *err)
 {
 	uint64_t size, end;
@@ -238,101 +241,267 @@ static int check_entry(const struct pagestore *s, const struct destination *d, u
 	    __builtin_add_overflow(vaddr, size, &end))
 		return error_set(err, ERR_PROTOCOL,
 				 "bad page entry: %" PRIu64 " pages at %#" PRIx64, nr_pages, vaddr);
-	if (vaddr < d->end)
+	if (vaddr < list->end)
 		return error_set(err, ERR_PROTOCOL,
 				 "page entries out of order: %#" PRIx64 " after %#" PRIx64, vaddr,
-				 d->end);
-	if (size > s->limits.bytes - s->bytes)
-		return error_set(err, ERR_MEMORY, "more than the %" PRIu64 " MiB of pages agreed",
-				 s->limits.bytes >> 20);
-	return 0;
+				 list->end);
+	return size > s->limits.bytes ? too_much(s, err) : 0;
 }
 
 // Makes room for `more` runs, so that recording an entry happens wholly or not at all.
-static int reserve_runs(struct pagestore *s, struct destination *d, uint64_t more,
+static int reserve_runs(struct pagestore *s, struct pagestore_runs *list, uint64_t more,
 			struct error *err)
 {
-	size_t room = d->room ? d->room * 2 : 256;
-	struct run *bigger;
+	size_t room = list->room ? list->room * 2 : 256;
+	struct pagestore_run *bigger;
 
 	if (more > s->limits.entries - s->entries)
 		return error_set(err, ERR_PROTOCOL, "more than %" PRIu64 " page entries",
 				 s->limits.entries);
-	if (d->room - d->runs >= more)
+	if (list->room - list->count >= more)
 		return 0;
-	if (room < d->runs + more)
-		room = d->runs + more;
-	bigger = reallocarray(d->run, room, sizeof(*bigger));
+	if (room < list->count + more)
+		room = list->count + more;
+	bigger = reallocarray(list->run, room, sizeof(*bigger));
 	if (!bigger)
 		return error_set(err, ERR_NOMEM, "no memory for a page map");
-	d->run = bigger;
-	d->room = room;
+	list->run = bigger;
+	list->room = room;
 	return 0;
 }
 
-static bool joins(const struct pagestore *s, const struct run *last, const struct run *r)
+static bool joins(const struct pagestore *s, const struct pagestore_run *last,
+		  const struct pagestore_run *r)
 {
 	return last->vaddr + last->nr_pages * PAGESTORE_PAGE == r->vaddr &&
-	       last->flags == r->flags && r->nr_pages <= s->limits.entry_pages - last->nr_pages;
+	       last->flags == r->flags &&
+	       (r->slot == PAGESTORE_NO_SLOT || last->slot + last->nr_pages == r->slot) &&
+	       r->nr_pages <= s->limits.entry_pages - last->nr_pages;
 }
 
 // Joins what touches, and splits what is too long.
-static int record(struct pagestore *s, struct destination *d, struct run r, struct error *err)
+static int record(struct pagestore *s, struct pagestore_runs *list, struct pagestore_run r,
+		  struct error *err)
 {
 	uint64_t longest = s->limits.entry_pages;
 	uint64_t end = r.vaddr + r.nr_pages * PAGESTORE_PAGE;
 
-	if (d->runs && joins(s, &d->run[d->runs - 1], &r)) {
-		d->run[d->runs - 1].nr_pages += r.nr_pages;
-		d->end = end;
+	if (list->count && joins(s, &list->run[list->count - 1], &r)) {
+		list->run[list->count - 1].nr_pages += r.nr_pages;
+		list->end = end;
 		return 0;
 	}
-	if (reserve_runs(s, d, r.nr_pages / longest + (r.nr_pages % longest != 0), err) < 0)
+	if (reserve_runs(s, list, r.nr_pages / longest + (r.nr_pages % longest != 0), err) < 0)
 		return -1;
 	while (r.nr_pages > 0) {
-		struct run part = r;
+		struct pagestore_run part = r;
 
 		if (part.nr_pages > longest)
 			part.nr_pages = longest;
-		d->run[d->runs++] = part;
+		list->run[list->count++] = part;
 		s->entries++;
 		r.vaddr += part.nr_pages * PAGESTORE_PAGE;
 		r.nr_pages -= part.nr_pages;
+		if (r.slot != PAGESTORE_NO_SLOT)
+			r.slot += (uint32_t)part.nr_pages;
 	}
-	d->end = end;
+	list->end = end;
+	return 0;
+}
+
+// Slots for more pages, one behind the other.
+static int take_slots(struct pagestore *s, struct destination *d, uint64_t pages, uint64_t *slot,
+		      struct error *err)
+{
+	uint64_t end = (d->next + pages) * PAGESTORE_PAGE;
+
+	if (pages > (s->limits.bytes - s->bytes) / PAGESTORE_PAGE ||
+	    pages > PAGEPLACE_SLOTS_MAX - d->next)
+		return too_much(s, err);
+	if (end > d->size && end > HUGE_BYTES &&
+	    set_size(d, (end + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES, err) < 0)
+		return -1;
+	if (end > d->size)
+		d->size = end;
+	*slot = d->next;
+	d->next += pages;
+	s->bytes += pages * PAGESTORE_PAGE;
 	return 0;
 }
 
 int pagestore_add(struct pagestore *s, uint64_t dst_id, uint64_t vaddr, uint64_t nr_pages,
 		  uint32_t flags, struct error *err)
 {
-	struct run r = {.vaddr = vaddr, .nr_pages = nr_pages, .flags = flags};
+	struct pagestore_run r = {.vaddr = vaddr, .nr_pages = nr_pages, .flags = flags};
+	uint64_t slot;
 
 	if (pagestore_begin(s, dst_id, err) < 0 ||
-	    check_entry(s, s->open, vaddr, nr_pages, flags, err) < 0 ||
-	    record(s, s->open, r, err) < 0 ||
+	    check_entry(s, &s->open->plain, vaddr, nr_pages, flags, err) < 0)
+		return -1;
+	r.slot = (uint32_t)s->open->next;
+	if (nr_pages > (s->limits.bytes - s->bytes) / PAGESTORE_PAGE)
+		return too_much(s, err);
+	if (record(s, &s->open->plain, r, err) < 0 ||
+	    take_slots(s, s->open, nr_pages, &slot, err) < 0 ||
 	    digest_page_entry(s->open->digest, dst_id, vaddr, nr_pages, flags, err) < 0)
 		return -1;
-	s->data_left = nr_pages * PAGESTORE_PAGE;
-	s->bytes += s->data_left;
+	s->open->came += nr_pages;
+	s->scattered = false;
+	s->span_at = slot * PAGESTORE_PAGE;
+	s->data_left = s->span_left = nr_pages * PAGESTORE_PAGE;
 	return 0;
+}
+
+// ---- rounds -------------------------------------------------------------------------------------
+
+static int open_places(const struct pagestore *s, struct destination *d, struct error *err)
+{
+	if (d->map.count)
+		return error_set(err, ERR_PROTOCOL, "contents of pages after the page map");
+	if (!d->places)
+		d->places = pageplace_new(s->limits.bytes / PAGESTORE_PAGE, err);
+	return d->places ? 0 : -1;
+}
+
+// Every page of it has a slot afterwards.
+static int place(struct pagestore *s, struct destination *d, uint64_t page, uint64_t count,
+		 struct error *err)
+{
+	while (count > 0) {
+		struct pageplace_run run = pageplace_look(d->places, page, count);
+		uint64_t slot = run.slot;
+
+		if ((run.kind == PAGEPLACE_ABSENT || run.kind == PAGEPLACE_BLANK) &&
+		    take_slots(s, d, run.pages, &slot, err) < 0)
+			return -1;
+		if (run.kind != PAGEPLACE_STORED) {
+			run.kind = PAGEPLACE_STORED;
+			run.slot = (uint32_t)slot;
+			if (pageplace_set(d->places, page, &run, err) < 0)
+				return -1;
+		}
+		page += run.pages;
+		count -= run.pages;
+	}
+	return 0;
+}
+
+static int add_round(struct pagestore *s, struct destination *d, const struct pageframe *frame,
+		     struct error *err)
+{
+	s->page = frame->vaddr / PAGESTORE_PAGE;
+	if (place(s, d, s->page, frame->pages, err) < 0)
+		return -1;
+	d->came += frame->pages;
+	s->scattered = true;
+	s->span_left = 0;
+	s->data_left = frame->pages * PAGESTORE_PAGE;
+	return 0;
+}
+
+// Gives the slots of a run's pages zeroes.
+static int clear_slots(struct destination *d, struct pageplace_run *run, struct error *err)
+{
+	uint64_t at = run->slot * (uint64_t)PAGESTORE_PAGE, length = run->pages * PAGESTORE_PAGE;
+
+	if (length < HUGE_BYTES)
+		return write_zeroes(d, at, length, err);
+	if (fallocate(d->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)length) <
+	    0)
+		return error_sys(err, ERR_MEMORY, errno, "cannot clear pages");
+	run->kind = PAGEPLACE_CLEARED;
+	return 0;
+}
+
+static int add_zeroes(struct destination *d, const struct pageframe *frame, struct error *err)
+{
+	uint64_t page = frame->vaddr / PAGESTORE_PAGE, left = frame->pages;
+
+	while (left > 0) {
+		struct pageplace_run run = pageplace_look(d->places, page, left);
+		bool change = run.kind == PAGEPLACE_ABSENT;
+
+		if (change)
+			run.kind = PAGEPLACE_BLANK;
+		if (run.kind == PAGEPLACE_STORED) {
+			if (clear_slots(d, &run, err) < 0)
+				return -1;
+			change = run.kind != PAGEPLACE_STORED;
+		}
+		if (change && pageplace_set(d->places, page, &run, err) < 0)
+			return -1;
+		page += run.pages;
+		left -= run.pages;
+	}
+	return 0;
+}
+
+static int add_map(struct pagestore *s, struct destination *d, const struct pageframe *frame,
+		   struct error *err)
+{
+	struct pagestore_run r = {.vaddr = frame->vaddr,
+				  .nr_pages = frame->pages,
+				  .flags = frame->flags & 0xff,
+				  .slot = PAGESTORE_NO_SLOT};
+
+	if (check_entry(s, &d->map, r.vaddr, r.nr_pages, r.flags, err) < 0)
+		return -1;
+	if (r.nr_pages > (s->limits.bytes - s->mapped) / PAGESTORE_PAGE)
+		return too_much(s, err);
+	s->mapped += r.nr_pages * PAGESTORE_PAGE;
+	return record(s, &d->map, r, err);
+}
+
+int pagestore_frame(struct pagestore *s, const struct pageframe *frame, struct error *err)
+{
+	uint32_t flags = (uint32_t)frame->flags;
+	struct destination *d;
+
+	if (frame->pages == 0)
+		return pagestore_begin(s, frame->destination, err);
+	if (!(flags & (PAGEFRAME_ROUND | PAGEFRAME_MAP)))
+		return pagestore_add(s, frame->destination, frame->vaddr, frame->pages, flags, err);
+	if (pagestore_begin(s, frame->destination, err) < 0)
+		return -1;
+	d = s->open;
+	if (digest_page_entry(d->digest, d->dst_id, frame->vaddr, frame->pages, flags, err) < 0)
+		return -1;
+	if (flags & PAGEFRAME_MAP)
+		return add_map(s, d, frame, err);
+	if (open_places(s, d, err) < 0)
+		return -1;
+	return flags & PAGEFRAME_ZERO ? add_zeroes(d, frame, err) : add_round(s, d, frame, err);
+}
+
+// ---- data ---------------------------------------------------------------------------------------
+
+static void next_span(struct pagestore *s)
+{
+	uint64_t pages = s->data_left / PAGESTORE_PAGE;
+	struct pageplace_run run = pageplace_look(s->open->places, s->page, pages);
+
+	s->page += run.pages;
+	s->span_at = run.slot * (uint64_t)PAGESTORE_PAGE;
+	s->span_left = run.pages * PAGESTORE_PAGE;
 }
 
 static int store_copy(struct pagestore *s, size_t size, struct error *err)
 {
-	struct destination *d = s->open;
-
-	if (digest_update(d->digest, s->copy, size, err) < 0)
+	if (digest_update(s->open->digest, s->copy, size, err) < 0)
 		return -1;
 	for (size_t done = 0; done < size;) {
-		ssize_t n = pwrite(d->fd, s->copy + done, size - done, (off_t)d->written);
+		size_t part = size - done;
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return error_sys(err, ERR_MEMORY, errno, "cannot store pages");
-		done += (size_t)n;
-		d->written += (uint64_t)n;
+		if (s->span_left == 0)
+			next_span(s);
+		if (part > s->span_left)
+			part = (size_t)s->span_left;
+		if (pwrite_all(s->open, s->copy + done, part, s->span_at, err) < 0)
+			return -1;
+		done += part;
+		s->span_at += part;
+		s->span_left -= part;
+		s->data_left -= part;
 	}
 	return 0;
 }
@@ -352,84 +521,11 @@ int pagestore_write(struct pagestore *s, const void *bytes, size_t length, struc
 			return -1;
 		from += size;
 		length -= size;
-		s->data_left -= size;
 	}
 	return 0;
 }
 
-// ---- pagemap images -----------------------------------------------------------------------------
-
-// Appends {u32 length, message}.
-static int append_message(struct buf *b, const ProtobufCMessage *m, struct error *err)
-{
-	size_t size = protobuf_c_message_get_packed_size(m);
-	uint32_t length = htole32((uint32_t)size);
-	uint8_t *to;
-
-	if (buf_append(b, &length, sizeof(length), err) < 0)
-		return -1;
-	to = buf_reserve(b, size, err);
-	if (!to)
-		return -1;
-	b->length += protobuf_c_message_pack(m, to);
-	return 0;
-}
-
-static int append_run_image(struct buf *b, const struct run *r, struct error *err)
-{
-	Criu__PagemapEntry e = CRIU__PAGEMAP_ENTRY__INIT;
-
-	e.vaddr = r->vaddr;
-	e.compat_nr_pages = (uint32_t)r->nr_pages;
-	e.has_nr_pages = true;
-	e.nr_pages = r->nr_pages;
-	e.has_flags = true;
-	e.flags = r->flags;
-	return append_message(b, &e.base, err);
-}
-
-static int build_pagemap(const struct destination *d, struct buf *b, struct error *err)
-{
-	const uint32_t magic[] = {htole32(IMAGE_MAGIC), htole32(PAGEMAP_MAGIC)};
-	Criu__PagemapHead head = CRIU__PAGEMAP_HEAD__INIT;
-
-	head.pages_id = d->pages_id;
-	if (buf_append(b, magic, sizeof(magic), err) < 0 || append_message(b, &head.base, err) < 0)
-		return -1;
-	for (size_t i = 0; i < d->runs; i++)
-		if (append_run_image(b, &d->run[i], err) < 0)
-			return -1;
-	return 0;
-}
-
-static int write_pagemap(const struct pagestore *s, const struct destination *d, struct error *err)
-{
-	// An entry takes at most 40 bytes.
-	_cleanup_buf_ struct buf b = BUF_INIT(64 + d->runs * 40);
-	_cleanup_close_ int fd = -1;
-	char name[48];
-
-	pagemap_name(d, name);
-	if (build_pagemap(d, &b, err) < 0)
-		return error_wrap(err, "%s", name);
-	fd = openat(s->dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return error_sys(err, ERR_STORAGE, errno, "cannot create %s", name);
-	if (fdio_write_all(fd, b.data, b.length, err) < 0)
-		return error_wrap(err, "%s", name);
-	return 0;
-}
-
-static int finish_destination(const struct pagestore *s, const struct destination *d,
-			      struct error *err)
-{
-	char name[32];
-
-	pages_name(d, name);
-	if (d->written < d->expected && ftruncate(d->fd, (off_t)d->written) < 0)
-		return error_sys(err, ERR_STORAGE, errno, "cannot cut %s to length", name);
-	return write_pagemap(s, d, err);
-}
+// ---- the end ------------------------------------------------------------------------------------
 
 // A task that was expected and has ended before the freeze is no destination.
 static int drop_unbegun(struct pagestore *s, struct error *err)
@@ -443,7 +539,7 @@ static int drop_unbegun(struct pagestore *s, struct error *err)
 			s->dst[kept++] = s->dst[i];
 			continue;
 		}
-		pages_name(&s->dst[i], name);
+		pagestore_name(&s->dst[i], name);
 		if (unlinkat(s->dirfd, name, 0) < 0)
 			return error_sys(err, ERR_STORAGE, errno, "cannot remove %s", name);
 		release_destination(&s->dst[i]);
@@ -452,7 +548,7 @@ static int drop_unbegun(struct pagestore *s, struct error *err)
 	return 0;
 }
 
-int pagestore_finish(struct pagestore *s, struct error *err)
+int pagestore_finish(struct pagestore *s, enum pagestore_mode mode, struct error *err)
 {
 	if (check_idle(s, err) < 0)
 		return -1;
@@ -461,7 +557,7 @@ int pagestore_finish(struct pagestore *s, struct error *err)
 	if (drop_unbegun(s, err) < 0)
 		return -1;
 	for (size_t i = 0; i < s->count; i++)
-		if (finish_destination(s, &s->dst[i], err) < 0)
+		if (pagestore_write_images(s, &s->dst[i], mode, err) < 0)
 			return -1;
 	return 0;
 }
@@ -477,6 +573,6 @@ int pagestore_digest(const struct pagestore *s, size_t index, uint64_t *dst_id, 
 	if (index >= s->count)
 		return error_set(err, ERR_INTERNAL, "no destination %zu in the page store", index);
 	*dst_id = s->dst[index].dst_id;
-	*pages = s->dst[index].written / PAGESTORE_PAGE;
+	*pages = s->dst[index].came;
 	return digest_now(s->dst[index].digest, digest, err);
 }

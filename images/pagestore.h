@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// The page store of a destination: takes page entries as they arrive and leaves the image files
-// that an unmodified CRIU restores from, pagemap-*.img and pages-*.img, flat (no parent).
+// The page store of a destination: takes frames (images/pageframe.h) as they arrive and leaves the
+// image files that an unmodified CRIU restores from, pagemap-*.img and pages-*.img, flat (no
+// parent).
 //
-// The entries of one destination must come sorted by address and disjoint, as CRIU dumps them and
-// as its restore demands; anything else is refused, and so is data beyond the limit. The bytes are
-// copied out of the caller's memory (a ring that a less trusted process can write to) before they
-// are hashed and stored, so that what was hashed is what is restored.
+// Each destination has a store file. Plain frames are appended to it, sorted by address, as CRIU
+// dumps them. What rounds bring is written where the page has its place, the first time at the end,
+// so that all of them together take the room of one. In the end the MAP frames alone say which
+// pages there are: what a round brought and no MAP frame names is left out, and a page that is
+// named and never came is refused. Plain and MAP entries of one destination may not overlap; rounds
+// do not change plain pages.
+//
+// Data beyond the limit is refused. The bytes are copied out of the caller's memory (a ring that a
+// less trusted process can write to) before they are hashed and stored, so that what was hashed is
+// what is restored.
 #ifndef WPAR_IMAGES_PAGESTORE_H
 #define WPAR_IMAGES_PAGESTORE_H
 
 #include "images/digest.h"
+#include "images/pageframe.h"
 #include "lib/base/error.h"
 
 #include <stddef.h>
@@ -24,7 +32,7 @@ enum pagestore_flags { PAGESTORE_LAZY = 2, PAGESTORE_PRESENT = 4 };
 enum pagestore_type { PAGESTORE_TASK = 1, PAGESTORE_SHMEM = 2 };
 
 struct pagestore_limits {
-	uint64_t bytes;   // of page data, all destinations together
+	uint64_t bytes;   // of pages stored, and of pages mapped; all destinations together
 	uint64_t entries; // all destinations together, after merging
 	size_t destinations;
 	uint64_t entry_pages; // longer runs are written as several; 0: PAGESTORE_ENTRY_PAGES
@@ -51,13 +59,24 @@ int pagestore_add(struct pagestore *s, uint64_t dst_id, uint64_t vaddr, uint64_t
 // The next bytes of the entry, in pieces of any length.
 int pagestore_write(struct pagestore *s, const void *bytes, size_t length, struct error *err);
 
-// Writes the pagemaps and cuts the files to length. Nothing can be added afterwards.
-int pagestore_finish(struct pagestore *s, struct error *err);
+// The same for a frame of any kind, which pageframe_check() has passed. If it has data, that
+// follows by pagestore_write().
+int pagestore_frame(struct pagestore *s, const struct pageframe *frame, struct error *err);
+
+enum pagestore_mode {
+	// Everything is restored before the first instruction. Where the store file has the order
+	// of the map it becomes the pages image as it is; otherwise it is copied.
+	PAGESTORE_EAGER,
+};
+
+// Writes the images. Nothing can be added afterwards.
+int pagestore_finish(struct pagestore *s, enum pagestore_mode mode, struct error *err);
 
 uint64_t pagestore_bytes(const struct pagestore *s);
 
-// Destinations in the order of their first entry: their digest is over the entries as they were
-// added (digest_page_entry(), then the data). Index past the end: -1 without *err.
+// Destinations in the order of their first entry: their digest is over the frames as they were
+// added (digest_page_entry(), then the data), `pages` those that came with data. Index past the
+// end: -1 without *err.
 size_t pagestore_count(const struct pagestore *s);
 int pagestore_digest(const struct pagestore *s, size_t index, uint64_t *dst_id, uint64_t *pages,
 		     struct digest *digest, struct error *err);

@@ -82,11 +82,12 @@ static const struct {
 	unsigned phases;
 	int (*handle)(struct arrival *a, const struct link_message *message, struct error *err);
 } rules[] = {
+	{WIRE_ROUND, TALK_IN(PHASE_PRECOPY), arrival_on_round},
 	{WIRE_FROZEN, TALK_IN(PHASE_PRECOPY), arrival_on_frozen},
 	{WIRE_OBJECT, TALK_IN(PHASE_FINAL), arrival_on_object},
 	{WIRE_CHUNK, TALK_IN(PHASE_FINAL), arrival_on_chunk},
 	{WIRE_OBJECT_END, TALK_IN(PHASE_FINAL), arrival_on_object_end},
-	{WIRE_PAGES, TALK_IN(PHASE_FINAL), arrival_on_pages},
+	{WIRE_PAGES, TALK_IN(PHASE_PRECOPY) | TALK_IN(PHASE_FINAL), arrival_on_pages},
 	{WIRE_HELD, TALK_IN(PHASE_FINAL), arrival_on_held},
 	{WIRE_UPPER, TALK_IN(PHASE_PRECOPY) | TALK_IN(PHASE_FINAL), arrival_on_upper},
 	{WIRE_UPPER_END, TALK_IN(PHASE_FINAL), arrival_on_upper_end},
@@ -241,6 +242,7 @@ static int send_checks(struct arrival *a, json_t *checks, struct error *err)
 		return error_set(err, ERR_NOMEM, "no memory for the checks");
 	message.checks = text;
 	message.ok = checks_ok(checks);
+	message.has_rounds = message.rounds = true;
 	return talk_send(a->link, WIRE_CHECKS, &message.base, err);
 }
 

@@ -5,6 +5,7 @@
 
 #include "images/folder.h"
 #include "images/manifest.h"
+#include "images/pageintake.h"
 #include "images/pagestore.h"
 #include "images/peer.pb-c.h"
 #include "lib/base/buf.h"
@@ -69,6 +70,7 @@ struct arrival {
 	struct keeper_trees folders;
 	int images;
 	struct pagestore *store;
+	struct pageintake *intake;
 	struct criu_rpc *rpc;
 	int criu_pidfd; // the keeper is its parent and reaps it
 
@@ -85,7 +87,8 @@ struct arrival {
 	struct buf manifest_bytes;
 	struct manifest received;
 	uint64_t received_bytes;
-	uint8_t *copy; // of one slot: what is checked is what is stored
+	uint32_t rounds; // of memory, complete
+	uint8_t *copy;   // of one slot: what is checked is what is stored
 
 	// its root, where it is made of an image
 	int image, upper;       // -1: it is a folder, or not yet there
@@ -135,6 +138,7 @@ int arrival_on_object(struct arrival *a, const struct link_message *message, str
 int arrival_on_chunk(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_on_object_end(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_on_pages(struct arrival *a, const struct link_message *message, struct error *err);
+int arrival_on_round(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_on_held(struct arrival *a, const struct link_message *message, struct error *err);
 
 // image.c: for a root that is made of an image.

@@ -42,7 +42,8 @@ static int open_store(struct arrival *a, struct error *err)
 	a->images = scratch_open(err);
 	a->copy = a->images < 0 ? NULL : malloc(WIRE_DATA_MAX);
 	a->store = a->copy ? pagestore_open(a->images, &limits, err) : NULL;
-	if (!a->store)
+	a->intake = a->store ? pageintake_new(WIRE_DATA_MAX, err) : NULL;
+	if (!a->intake)
 		return a->copy ? -1 : error_set(err, ERR_NOMEM, "no memory for the page store");
 	uint64_t left = a->offer->memory_bytes;
 	for (size_t i = 0; i < a->offer->n_expect; i++) {
@@ -111,6 +112,8 @@ static void drop_images(struct arrival *a)
 	arrival_demand_drop(a);
 	pagestore_free(a->store);
 	a->store = NULL;
+	pageintake_free(a->intake);
+	a->intake = NULL;
 	for (size_t i = 0; i < a->tree_count; i++)
 		buf_free(&a->trees[i].bytes);
 	a->tree_count = 0;

@@ -4,7 +4,6 @@
 // is stored.
 #include "relocd/arrival/arrival.h"
 
-#include "images/pageframe.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "relocd/move/talk.h"
@@ -133,25 +132,24 @@ int arrival_on_object_end(struct arrival *a, const struct link_message *message,
 
 int arrival_on_pages(struct arrival *a, const struct link_message *message, struct error *err)
 {
-	struct pageframe head;
-	if (message->length < PAGEFRAME_HEADER)
-		return error_set(err, ERR_PROTOCOL, "PAGES is too short");
-	memcpy(a->copy, message->payload, PAGEFRAME_HEADER);
-	pageframe_get(a->copy, &head);
-	size_t bytes = message->length - PAGEFRAME_HEADER;
-	if (head.pages == 0 && bytes == 0)
-		return pagestore_begin(a->store, head.destination, err);
-	if (head.pages == 0 || head.pages > bytes / PAGESTORE_PAGE ||
-	    head.pages * PAGESTORE_PAGE != bytes)
-		return error_set(err, ERR_PROTOCOL, "PAGES has %zu bytes for %llu pages", bytes,
-				 (unsigned long long)head.pages);
-	a->received_bytes += bytes;
-	report_progress(&a->report, a->received_bytes, a->offer->memory_bytes);
-	if (pagestore_add(a->store, head.destination, head.vaddr, head.pages, (uint32_t)head.flags,
-			  err) < 0)
+	// Until it is frozen nothing is final.
+	bool running = a->report.phase == PHASE_PRECOPY;
+	int64_t bytes = pageintake_take(a->intake, a->store, running, message->payload,
+					message->length, err);
+	if (bytes < 0)
 		return -1;
-	// The store copies the pages out of the ring itself.
-	return pagestore_write(a->store, message->payload + PAGEFRAME_HEADER, bytes, err);
+	a->received_bytes += (uint64_t)bytes;
+	report_progress(&a->report, a->received_bytes, a->offer->memory_bytes);
+	return 0;
+}
+
+// What came before it is in the store: messages are handled one after the other.
+int arrival_on_round(struct arrival *a, const struct link_message *message, struct error *err)
+{
+	if (talk_check_round(message, a->offer->move, a->offer->epoch, a->rounds + 1, err) < 0)
+		return -1;
+	a->rounds++;
+	return talk_round(a->link, WIRE_ROUND_ACK, a->offer->move, a->offer->epoch, a->rounds, err);
 }
 
 int arrival_on_held(struct arrival *a, const struct link_message *message, struct error *err)

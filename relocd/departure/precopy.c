@@ -86,18 +86,12 @@ void departure_speed_up(struct departure *d)
 static int end_round(struct departure *d, unsigned number, struct error *err)
 {
 	struct link_message message;
-	Wpar__Round round = WPAR__ROUND__INIT;
-	round.number = number;
-	if (talk_send(d->link, WIRE_ROUND, &round.base, err) < 0 ||
+	if (talk_round(d->link, WIRE_ROUND, d->move, d->epoch, number, err) < 0 ||
 	    departure_wait(d, WIRE_ROUND_ACK, deadline_in_ms(ROUND_MS), &message, err) < 0)
 		return -1;
-	Wpar__Round *ack = wpar__round__unpack(NULL, message.length, message.payload);
+	int done = talk_check_round(&message, d->move, d->epoch, number, err);
 	link_done(d->link, &message);
-	bool fits = ack && ack->number == number;
-	if (ack)
-		wpar__round__free_unpacked(ack, NULL);
-	return fits ? 0
-		    : error_set(err, ERR_PROTOCOL, "ROUND_ACK of %s is of another round", d->peer);
+	return done;
 }
 
 static void tell_round(struct departure *d, const struct converge_round *r,

@@ -123,6 +123,34 @@ Wpar__Decision *talk_read_decision(const struct link_message *message, const cha
 	return d;
 }
 
+int talk_round(struct link *link, uint16_t type, const char *move, uint64_t epoch, uint32_t number,
+	       struct error *err)
+{
+	Wpar__Round message = WPAR__ROUND__INIT;
+	message.move = (char *)move;
+	message.epoch = epoch;
+	message.number = number;
+	return talk_send(link, type, &message.base, err);
+}
+
+int talk_check_round(const struct link_message *message, const char *move, uint64_t epoch,
+		     uint32_t number, struct error *err)
+{
+	Wpar__Round *round = wpar__round__unpack(NULL, message->length, message->payload);
+	int done = 0;
+	if (!round)
+		return error_set(err, ERR_PROTOCOL, "message %s is malformed",
+				 wire_name(message->type));
+	if (strcmp(round->move, move) || round->epoch != epoch)
+		done = error_set(err, ERR_PROTOCOL, "message %s is of another move",
+				 wire_name(message->type));
+	else if (round->number != number)
+		done = error_set(err, ERR_PROTOCOL, "%s of round %u where %u was to come",
+				 wire_name(message->type), round->number, number);
+	wpar__round__free_unpacked(round, NULL);
+	return done;
+}
+
 int talk_reason(const Wpar__Decision *decision, const char *peer, struct error *err)
 {
 	_cleanup_json_ json_t *why =

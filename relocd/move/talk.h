@@ -52,6 +52,14 @@ int talk_decision(struct link *link, uint16_t type, const struct talk_decision *
 // wpar__decision__free_unpacked.
 Wpar__Decision *talk_read_decision(const struct link_message *message, const char *move,
 				   uint64_t epoch, struct error *err);
+
+// ROUND and ROUND_ACK of this move.
+int talk_round(struct link *link, uint16_t type, const char *move, uint64_t epoch, uint32_t number,
+	       struct error *err);
+// ERR_PROTOCOL unless it is of this move and epoch and has this number.
+int talk_check_round(const struct link_message *message, const char *move, uint64_t epoch,
+		     uint32_t number, struct error *err);
+
 // The error that a REFUSE or ABORT carries. Returns -1.
 int talk_reason(const Wpar__Decision *decision, const char *peer, struct error *err);
 

@@ -142,7 +142,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(&o, data, sizeof(o));
 		apply(s, &o);
 	}
-	if (pagestore_finish(s, &err) < 0 || check_images(dirfd) != pagestore_bytes(s))
+	if (pagestore_finish(s, PAGESTORE_EAGER, &err) < 0 ||
+	    check_images(dirfd) != pagestore_bytes(s))
 		abort();
 	pagestore_free(s);
 	return 0;

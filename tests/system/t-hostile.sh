@@ -24,7 +24,7 @@ assert_logged() { # TEXT
 test_message_out_of_its_state() {
 	local act before
 	before=$(snapshot)
-	for act in FROZEN MANIFEST COMMIT RELEASED ABORT CHUNK PAGES HELD; do
+	for act in ROUND ROUND_ACK FROZEN MANIFEST COMMIT RELEASED ABORT CHUNK PAGES HELD; do
 		log_from=$(stat -c %s "$lab_dir/hostB.log")
 		hostile $act >/dev/null
 		assert_logged "hostA began with $act"

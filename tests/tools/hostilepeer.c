@@ -58,8 +58,8 @@ static int send_data(struct link *link, uint16_t type)
 
 static int act(struct link *link, const char *name, const char *host)
 {
-	static const uint16_t control[] = {WIRE_FROZEN, WIRE_MANIFEST, WIRE_COMMIT, WIRE_RELEASED,
-					   WIRE_ABORT};
+	static const uint16_t control[] = {WIRE_ROUND,  WIRE_ROUND_ACK, WIRE_FROZEN, WIRE_MANIFEST,
+					   WIRE_COMMIT, WIRE_RELEASED,  WIRE_ABORT};
 	static const uint16_t data[] = {WIRE_CHUNK, WIRE_PAGES, WIRE_HELD};
 	if (!strcmp(name, "version"))
 		return say_hello(link, 99, host);

@@ -512,7 +512,7 @@ static void test_a_page_that_changes_while_it_is_stored(void **state)
 	struct pagestore *store = pagestore_open(dir, &limits, &err);
 	assert_non_null(store);
 	store_page_often(store, message.payload);
-	assert_int_equal(pagestore_finish(store, &err), 0);
+	assert_int_equal(pagestore_finish(store, PAGESTORE_EAGER, &err), 0);
 	assert_int_equal(pagestore_digest(store, 0, &destination, &pages, &announced, &err), 0);
 	assert_int_equal(pages, ROUNDS);
 	digest_of_file(dir, &stored);

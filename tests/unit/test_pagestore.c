@@ -143,7 +143,7 @@ static void writes_what_criu_reads(void **state)
 	add(f, TASK(7), 0x12000, 1, 4); // touches the one before: joined
 	add(f, TASK(7), 0x13000, 1, 6); // other flags: not joined
 	add(f, TASK(7), 0x20000, 1, 4);
-	assert_int_equal(pagestore_finish(f->s, &f->err), 0);
+	assert_int_equal(pagestore_finish(f->s, PAGESTORE_EAGER, &f->err), 0);
 	map = load(f, "pagemap-7.img");
 	assert_int_equal(check_head(&map), 1);
 	check_entry(&map, 0x10000, 3, 4);
@@ -167,7 +167,7 @@ static void keeps_destinations_apart(void **state)
 	add(f, TASK(2), 0x5000, 1, 4);
 	add(f, SHMEM(99), 0, 3, 4);
 	add(f, TASK(2), 0x9000, 1, 4);
-	assert_int_equal(pagestore_finish(f->s, &f->err), 0);
+	assert_int_equal(pagestore_finish(f->s, PAGESTORE_EAGER, &f->err), 0);
 	map = load(f, "pagemap-1.img");
 	assert_int_equal(check_head(&map), 1);
 	check_end(&map);
@@ -191,7 +191,7 @@ static void cuts_what_was_reserved(void **state)
 	assert_int_equal(pagestore_expect(f->s, TASK(1), 1000000, &f->err), 0);
 	assert_int_equal(pagestore_expect(f->s, TASK(2), 1 << 20, &f->err), 0);
 	add(f, TASK(1), 0x1000, 2, 4);
-	assert_int_equal(pagestore_finish(f->s, &f->err), 0);
+	assert_int_equal(pagestore_finish(f->s, PAGESTORE_EAGER, &f->err), 0);
 	pages = load(f, "pages-1.img");
 	assert_int_equal(pages.length, 2 * PAGESTORE_PAGE);
 	free(pages.bytes);
@@ -207,7 +207,7 @@ static void splits_long_entries(void **state)
 
 	add(f, TASK(1), 0x1000, 9, 4);
 	add(f, TASK(1), 0xa000, 4, 4); // would be too long together with the last piece
-	assert_int_equal(pagestore_finish(f->s, &f->err), 0);
+	assert_int_equal(pagestore_finish(f->s, PAGESTORE_EAGER, &f->err), 0);
 	map = load(f, "pagemap-1.img");
 	check_head(&map);
 	check_entry(&map, 0x1000, 4, 4);
@@ -231,7 +231,7 @@ static void takes_segment_zero(void **state)
 	struct fixture *f = *state;
 
 	add(f, SHMEM(0), 0, 1, 4);
-	assert_int_equal(pagestore_finish(f->s, &f->err), 0);
+	assert_int_equal(pagestore_finish(f->s, PAGESTORE_EAGER, &f->err), 0);
 	assert_int_equal(faccessat(f->dirfd, "pagemap-shmem-0.img", F_OK, 0), 0);
 }
 
@@ -254,7 +254,7 @@ static void refuses_bad_entries(void **state)
 	refuse_entry(f, TASK(1), 0x100000, (1 << 24) / 4096, 4);           // above the limit
 	assert_int_equal(f->err.id, ERR_MEMORY);
 	add(f, TASK(1), 0x9000, 1, 4); // the refused left no trace
-	assert_int_equal(pagestore_finish(f->s, &f->err), 0);
+	assert_int_equal(pagestore_finish(f->s, PAGESTORE_EAGER, &f->err), 0);
 }
 
 static void refuses_wrong_lengths(void **state)
@@ -266,9 +266,9 @@ static void refuses_wrong_lengths(void **state)
 	assert_int_equal(pagestore_write(f->s, page, sizeof(page), &f->err), -1);
 	assert_int_equal(pagestore_write(f->s, page, 4000, &f->err), 0);
 	assert_int_equal(pagestore_add(f->s, TASK(1), 0x2000, 1, 4, &f->err), -1);
-	assert_int_equal(pagestore_finish(f->s, &f->err), -1);
+	assert_int_equal(pagestore_finish(f->s, PAGESTORE_EAGER, &f->err), -1);
 	assert_int_equal(pagestore_write(f->s, page, 96, &f->err), 0);
-	assert_int_equal(pagestore_finish(f->s, &f->err), 0);
+	assert_int_equal(pagestore_finish(f->s, PAGESTORE_EAGER, &f->err), 0);
 	assert_int_equal(pagestore_add(f->s, TASK(1), 0x2000, 1, 4, &f->err), -1);
 }
 
