@@ -79,8 +79,8 @@ void decision_look(const char *folder, const char *move, enum decision_side side
 bool decision_find(const char *folder, enum decision_side side, const char *partition,
 		   char move[DECISION_MOVE_MAX], uint64_t *newest);
 
-// Removes files of moves that ended before `before_ns` (CLOCK_REALTIME): their last record is an end
-// that needs nobody's confirmation any more, nobody holds them, and `open` does not object.
+// Removes files of moves that ended before `before_ns` (CLOCK_REALTIME): their last record is an
+// end that needs nobody's confirmation any more, nobody holds them, and `open` does not object.
 // Returns how many.
 unsigned decision_prune(const char *folder, uint64_t before_ns,
 			bool (*open)(const char *move, void *arg), void *arg);
