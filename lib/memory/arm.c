@@ -67,6 +67,13 @@ static long status_number(const char *status, const char *name)
 	return at ? strtol(at + strlen(name), NULL, 10) : 0;
 }
 
+static bool has_memory(const struct target *t)
+{
+	_cleanup_free_ char *status =
+		t->folder < 0 ? NULL : fdio_read_file(t->folder, "status", STATUS_MAX, NULL);
+	return status && strstr(status, "\nVmSize:");
+}
+
 // 1, or 0 when it has ended.
 static int look(struct target *t, struct error *err)
 {
@@ -77,10 +84,6 @@ static int look(struct target *t, struct error *err)
 		t->folder < 0 ? NULL : fdio_read_file(t->folder, "status", STATUS_MAX, NULL);
 	if (!status)
 		return 0;
-	if (!strstr(status, "\nVmSize:") && status_number(status, "\nThreads:") > 1)
-		return error_set(err, ERR_UNDUMPABLE,
-				 "the first thread of process %d has ended before others",
-				 (int)t->pid);
 	if (!strstr(status, "\nVmSize:"))
 		return 0;
 	long tracer = status_number(status, "\nTracerPid:");
@@ -268,8 +271,7 @@ int arm_task(pid_t pid, deadline_t deadline, int *uffd, uint64_t *stopped_ns, st
 	*stopped_ns = 0;
 	int got = arm_now(&t, uffd, stopped_ns, &why);
 	// What has ended meanwhile fails in many ways.
-	if (got < 0 &&
-	    (why.sys == ESRCH || t.folder < 0 || faccessat(t.folder, "task", F_OK, 0) < 0))
+	if (got < 0 && (why.sys == ESRCH || !has_memory(&t)))
 		got = 0;
 	if (t.folder >= 0)
 		close(t.folder);

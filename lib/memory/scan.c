@@ -70,6 +70,10 @@ int scan_next(int pagemap, enum scan_what what, uint64_t *at, uint64_t end, uint
 	if (n < 0)
 		return error_sys(err, ERR_SYSTEM, errno, "cannot scan a page table at %llx",
 				 (unsigned long long)*at);
+	// The kernel walks in steps, and when all fits after a step that did not, it leaves the end
+	// of that step in walk_end, although it went on.
+	if (n && ranges[n - 1].end > arg.walk_end)
+		arg.walk_end = ranges[n - 1].end;
 	if (arg.walk_end <= *at)
 		return error_sys(err, ERR_SYSTEM, EIO,
 				 "a scan of a page table stands still at %llx",
@@ -88,11 +92,11 @@ bool scan_is_armed(int pagemap, uint64_t start)
 		.end = start + 4096,
 		.vec = (uintptr_t)&range,
 		.vec_len = 1,
-		// Matches nothing: the mapping is checked, its pages are left alone.
-		.category_inverted = SCAN_PRESENT,
-		.category_mask = SCAN_PRESENT,
-		.category_anyof_mask = SCAN_PRESENT,
-		.return_mask = SCAN_PRESENT,
+		// Matches nothing, since all pages of such a mapping are: it is checked, and its
+		// pages and holes are left alone.
+		.category_inverted = SCAN_ARMED,
+		.category_mask = SCAN_ARMED,
+		.return_mask = SCAN_ARMED,
 	};
 	return call(pagemap, &arg) >= 0;
 }

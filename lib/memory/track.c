@@ -271,7 +271,8 @@ int track_final(struct track *t, struct track_round *round, struct error *err)
 {
 	begin_round(t, round);
 	t->entries.count = 0;
-	free(take_ptr(t->segment_list));
+	free(t->segment_list);
+	t->segment_list = NULL;
 	if (list_tasks(t, err) < 0)
 		return -1;
 	for (size_t i = 0; i < t->space_count; i++)

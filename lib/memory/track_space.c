@@ -41,7 +41,8 @@ static int ranges_add(struct ranges *r, const struct scan_range *more, size_t co
 		r->list = list;
 		r->room = room;
 	}
-	memcpy(r->list + r->count, more, count * sizeof(*more));
+	if (count)
+		memcpy(r->list + r->count, more, count * sizeof(*more));
 	r->count += count;
 	return 0;
 }
@@ -65,7 +66,8 @@ static int look(struct space *s, bool final, struct space_view *view, struct err
 		return -1;
 	const char *locked = strstr(status, "\nVmLck:");
 	const char *threads = strstr(status, "\nThreads:");
-	if (!locked && threads && strtoul(threads + strlen("\nThreads:"), NULL, 10) > 1)
+	// Being killed, its threads end in any order.
+	if (final && !locked && threads && strtoul(threads + strlen("\nThreads:"), NULL, 10) > 1)
 		return error_set(err, ERR_UNDUMPABLE,
 				 "the first thread of process %d has ended before others",
 				 (int)s->pid);

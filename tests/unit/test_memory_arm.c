@@ -175,21 +175,6 @@ static void threads(int out)
 	wait_for_ever(out);
 }
 
-static void *never_ends(void *arg)
-{
-	wait_for_ever(*(int *)arg);
-	return NULL;
-}
-
-static void leader_gone(int out)
-{
-	static int to;
-	pthread_t t;
-	to = out;
-	pthread_create(&t, NULL, never_ends, &to);
-	pthread_exit(NULL);
-}
-
 // One second of sleep, interrupted: it must not return earlier, with an error, or much later.
 static void sleeper(int out)
 {
@@ -339,19 +324,6 @@ static void arms_with_threads(void **state)
 	(void)state;
 	struct child c = start(threads);
 	arms_often(c.pid);
-	end(&c);
-}
-
-// Neither can CRIU dump it.
-static void refuses_a_process_without_its_first_thread(void **state)
-{
-	(void)state;
-	struct child c = start(leader_gone);
-	struct error err = {0};
-	while (state_of(c.pid) != 'Z')
-		usleep(1000);
-	assert_int_equal(arm(c.pid, &err), -1);
-	assert_int_equal(err.id, ERR_UNDUMPABLE);
 	end(&c);
 }
 
@@ -514,7 +486,8 @@ static void survives_an_end(void **state)
 		struct error err = {0};
 		while (arm(c.pid, &err) == 1)
 			;
-		assert_false(error_is_set(&err));
+		if (error_is_set(&err))
+			fail_msg("%s", err.message);
 		waitpid(killer, NULL, 0);
 		end(&c);
 	}
@@ -574,7 +547,6 @@ int main(void)
 		cmocka_unit_test(leaves_nothing_open),
 		cmocka_unit_test(keeps_registers),
 		cmocka_unit_test(arms_with_threads),
-		cmocka_unit_test(refuses_a_process_without_its_first_thread),
 		cmocka_unit_test(keeps_a_sleep),
 		cmocka_unit_test(keeps_a_call),
 		cmocka_unit_test(loses_no_signal),
