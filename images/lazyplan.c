@@ -2,12 +2,9 @@
 #include "images/lazyplan.h"
 
 #include "images/criu_mm.pb-c.h"
-#include "images/criu_pagemap.pb-c.h"
-#include "images/pagestore.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 
-#include <ctype.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -72,62 +69,18 @@ static const uint8_t *image_next(struct image *i, size_t *length)
 
 // ---- what is on demand --------------------------------------------------------------------------
 
-static int add_run(struct lazyplan_task *t, size_t *room, const Criu__PagemapEntry *e,
-		   uint64_t offset, struct error *err)
-{
-	struct lazymap_run *last = t->count ? &t->runs[t->count - 1] : NULL;
-	t->pages += e->nr_pages;
-	if (last && last->vaddr + last->pages * LAZYMAP_PAGE == e->vaddr &&
-	    last->offset + last->pages * LAZYMAP_PAGE == offset) {
-		last->pages += e->nr_pages;
-		return 0;
-	}
-	if (t->count == *room) {
-		*room = *room ? *room * 2 : 256;
-		struct lazymap_run *bigger = reallocarray(t->runs, *room, sizeof(*bigger));
-		if (!bigger)
-			return error_set(err, ERR_NOMEM, "no memory for a page map");
-		t->runs = bigger;
-	}
-	t->runs[t->count++] = (struct lazymap_run){e->vaddr, e->nr_pages, offset};
-	return 0;
-}
-
-static int read_runs(struct image *i, struct lazyplan_task *t, struct error *err)
-{
-	size_t length, room = 0;
-	uint64_t offset = 0;
-	const uint8_t *record = image_next(i, &length);
-	Criu__PagemapHead *head = record ? criu__pagemap_head__unpack(NULL, length, record) : NULL;
-	if (!head)
-		return error_set(err, ERR_IMAGES, "a page map without its beginning");
-	t->pages_id = head->pages_id;
-	criu__pagemap_head__free_unpacked(head, NULL);
-	while ((record = image_next(i, &length))) {
-		Criu__PagemapEntry *e = criu__pagemap_entry__unpack(NULL, length, record);
-		if (!e)
-			return error_set(err, ERR_IMAGES, "a damaged page map");
-		int failed = e->flags & PAGESTORE_LAZY ? add_run(t, &room, e, offset, err) : 0;
-		offset += e->nr_pages * LAZYMAP_PAGE;
-		criu__pagemap_entry__free_unpacked(e, NULL);
-		if (failed)
-			return -1;
-	}
-	return i->at == i->length ? 0 : error_set(err, ERR_IMAGES, "a page map that is cut off");
-}
-
-static int read_task(struct lazyplan *plan, int dirfd, const char *name, uint32_t vpid,
+static int read_task(struct lazyplan *plan, const struct pagestore *store, size_t index,
 		     struct error *err)
 {
-	_cleanup_image_ struct image image = {0};
-	struct lazyplan_task *bigger = reallocarray(plan->tasks, plan->count + 1, sizeof(*bigger));
-	if (!bigger)
-		return error_set(err, ERR_NOMEM, "no memory for a page map");
-	plan->tasks = bigger;
+	uint64_t destination = pagestore_destination(store, index);
+	if ((destination & 0xff) != PAGESTORE_TASK)
+		return 0;
 	struct lazyplan_task *t = &plan->tasks[plan->count++];
-	*t = (struct lazyplan_task){.vpid = vpid};
-	if (image_open(dirfd, name, &image, err) < 0 || read_runs(&image, t, err) < 0)
-		return error_wrap(err, "%s", name);
+	t->vpid = (uint32_t)(destination >> 8);
+	if (pagestore_lazy_runs(store, index, &t->runs, &t->count, err) < 0)
+		return -1;
+	for (size_t i = 0; i < t->count; i++)
+		t->pages += t->runs[i].pages;
 	plan->pages += t->pages;
 	return 0;
 }
@@ -171,21 +124,15 @@ static int count_shared(struct lazyplan *plan, struct error *err)
 	return 0;
 }
 
-int lazyplan_read(int dirfd, struct lazyplan *plan, struct error *err)
+int lazyplan_read(const struct pagestore *store, struct lazyplan *plan, struct error *err)
 {
-	*plan = (struct lazyplan){0};
-	_cleanup_closedir_ DIR *dir = fdio_opendir(dirfd, err);
-	struct dirent *entry;
-	if (!dir)
-		return -1;
-	while ((entry = fdio_readdir(dir))) {
-		uint32_t vpid;
-		char rest[8] = "";
-		if (sscanf(entry->d_name, "pagemap-%" SCNu32 ".%7s", &vpid, rest) == 2 &&
-		    isdigit((unsigned char)entry->d_name[8]) && !strcmp(rest, "img") &&
-		    read_task(plan, dirfd, entry->d_name, vpid, err) < 0)
+	size_t count = pagestore_count(store);
+	*plan = (struct lazyplan){.tasks = calloc(count + 1, sizeof(*plan->tasks))};
+	if (!plan->tasks)
+		return error_set(err, ERR_NOMEM, "no memory for page maps");
+	for (size_t i = 0; i < count; i++)
+		if (read_task(plan, store, i, err) < 0)
 			return -1;
-	}
 	return count_shared(plan, err);
 }
 
@@ -264,19 +211,4 @@ bool lazyplan_fits(const struct lazyplan *plan, int dirfd, uint64_t limit, char 
 			return false;
 		}
 	return true;
-}
-
-int lazyplan_write(const struct lazyplan *plan, int dirfd, struct error *err)
-{
-	for (size_t i = 0; i < plan->count; i++) {
-		const struct lazyplan_task *t = &plan->tasks[i];
-		char from[32], map[LAZYMAP_NAME_MAX], pages[LAZYMAP_NAME_MAX];
-		lazymap_names(t->vpid, map, pages);
-		snprintf(from, sizeof(from), "pages-%" PRIu32 ".img", t->pages_id);
-		if (lazymap_write(dirfd, t->vpid, t->runs, t->count, err) < 0)
-			return -1;
-		if (t->count && linkat(dirfd, from, dirfd, pages, 0) < 0)
-			return error_sys(err, ERR_STORAGE, errno, "cannot link %s", pages);
-	}
-	return 0;
 }

@@ -51,6 +51,8 @@ static void release_destination(struct destination *d)
 	close(d->fd);
 	free(d->plain.run);
 	free(d->map.run);
+	free(d->all.run);
+	free(d->piece);
 	pageplace_free(d->places);
 	digest_free(d->digest);
 }
@@ -200,7 +202,7 @@ int pagestore_expect(struct pagestore *s, uint64_t dst_id, uint64_t bytes, struc
 
 static int check_idle(const struct pagestore *s, struct error *err)
 {
-	if (s->finished)
+	if (s->sealed)
 		return error_set(err, ERR_PROTOCOL, "pages after the end of the page store");
 	if (s->data_left > 0)
 		return error_set(err, ERR_PROTOCOL,
@@ -548,14 +550,27 @@ static int drop_unbegun(struct pagestore *s, struct error *err)
 	return 0;
 }
 
-int pagestore_finish(struct pagestore *s, enum pagestore_mode mode, struct error *err)
+int pagestore_seal(struct pagestore *s, struct error *err)
 {
 	if (check_idle(s, err) < 0)
 		return -1;
-	s->finished = true;
+	s->sealed = true;
 	s->open = NULL;
 	if (drop_unbegun(s, err) < 0)
 		return -1;
+	for (size_t i = 0; i < s->count; i++)
+		if (pagestore_resolve(s, &s->dst[i], err) < 0)
+			return error_wrap(err, "destination %#" PRIx64, s->dst[i].dst_id);
+	return 0;
+}
+
+int pagestore_finish(struct pagestore *s, enum pagestore_mode mode, struct error *err)
+{
+	if (!s->sealed && pagestore_seal(s, err) < 0)
+		return -1;
+	if (s->finished)
+		return error_set(err, ERR_INTERNAL, "the page store is finished already");
+	s->finished = true;
 	for (size_t i = 0; i < s->count; i++)
 		if (pagestore_write_images(s, &s->dst[i], mode, err) < 0)
 			return -1;
@@ -565,6 +580,11 @@ int pagestore_finish(struct pagestore *s, enum pagestore_mode mode, struct error
 size_t pagestore_count(const struct pagestore *s)
 {
 	return s->count;
+}
+
+uint64_t pagestore_destination(const struct pagestore *s, size_t index)
+{
+	return s->dst[index].dst_id;
 }
 
 int pagestore_digest(const struct pagestore *s, size_t index, uint64_t *dst_id, uint64_t *pages,

@@ -17,6 +17,7 @@
 #define WPAR_IMAGES_PAGESTORE_H
 
 #include "images/digest.h"
+#include "images/lazymap.h"
 #include "images/pageframe.h"
 #include "lib/base/error.h"
 
@@ -67,9 +68,22 @@ enum pagestore_mode {
 	// Everything is restored before the first instruction. Where the store file has the order
 	// of the map it becomes the pages image as it is; otherwise it is copied.
 	PAGESTORE_EAGER,
+	// LAZY pages of tasks stay in the store file, wherever they lie: nothing is copied. It
+	// becomes lazy-<vpid>.pages, with lazy-<vpid>.map (images/lazymap.h; of each task); page
+	// maps have these pages as LAZY alone, and the pages images are without them.
+	PAGESTORE_LAZY_KEPT,
 };
 
-// Writes the images. Nothing can be added afterwards.
+// Nothing more comes: makes the page maps. ERR_PROTOCOL when a page that is mapped never came.
+// Destinations that were expected and not begun are forgotten.
+int pagestore_seal(struct pagestore *s, struct error *err);
+
+// After that: the runs of a destination, a task, that may be kept; the caller frees them. Others
+// have none.
+int pagestore_lazy_runs(const struct pagestore *s, size_t index, struct lazymap_run **runs,
+			size_t *count, struct error *err);
+
+// Writes the images; seals it if need be.
 int pagestore_finish(struct pagestore *s, enum pagestore_mode mode, struct error *err);
 
 uint64_t pagestore_bytes(const struct pagestore *s);
@@ -78,6 +92,7 @@ uint64_t pagestore_bytes(const struct pagestore *s);
 // added (digest_page_entry(), then the data), `pages` those that came with data. Index past the
 // end: -1 without *err.
 size_t pagestore_count(const struct pagestore *s);
+uint64_t pagestore_destination(const struct pagestore *s, size_t index);
 int pagestore_digest(const struct pagestore *s, size_t index, uint64_t *dst_id, uint64_t *pages,
 		     struct digest *digest, struct error *err);
 

@@ -21,115 +21,102 @@ enum { IMAGE_MAGIC = 0x54564319, PAGEMAP_MAGIC = 0x56084025 };
 // be more than there is.
 enum { PUNCH_BYTES = 2 << 20, COPY_BYTES = 256 * 1024 };
 
-// Consecutive slots of the store file, in the order of the map.
-struct piece {
-	uint64_t slot, pages;
-	bool hole; // they read as zeroes and take no memory
-};
-
-struct pieces {
-	struct piece *piece;
-	size_t count, room, max;
-};
-
-static void free_pieces(struct pieces *p)
-{
-	free(p->piece);
-}
-
 // ---- what there is ------------------------------------------------------------------------------
 
 // The two lists are sorted and disjoint each; so must they be together.
-static struct pagestore_run *merge_entries(const struct destination *d, size_t *count,
-					   struct error *err)
+static int merge_entries(struct destination *d, struct error *err)
 {
 	const struct pagestore_runs *a = &d->plain, *b = &d->map;
-	struct pagestore_run *all = calloc(a->count + b->count + 1, sizeof(*all));
-	uint64_t end = 0;
 
-	if (!all) {
-		error_set(err, ERR_NOMEM, "no memory for a page map");
-		return NULL;
-	}
-	*count = 0;
+	d->all.run = calloc(a->count + b->count + 1, sizeof(*d->all.run));
+	if (!d->all.run)
+		return error_set(err, ERR_NOMEM, "no memory for a page map");
 	for (size_t i = 0, j = 0; i < a->count || j < b->count;) {
 		bool first = j == b->count || (i < a->count && a->run[i].vaddr < b->run[j].vaddr);
 		const struct pagestore_run *r = first ? &a->run[i++] : &b->run[j++];
 
-		if (r->vaddr < end) {
-			error_set(err, ERR_PROTOCOL, "page %#" PRIx64 " is in two entries",
-				  r->vaddr);
-			free(all);
-			return NULL;
-		}
-		end = r->vaddr + r->nr_pages * PAGESTORE_PAGE;
-		all[(*count)++] = *r;
+		if (r->vaddr < d->all.end)
+			return error_set(err, ERR_PROTOCOL, "page %#" PRIx64 " is in two entries",
+					 r->vaddr);
+		d->all.end = r->vaddr + r->nr_pages * PAGESTORE_PAGE;
+		d->all.run[d->all.count++] = *r;
 	}
-	return all;
+	return 0;
 }
 
-static int add_piece(struct pieces *p, uint64_t slot, uint64_t pages, bool hole, struct error *err)
+static bool continues(const struct pagestore_piece *last, const struct pagestore_piece *p)
 {
-	struct piece *last = p->count ? &p->piece[p->count - 1] : NULL;
+	return last->hole == p->hole && last->lazy == p->lazy &&
+	       last->slot + last->pages == p->slot &&
+	       last->vaddr + last->pages * PAGESTORE_PAGE == p->vaddr;
+}
 
-	if (last && last->hole == hole && last->slot + last->pages == slot) {
-		last->pages += pages;
+static int add_piece(const struct pagestore *s, struct destination *d, struct pagestore_piece p,
+		     struct error *err)
+{
+	if (d->pieces && continues(&d->piece[d->pieces - 1], &p)) {
+		d->piece[d->pieces - 1].pages += p.pages;
 		return 0;
 	}
-	if (p->count == p->max)
-		return error_set(err, ERR_PROTOCOL, "pages lie in more than %zu pieces", p->max);
-	if (p->count == p->room) {
-		size_t room = p->room ? p->room * 2 : 256;
-		struct piece *bigger = reallocarray(p->piece, room, sizeof(*bigger));
+	if (d->pieces == s->limits.entries)
+		return error_set(err, ERR_PROTOCOL, "pages lie in more than %zu pieces", d->pieces);
+	if (d->pieces == d->piece_room) {
+		size_t room = d->piece_room ? d->piece_room * 2 : 256;
+		struct pagestore_piece *bigger = reallocarray(d->piece, room, sizeof(*bigger));
 
 		if (!bigger)
 			return error_set(err, ERR_NOMEM, "no memory for a page map");
-		p->piece = bigger;
-		p->room = room;
+		d->piece = bigger;
+		d->piece_room = room;
 	}
-	p->piece[p->count++] = (struct piece){slot, pages, hole};
+	d->piece[d->pieces++] = p;
 	return 0;
 }
 
 // Where the pages of a MAP entry lie. Zeroes that never had a slot get one behind all others, where
 // the file is a hole.
-static int find_pieces(struct destination *d, const struct pagestore_run *r, struct pieces *p,
-		       struct error *err)
+static int find_pieces(const struct pagestore *s, struct destination *d,
+		       const struct pagestore_run *r, struct error *err)
 {
-	uint64_t page = r->vaddr / PAGESTORE_PAGE, left = r->nr_pages;
+	struct pagestore_piece p = {.vaddr = r->vaddr, .lazy = r->flags & PAGESTORE_LAZY};
+	uint64_t left = r->nr_pages;
 
 	while (left > 0) {
 		struct pageplace_run run = {.kind = PAGEPLACE_ABSENT, .pages = left};
-		uint64_t slot;
 
 		if (d->places)
-			run = pageplace_look(d->places, page, left);
+			run = pageplace_look(d->places, p.vaddr / PAGESTORE_PAGE, left);
 		if (run.kind == PAGEPLACE_ABSENT)
 			return error_set(err, ERR_PROTOCOL, "page %#" PRIx64 " never came",
-					 page * PAGESTORE_PAGE);
-		slot = run.slot;
+					 p.vaddr);
+		p.pages = run.pages;
+		p.slot = run.slot;
+		p.hole = run.kind != PAGEPLACE_STORED;
 		if (run.kind == PAGEPLACE_BLANK) {
-			slot = d->next;
+			p.slot = d->next;
 			d->next += run.pages;
 		}
-		if (add_piece(p, slot, run.pages, run.kind != PAGEPLACE_STORED, err) < 0)
+		if (add_piece(s, d, p, err) < 0)
 			return -1;
-		page += run.pages;
+		p.vaddr += run.pages * PAGESTORE_PAGE;
 		left -= run.pages;
 	}
 	return 0;
 }
 
-static int resolve(struct destination *d, const struct pagestore_run *entries, size_t count,
-		   struct pieces *p, struct error *err)
+int pagestore_resolve(const struct pagestore *s, struct destination *d, struct error *err)
 {
-	for (size_t i = 0; i < count; i++) {
-		const struct pagestore_run *r = &entries[i];
-		int done = r->slot == PAGESTORE_NO_SLOT
-				   ? find_pieces(d, r, p, err)
-				   : add_piece(p, r->slot, r->nr_pages, false, err);
+	if (merge_entries(d, err) < 0)
+		return -1;
+	for (size_t i = 0; i < d->all.count; i++) {
+		const struct pagestore_run *r = &d->all.run[i];
+		struct pagestore_piece plain = {.vaddr = r->vaddr,
+						.pages = r->nr_pages,
+						.slot = r->slot,
+						.lazy = r->flags & PAGESTORE_LAZY};
 
-		if (done < 0)
+		if (r->slot == PAGESTORE_NO_SLOT ? find_pieces(s, d, r, err) < 0
+						 : add_piece(s, d, plain, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -168,8 +155,7 @@ static int append_entry(struct buf *b, const struct pagestore_run *r, struct err
 	return append_message(b, &e.base, err);
 }
 
-static int build_pagemap(const struct destination *d, const struct pagestore_run *entries,
-			 size_t count, struct buf *b, struct error *err)
+static int build_pagemap(const struct destination *d, bool kept, struct buf *b, struct error *err)
 {
 	const uint32_t magic[] = {htole32(IMAGE_MAGIC), htole32(PAGEMAP_MAGIC)};
 	Criu__PagemapHead head = CRIU__PAGEMAP_HEAD__INIT;
@@ -177,10 +163,22 @@ static int build_pagemap(const struct destination *d, const struct pagestore_run
 	head.pages_id = d->pages_id;
 	if (buf_append(b, magic, sizeof(magic), err) < 0 || append_message(b, &head.base, err) < 0)
 		return -1;
-	for (size_t i = 0; i < count; i++)
-		if (append_entry(b, &entries[i], err) < 0)
+	for (size_t i = 0; i < d->all.count; i++) {
+		struct pagestore_run r = d->all.run[i];
+
+		// CRIU skips the pages of entries that are PRESENT in the pages image; these are
+		// not in it.
+		if (kept && r.flags & PAGESTORE_LAZY)
+			r.flags = PAGESTORE_LAZY;
+		if (append_entry(b, &r, err) < 0)
 			return -1;
+	}
 	return 0;
+}
+
+static bool is_task(const struct destination *d)
+{
+	return (d->dst_id & 0xff) == PAGESTORE_TASK;
 }
 
 static int create(const struct pagestore *s, const char *name, struct error *err)
@@ -190,18 +188,17 @@ static int create(const struct pagestore *s, const char *name, struct error *err
 	return fd < 0 ? error_sys(err, ERR_STORAGE, errno, "cannot create %s", name) : fd;
 }
 
-static int write_pagemap(const struct pagestore *s, const struct destination *d,
-			 const struct pagestore_run *entries, size_t count, struct error *err)
+static int write_pagemap(const struct pagestore *s, const struct destination *d, bool kept,
+			 struct error *err)
 {
 	// An entry takes at most 40 bytes.
-	_cleanup_buf_ struct buf b = BUF_INIT(64 + count * 40);
+	_cleanup_buf_ struct buf b = BUF_INIT(64 + d->all.count * 40);
 	_cleanup_close_ int fd = -1;
-	bool task = (d->dst_id & 0xff) == PAGESTORE_TASK;
 	char name[48];
 
-	snprintf(name, sizeof(name), "pagemap-%s%" PRIu64 ".img", task ? "" : "shmem-",
+	snprintf(name, sizeof(name), "pagemap-%s%" PRIu64 ".img", is_task(d) ? "" : "shmem-",
 		 d->dst_id >> 8);
-	if (build_pagemap(d, entries, count, &b, err) < 0)
+	if (build_pagemap(d, kept, &b, err) < 0)
 		return error_wrap(err, "%s", name);
 	fd = create(s, name, err);
 	if (fd < 0)
@@ -213,24 +210,27 @@ static int write_pagemap(const struct pagestore *s, const struct destination *d,
 
 // ---- pages images -------------------------------------------------------------------------------
 
-static bool is_flat(const struct pieces *p)
+// Is the pages image what the store file is, one piece after the other?
+static bool is_flat(const struct destination *d)
 {
 	uint64_t slot = 0;
 
-	for (size_t i = 0; i < p->count; i++) {
-		if (p->piece[i].slot != slot)
+	for (size_t i = 0; i < d->pieces; i++) {
+		if (d->piece[i].slot != slot)
 			return false;
-		slot += p->piece[i].pages;
+		slot += d->piece[i].pages;
 	}
 	return true;
 }
 
-static uint64_t total_bytes(const struct pieces *p)
+// Of those that go into the pages image.
+static uint64_t total_bytes(const struct destination *d, bool kept)
 {
 	uint64_t pages = 0;
 
-	for (size_t i = 0; i < p->count; i++)
-		pages += p->piece[i].pages;
+	for (size_t i = 0; i < d->pieces; i++)
+		if (!kept || !d->piece[i].lazy)
+			pages += d->piece[i].pages;
 	return pages * PAGESTORE_PAGE;
 }
 
@@ -261,22 +261,24 @@ static int copy_bytes(int from, uint64_t from_at, int to, uint64_t to_at, uint64
 	return 0;
 }
 
-static int copy_pieces(const struct destination *d, const struct pieces *p, int to,
-		       struct error *err)
+// With `kept` those that are not kept, otherwise all, and the store file is emptied meanwhile: it
+// is of no use any more.
+static int copy_pieces(const struct destination *d, bool kept, int to, struct error *err)
 {
 	_cleanup_free_ uint8_t *buffer = malloc(COPY_BYTES);
 	uint64_t at = 0;
 
 	if (!buffer)
 		return error_set(err, ERR_NOMEM, "no memory to copy pages");
-	for (size_t i = 0; i < p->count; i++) {
-		const struct piece *piece = &p->piece[i];
-		uint64_t from = piece->slot * PAGESTORE_PAGE,
-			 length = piece->pages * PAGESTORE_PAGE;
+	for (size_t i = 0; i < d->pieces; i++) {
+		const struct pagestore_piece *p = &d->piece[i];
+		uint64_t from = p->slot * PAGESTORE_PAGE, length = p->pages * PAGESTORE_PAGE;
 
-		if (!piece->hole && copy_bytes(d->fd, from, to, at, length, buffer, err) < 0)
+		if (kept && p->lazy)
+			continue;
+		if (!p->hole && copy_bytes(d->fd, from, to, at, length, buffer, err) < 0)
 			return -1;
-		if (!piece->hole && length >= PUNCH_BYTES)
+		if (!p->hole && !kept && length >= PUNCH_BYTES)
 			fallocate(d->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
 				  (off_t)length); // in vain: it takes more memory for a while
 		at += length;
@@ -284,37 +286,82 @@ static int copy_pieces(const struct destination *d, const struct pieces *p, int 
 	return 0;
 }
 
-// The store file has another order than the map, or pages that are not in it.
-static int rewrite_pages(const struct pagestore *s, struct destination *d, const struct pieces *p,
-			 struct error *err)
+static int write_pages(const struct pagestore *s, const struct destination *d, bool kept,
+		       struct error *err)
 {
 	_cleanup_close_ int fd = -1;
 	char name[32];
 
 	pagestore_name(d, name);
+	fd = create(s, name, err);
+	if (fd < 0 || set_length(fd, total_bytes(d, kept), err) < 0)
+		return -1;
+	return copy_pieces(d, kept, fd, err);
+}
+
+static int write_eager(const struct pagestore *s, const struct destination *d, struct error *err)
+{
+	char name[32];
+
+	if (is_flat(d))
+		return set_length(d->fd, total_bytes(d, false), err);
+	pagestore_name(d, name);
 	if (unlinkat(s->dirfd, name, 0) < 0)
 		return error_sys(err, ERR_STORAGE, errno, "cannot remove %s", name);
-	fd = create(s, name, err);
-	if (fd < 0 || set_length(fd, total_bytes(p), err) < 0 || copy_pieces(d, p, fd, err) < 0)
-		return -1;
-	close(d->fd);
-	d->fd = take_fd(&fd);
+	return write_pages(s, d, false, err);
+}
+
+// ---- what is kept for a restore on demand -------------------------------------------------------
+
+int pagestore_lazy_runs(const struct pagestore *s, size_t index, struct lazymap_run **runs,
+			size_t *count, struct error *err)
+{
+	const struct destination *d = &s->dst[index];
+
+	*count = 0;
+	*runs = malloc(d->pieces * sizeof(**runs) + 1);
+	if (!*runs)
+		return error_set(err, ERR_NOMEM, "no memory for a page map");
+	for (size_t i = 0; is_task(d) && i < d->pieces; i++)
+		if (d->piece[i].lazy)
+			(*runs)[(*count)++] =
+				(struct lazymap_run){d->piece[i].vaddr, d->piece[i].pages,
+						     d->piece[i].slot * PAGESTORE_PAGE};
 	return 0;
 }
 
-int pagestore_write_images(struct pagestore *s, struct destination *d, enum pagestore_mode mode,
-			   struct error *err)
+static int keep_pages(const struct pagestore *s, const struct destination *d, const char *to,
+		      struct error *err)
 {
-	__attribute__((cleanup(free_pieces))) struct pieces pieces = {.max = s->limits.entries};
-	_cleanup_free_ struct pagestore_run *entries = NULL;
+	char name[32];
+
+	pagestore_name(d, name);
+	if (renameat(s->dirfd, name, s->dirfd, to) < 0)
+		return error_sys(err, ERR_STORAGE, errno, "cannot rename %s", name);
+	if (set_length(d->fd, d->next * PAGESTORE_PAGE, err) < 0)
+		return -1;
+	return write_pages(s, d, true, err);
+}
+
+static int write_lazy(const struct pagestore *s, const struct destination *d, struct error *err)
+{
+	_cleanup_free_ struct lazymap_run *runs = NULL;
+	char map[LAZYMAP_NAME_MAX], pages[LAZYMAP_NAME_MAX];
 	size_t count;
 
-	(void)mode;
-	entries = merge_entries(d, &count, err);
-	if (!entries || resolve(d, entries, count, &pieces, err) < 0)
-		return error_wrap(err, "destination %#" PRIx64, d->dst_id);
-	if (is_flat(&pieces) ? set_length(d->fd, total_bytes(&pieces), err) < 0
-			     : rewrite_pages(s, d, &pieces, err) < 0)
+	if (pagestore_lazy_runs(s, (size_t)(d - s->dst), &runs, &count, err) < 0 ||
+	    lazymap_write(s->dirfd, (uint32_t)(d->dst_id >> 8), runs, count, err) < 0)
 		return -1;
-	return write_pagemap(s, d, entries, count, err);
+	lazymap_names((uint32_t)(d->dst_id >> 8), map, pages);
+	return count ? keep_pages(s, d, pages, err) : write_eager(s, d, err);
+}
+
+int pagestore_write_images(const struct pagestore *s, struct destination *d,
+			   enum pagestore_mode mode, struct error *err)
+{
+	bool kept = mode == PAGESTORE_LAZY_KEPT && is_task(d);
+
+	if (kept ? write_lazy(s, d, err) < 0 : write_eager(s, d, err) < 0)
+		return -1;
+	return write_pagemap(s, d, kept, err);
 }

@@ -26,6 +26,13 @@ struct pagestore_runs {
 	uint64_t end; // first address behind the last one
 };
 
+// Consecutive pages in consecutive slots, in the order of the map.
+struct pagestore_piece {
+	uint64_t vaddr, pages, slot;
+	bool hole; // they read as zeroes and take no memory
+	bool lazy;
+};
+
 // A slot is a page of the store file, by its number.
 struct destination {
 	uint64_t dst_id;
@@ -38,6 +45,10 @@ struct destination {
 	uint64_t came;     // pages that came with data
 	struct pagestore_runs plain, map;
 	struct pageplace *places; // NULL: no round has brought anything
+	// Once sealed: both lists as one, and where all of it lies.
+	struct pagestore_runs all;
+	struct pagestore_piece *piece;
+	size_t pieces, piece_room;
 	struct digest_ctx *digest;
 };
 
@@ -52,12 +63,13 @@ struct pagestore {
 	uint64_t page;               // of a scattered entry: where the next span begins
 	uint64_t span_at, span_left; // bytes of the file that come next
 	uint64_t bytes, mapped, entries, expected;
-	bool finished;
+	bool sealed, finished;
 	uint8_t *copy;
 };
 
 void pagestore_name(const struct destination *d, char name[32]);
-int pagestore_write_images(struct pagestore *s, struct destination *d, enum pagestore_mode mode,
-			   struct error *err);
+int pagestore_resolve(const struct pagestore *s, struct destination *d, struct error *err);
+int pagestore_write_images(const struct pagestore *s, struct destination *d,
+			   enum pagestore_mode mode, struct error *err);
 
 #endif

@@ -35,35 +35,43 @@ static int make_listener(const struct arrival *a, struct error *err)
 	return take_fd(&fd);
 }
 
-static int begin(struct arrival *a, const struct lazyplan *plan, struct error *err)
-{
-	_cleanup_close_ int listener = -1;
-	if (lazyplan_write(plan, a->images, err) < 0 || (listener = make_listener(a, err)) < 0)
-		return -1;
-	return keeper_page(a->keeper, listener, a->images, err);
-}
-
-int arrival_demand_begin(struct arrival *a, struct error *err)
+// Is it wanted, and can it be?
+static int decide(struct arrival *a, bool *yes, struct error *err)
 {
 	char why[200];
 	__attribute__((cleanup(lazyplan_free))) struct lazyplan plan = {0};
 	if (!wanted())
 		return 0;
-	if (lazyplan_read(a->images, &plan, err) < 0)
+	if (lazyplan_read(a->store, &plan, err) < 0)
 		return -1;
-	if (!pager_usable(why, sizeof(why)) ||
-	    !lazyplan_fits(&plan, a->images, a->def->memory_bytes, why, sizeof(why))) {
+	*yes = pager_usable(why, sizeof(why)) &&
+	       lazyplan_fits(&plan, a->images, a->def->memory_bytes, why, sizeof(why));
+	if (*yes)
+		log_info("%llu MiB of memory come on demand",
+			 (unsigned long long)(plan.pages >> 8));
+	else
 		log_info("all memory is restored before it runs: %s", why);
-		return 0;
-	}
-	struct error refused;
-	if (begin(a, &plan, &refused) < 0) {
-		log_warn("all memory is restored before it runs: %s", refused.message);
-		return 0;
-	}
-	log_info("%llu MiB of memory come on demand", (unsigned long long)(plan.pages >> 8));
-	a->on_demand = true;
 	return 0;
+}
+
+// The server reads nothing of the folder before CRIU connects.
+static int start_server(struct arrival *a, struct error *err)
+{
+	_cleanup_close_ int listener = make_listener(a, err);
+	return listener < 0 ? -1 : keeper_page(a->keeper, listener, a->images, err);
+}
+
+int arrival_demand_begin(struct arrival *a, struct error *err)
+{
+	struct error refused;
+	if (decide(a, &a->on_demand, err) < 0)
+		return -1;
+	if (a->on_demand && start_server(a, &refused) < 0) {
+		log_warn("all memory is restored before it runs: %s", refused.message);
+		a->on_demand = false;
+	}
+	return pagestore_finish(a->store, a->on_demand ? PAGESTORE_LAZY_KEPT : PAGESTORE_EAGER,
+				err);
 }
 
 void arrival_demand_fill(struct arrival *a)

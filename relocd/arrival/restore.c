@@ -24,7 +24,7 @@ static int verify(struct arrival *a, struct error *err)
 	if (a->object.digest)
 		return error_set(err, ERR_PROTOCOL, "MANIFEST comes inside an object");
 	if (manifest_read(&announced, a->manifest_bytes.data, a->manifest_bytes.length, err) < 0 ||
-	    pagestore_finish(a->store, PAGESTORE_EAGER, err) < 0)
+	    pagestore_seal(a->store, err) < 0)
 		return -1;
 	snprintf(a->received.move, sizeof(a->received.move), "%s", a->offer->move);
 	a->received.epoch = a->offer->epoch;

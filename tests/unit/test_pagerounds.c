@@ -326,6 +326,91 @@ static void zeroes_take_no_room(void **state)
 	assert_int_equal(st.st_blocks, 0);
 }
 
+static void map_lazy(struct fixture *f, uint64_t dst, uint64_t page, uint64_t pages)
+{
+	assert_int_equal(take_head(f, dst, page, pages, MAP | PAGEFRAME_LAZY), 0);
+}
+
+static void check_kept(const struct image *kept, const struct lazymap_run *run, uint64_t page,
+		       uint64_t pages, uint8_t value)
+{
+	uint8_t *wanted = calloc(pages, PAGESTORE_PAGE);
+	assert_int_equal(run->vaddr, page * PAGESTORE_PAGE);
+	assert_int_equal(run->pages, pages);
+	assert_true(run->offset + pages * PAGESTORE_PAGE <= kept->length);
+	if (value)
+		fill(wanted, page, pages, value);
+	assert_memory_equal(kept->bytes + run->offset, wanted, pages * PAGESTORE_PAGE);
+	free(wanted);
+}
+
+// The store file as it is serves faults; only the others are in CRIU's pages image.
+static void lazy_pages_stay_where_they_are(void **state)
+{
+	struct fixture *f = *state;
+	struct stat before, after;
+	struct lazymap_run *runs;
+	struct reader r;
+	size_t count;
+	round_brings(f, TASK(1), 50, 10, 1);
+	round_brings(f, TASK(1), 10, 10, 2);
+	round_brings(f, TASK(1), 70, 10, 3);
+	zero(f, TASK(1), 100, 20);
+	round_brings(f, TASK(2), 5, 1, 4);
+	round_brings(f, SHMEM(9), 0, 1, 5);
+	assert_int_equal(fstatat(f->dirfd, "pages-1.img", &before, 0), 0);
+	map_lazy(f, TASK(1), 12, 5);
+	map(f, TASK(1), 50, 2); // the vdso, say
+	map_lazy(f, TASK(1), 52, 5);
+	map(f, TASK(1), 70, 1);
+	map_lazy(f, TASK(1), 110, 4);
+	map(f, TASK(2), 5, 1);
+	map(f, SHMEM(9), 0, 1);
+	assert_int_equal(pagestore_finish(f->store, PAGESTORE_LAZY_KEPT, &f->err), 0);
+
+	assert_int_equal(fstatat(f->dirfd, "lazy-1.pages", &after, 0), 0);
+	assert_int_equal(before.st_ino, after.st_ino);
+	int fd = openat(f->dirfd, "lazy-1.map", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(lazymap_read(fd, (uint64_t)after.st_size, &runs, &count, &f->err), 0);
+	close(fd);
+	assert_int_equal(count, 3);
+	struct image kept = load(f, "lazy-1.pages");
+	check_kept(&kept, &runs[0], 12, 5, 2);
+	check_kept(&kept, &runs[1], 52, 5, 1);
+	check_kept(&kept, &runs[2], 110, 4, 0);
+	free(kept.bytes);
+	free(runs);
+
+	// CRIU's reader moves on in the pages image by the entries that are PRESENT.
+	reader_open(&r, f, "pagemap-1.img");
+	const uint32_t flags[] = {2, 4, 2, 4, 2}, pages[] = {5, 2, 5, 1, 4};
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		uint32_t length;
+		const uint8_t *bytes = next_message(&r, &length);
+		Criu__PagemapEntry *e = criu__pagemap_entry__unpack(NULL, length, bytes);
+		assert_int_equal(e->flags, flags[i]);
+		assert_int_equal(e->nr_pages, pages[i]);
+		criu__pagemap_entry__free_unpacked(e, NULL);
+	}
+	assert_int_equal(r.pages.length, 3 * PAGESTORE_PAGE);
+	assert_int_equal(r.pages.bytes[0], 50);
+	assert_int_equal(r.pages.bytes[2 * PAGESTORE_PAGE], 70);
+	r.pages_at = r.pages.length;
+	reader_close(&r);
+
+	// A task without any, and a segment: as ever. The task has an empty map.
+	assert_int_equal(fstatat(f->dirfd, "lazy-2.map", &after, 0), 0);
+	assert_int_equal(after.st_size, 0);
+	assert_int_equal(fstatat(f->dirfd, "lazy-2.pages", &after, 0), -1);
+	assert_int_equal(fstatat(f->dirfd, "lazy-9.map", &after, 0), -1);
+	reader_open(&r, f, "pagemap-2.img");
+	reader_wants(&r, 5, 1, 4);
+	reader_close(&r);
+	reader_open(&r, f, "pagemap-shmem-9.img");
+	reader_wants(&r, 0, 1, 5);
+	reader_close(&r);
+}
+
 static void a_page_that_never_came(void **state)
 {
 	struct fixture *f = *state;
@@ -657,6 +742,7 @@ int main(void)
 		TEST(a_store_in_order_is_not_copied),
 		TEST(zeroes_replace_contents),
 		TEST(zeroes_take_no_room),
+		TEST(lazy_pages_stay_where_they_are),
 		TEST(a_page_that_never_came),
 		TEST(a_map_of_another_destination),
 		TEST(plain_pages_beside_rounds),
