@@ -33,9 +33,9 @@ comma := ,
 # ---- what we need ------------------------------------------------------------------------------
 PACKAGES := libseccomp libcap libprotobuf-c liburing openssl sqlite3 libmicrohttpd libcurl jansson \
             libcyaml yaml-0.1 libnl-3.0 libnl-route-3.0 libsystemd liblz4 libzstd libxxhash
-BENCHES := gap move
+BENCHES := gap move stream
 # These goals build nothing by themselves: the next make does, once the packages are there.
-deps_goals := deps deps-check demo check check-loop bench bench-ready $(BENCHES:%=bench-%)
+deps_goals := deps deps-check demo check check-loop check-memory bench bench-ready $(BENCHES:%=bench-%)
 no_build_goals := clean help format lint-format lint-shell uninstall dist deb version
 goals := $(or $(MAKECMDGOALS),all)
 ifneq ($(filter unit check-unit check-system,$(goals)),)
@@ -236,9 +236,16 @@ bench-gap: bench-ready ## 20 moves of a small Redis: the gap that its client see
 bench-move: bench-ready ## moves by memory and dirty rate, against plain CRIU, runc and podman
 	BUILD=$(BUILD) tests/bench/move
 
+bench-stream: bench-ready ## bytes through a link, against a minimal TLS pump, iperf3 and the cipher alone
+	BUILD=$(BUILD) tests/bench/stream
+
 check-loop: $(if $(filter no,$(DEPS)),deps-check,deps) ## LOOP (100) moves to and fro under load: nothing lost, nothing left
 	$(MAKE) all tools
 	BUILD=$(BUILD) tests/bench/loop
+
+check-memory: $(if $(filter no,$(DEPS)),deps-check,deps) ## MOVES (50) moves of each kind of memory while it is written: byte-exact
+	$(MAKE) all tools
+	BUILD=$(BUILD) tests/bench/memory
 
 deps: ## install packages and a CRIU that works on this kernel (root)
 	BUILD=$(BUILD) scripts/install-deps
@@ -348,7 +355,7 @@ clean: ## remove everything built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all tools unit check-unit check-system check check-loop demo bench bench-ready $(BENCHES:%=bench-%) deps deps-check fuzz fuzz-run format lint \
+.PHONY: all tools unit check-unit check-system check check-loop check-memory demo bench bench-ready $(BENCHES:%=bench-%) deps deps-check fuzz fuzz-run format lint \
 	lint-format lint-c lint-shell install uninstall dist deb version man clean help FORCE
 .SECONDARY:
 

@@ -86,15 +86,18 @@ to_and_fro() { # NAME COUNT
 	done
 }
 
-# A row for each move in the list, with what the meter's client waited for.
+# A row for each move of the standard input, which has one on each line.
 rows_of_moves() { # KEY=VALUE...
 	local line
 	while read -r line; do
 		row "$@" engine="$(jq -r '.engine // ""' <<<"$line")" rounds="$(jq -r '.rounds // 0' <<<"$line")" \
-			client_gap_ms="$(jq .client_gap_ms <<<"$line")" downtime_ms="$(jq .downtime_ms <<<"$line")" \
+			client_gap_ms="$(jq -r '.client_gap_ms // ""' <<<"$line")" downtime_ms="$(jq .downtime_ms <<<"$line")" \
 			total_ms="$(jq .total_ms <<<"$line")" bytes_sent="$(jq .transferred_bytes <<<"$line")"
-	done < <(moves_with_gaps "$meter_out" "$moves" | jq -c '.[]')
+	done
 }
+
+# The moves in the list, with what the meter's client waited for.
+metered_moves() { moves_with_gaps "$meter_out" "$moves" | jq -c '.[]'; }
 
 criu_version() {
 	awk '{ print $2 }' "${RELOCD_CRIU_ROOT:-/usr/local/lib/relocd/criu}/accepted" 2>/dev/null ||

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Throughput of one link over loopback, with movers, TLS and rings as in a move:
-//     linkbench [GIGABYTES]
-// Prints GB/s (1e9) and the CPU seconds per GB of each side. RELOCD_LIBEXECDIR says where mover is.
+// Throughput of links over loopback, with movers, TLS and rings as in a move, from memory to
+// memory:
+//     linkbench [STREAMS [GIGABYTES]]
+// Prints JSON: {"gb_s", "cpu_s_per_gb" of both ends together, "sender_cpu_s_per_gb", "connect_ms"},
+// where GB = 1e9. RELOCD_LIBEXECDIR says where mover is.
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/transport/link.h"
@@ -18,7 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WAIT_MS 60000
+#define WAIT_MS     60000
+#define STREAMS_MAX 16
 
 static struct link_tls tls;
 static struct error err;
@@ -29,19 +32,12 @@ static void die(const char *what)
 	exit(1);
 }
 
-static double cpu_seconds(int who)
+static double cpu_of_children(void)
 {
 	struct rusage use;
-	getrusage(who, &use);
+	getrusage(RUSAGE_CHILDREN, &use);
 	return (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
 	       (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
-}
-
-static void print_cpu(const char *side, double bytes)
-{
-	printf("%s: %.2f CPU s/GB itself, %.2f its mover\n", side,
-	       cpu_seconds(RUSAGE_SELF) / (bytes / 1e9),
-	       cpu_seconds(RUSAGE_CHILDREN) / (bytes / 1e9));
 }
 
 static void make_certificates(const char *dir)
@@ -65,7 +61,6 @@ static int serve(int listener)
 	uint8_t preamble[WIRE_PREAMBLE];
 	static uint8_t copy[WIRE_DATA_MAX];
 	struct link_message message;
-	double bytes = 0;
 	int sock = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	if (fdio_read_all(sock, preamble, sizeof(preamble), &err) < 0)
 		die("preamble");
@@ -75,13 +70,11 @@ static int serve(int listener)
 	while (link_recv(link, deadline_in_ms(WAIT_MS), &message, &err) == 1) {
 		bool last = message.type == WIRE_PING;
 		memcpy(copy, message.payload, message.length);
-		bytes += (double)message.length;
 		link_done(link, &message);
 		if (last)
 			link_send(link, WIRE_STATE, "", 0, &err);
 	}
 	link_close(link);
-	print_cpu("receiver", bytes);
 	return 0;
 }
 
@@ -104,37 +97,88 @@ static void send_all(struct link *link, double bytes)
 	link_done(link, &message);
 }
 
+// Connects, says so, waits for the start, sends, says so when all has arrived.
+static int send_stream(const char *address, double bytes, int say, int start)
+{
+	char c = 0;
+	struct link *link =
+		link_connect(address, "host", &tls, false, deadline_in_ms(WAIT_MS), &err);
+	if (!link)
+		die("connect");
+	if (write(say, &c, 1) != 1 || read(start, &c, 1) != 1)
+		die("start");
+	send_all(link, bytes);
+	if (write(say, &c, 1) != 1)
+		die("end");
+	link_close(link);
+	return 0;
+}
+
+static void hear(int from, int count)
+{
+	char c;
+	while (count-- > 0)
+		if (read(from, &c, 1) != 1)
+			die("a sender ended");
+}
+
+static void wait_for(const pid_t *pids, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (waitpid(pids[i], NULL, 0) < 0)
+			die("wait");
+}
+
+static void run(int listener, const char *address, int count, double bytes)
+{
+	pid_t receivers[STREAMS_MAX], senders[STREAMS_MAX];
+	int said[2], start[2];
+	if (pipe2(said, O_CLOEXEC) < 0 || pipe2(start, O_CLOEXEC) < 0)
+		die("pipe");
+	int64_t began = clock_now_ns();
+	for (int i = 0; i < count; i++) {
+		receivers[i] = fork();
+		if (receivers[i] == 0)
+			exit(serve(listener));
+		senders[i] = fork();
+		if (senders[i] == 0)
+			exit(send_stream(address, bytes / count, said[1], start[0]));
+	}
+	close(said[1]);
+	hear(said[0], count);
+	double connect_ms = clock_ms_since(began);
+	began = clock_now_ns();
+	if (write(start[1], "0123456789abcdef", (size_t)count) != count)
+		die("start");
+	hear(said[0], count);
+	double seconds = clock_ms_since(began) / 1e3, gigabytes = bytes / 1e9;
+	wait_for(senders, count);
+	double sender = cpu_of_children();
+	wait_for(receivers, count);
+	printf("{\"gb_s\":%.4f,\"cpu_s_per_gb\":%.4f,\"sender_cpu_s_per_gb\":%.4f,\"connect_ms\":%."
+	       "1f}\n",
+	       gigabytes / seconds, cpu_of_children() / gigabytes, sender / gigabytes, connect_ms);
+}
+
 int main(int argc, char **argv)
 {
-	const double bytes = (argc > 1 ? atof(argv[1]) : 4) * 1e9;
+	const int count = argc > 1 ? atoi(argv[1]) : 1;
+	const double bytes = (argc > 2 ? atof(argv[2]) : 4) * 1e9;
 	char dir[] = "/tmp/linkbench-XXXXXX", text[64];
 	struct sockaddr_in address = {.sin_family = AF_INET,
 				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t length = sizeof(address);
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (count < 1 || count > STREAMS_MAX || bytes <= 0) {
+		fprintf(stderr, "usage: linkbench [STREAMS [GIGABYTES]]\n");
+		return 2;
+	}
 	if (!mkdtemp(dir) || bind(listener, (struct sockaddr *)&address, length) < 0 ||
-	    listen(listener, 1) < 0 ||
+	    listen(listener, STREAMS_MAX) < 0 ||
 	    getsockname(listener, (struct sockaddr *)&address, &length) < 0)
 		die("set-up");
 	make_certificates(dir);
 	snprintf(text, sizeof(text), "127.0.0.1:%u", ntohs(address.sin_port));
-	pid_t receiver = fork();
-	if (receiver == 0)
-		return serve(listener);
-	int64_t start = clock_now_ns();
-	struct link *link = link_connect(text, "host", &tls, false, deadline_in_ms(WAIT_MS), &err);
-	if (!link)
-		die("connect");
-	printf("connect: %.1f ms\n", clock_ms_since(start));
-	start = clock_now_ns();
-	send_all(link, bytes);
-	double seconds = clock_ms_since(start) / 1e3;
-	start = clock_now_ns();
-	link_close(link);
-	printf("close: %.1f ms\n", clock_ms_since(start));
-	print_cpu("sender", bytes);
-	fflush(stdout);
-	waitpid(receiver, NULL, 0);
-	printf("one stream: %.2f GB/s\n", bytes / 1e9 / seconds);
+	run(listener, text, count, bytes);
 	return fdio_remove_tree(AT_FDCWD, dir, NULL);
 }
