@@ -220,6 +220,14 @@ static void definition_lines(const json_t *definition)
 	line("restart:", json_text(definition, "restart"));
 }
 
+// It runs, and what it touches of the rest comes at once.
+static void filling_line(const json_t *percent)
+{
+	char text[48];
+	snprintf(text, sizeof(text), "filling %d %%", (int)json_integer_value(percent));
+	line("memory now:", json_is_integer(percent) ? text : "");
+}
+
 static void print_status(const struct ctl *ctl, const json_t *partition)
 {
 	const char *state = json_text(partition, "state");
@@ -229,6 +237,7 @@ static void print_status(const struct ctl *ctl, const json_t *partition)
 	else
 		line("state:", state);
 	line("reason:", json_text(partition, "reason"));
+	filling_line(json_object_get(partition, "filled_percent"));
 	line("host:", json_text(partition, "host"));
 	line("departed to:", json_text(partition, "departed_to"));
 	line("came from:", json_text(partition, "came_from"));

@@ -20,7 +20,6 @@
 #include <sys/syscall.h>
 
 #define RESTORE_FINISHED 0x52535446 // CRIU's last word
-#define NO_DESCRIPTOR    (-1)       // instead of the pid of a zombie
 #define BURST            32         // messages of a task before another one has its turn
 #define STUCK_MS         5
 #define UNTOLD_MS        15000 // who would tell us to fill is gone, then
@@ -83,7 +82,8 @@ static void end_connection(struct pager_server *s)
 	drop(&s->h->images);
 }
 
-// The pid of the next task, straight into shared memory.
+// The pid of the next task, straight into shared memory. That of a zombie is negative, and no
+// descriptor follows.
 static bool take_pid(struct pager_server *s)
 {
 	int32_t *pid = (int32_t *)&s->h->incoming;
@@ -96,10 +96,8 @@ static bool take_pid(struct pager_server *s)
 	}
 	if (n != sizeof(*pid))
 		pager_give_up(s, "CRIU sent half a pid");
-	if (*pid == RESTORE_FINISHED || *pid == NO_DESCRIPTOR)
+	if (*pid == RESTORE_FINISHED || *pid <= 0)
 		atomic_store(&s->h->incoming, 0);
-	else if (*pid <= 0)
-		pager_give_up(s, "CRIU sent %d for a pid", (int)*pid);
 	return true;
 }
 

@@ -79,6 +79,7 @@ void keeper_read_console(struct keeper *k, int stream);
 
 // keeper_pager.c: the page server. Its descriptors are duplicated.
 int keeper_start_pager(struct keeper *k, int listener, int images, struct error *err);
+void keeper_tell_fill(struct keeper *k); // every watcher
 void keeper_pager_news(struct keeper *k);
 void keeper_pager_ended(struct keeper *k, int status);
 // None of the partition's tasks is left.

@@ -328,6 +328,8 @@ void keeper_handle(struct keeper *k, struct keeper_connection *connection, const
 	for (size_t i = 0; answer.close_fds && i < answer.fd_count; i++)
 		close(answer.fds[i]);
 	// A watcher that comes late learns of the end at once.
+	if (!failed && connection->watching && k->arriving)
+		keeper_tell_fill(k); // it may have ended since the watcher asked for the status
 	if (!failed && connection->watching && k->state == KEEPER_EXITED) {
 		_cleanup_json_ json_t *event = keeper_exit_event(k);
 		chan_send(connection->fd, event, NULL, 0, NULL);

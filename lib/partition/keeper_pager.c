@@ -43,7 +43,7 @@ json_t *keeper_fill_json(const struct keeper *k)
 	return json_pack("{s:I, s:I}", "total", (json_int_t)p.total, "left", (json_int_t)p.left);
 }
 
-static void tell(struct keeper *k)
+void keeper_tell_fill(struct keeper *k)
 {
 	json_t *fill = keeper_fill_json(k);
 	keeper_tell_watchers(k, json_pack("{s:s, s:o}", "event", "fill", "fill", fill));
@@ -52,7 +52,7 @@ static void tell(struct keeper *k)
 void keeper_pager_news(struct keeper *k)
 {
 	pager_take_news(k->pager);
-	tell(k);
+	keeper_tell_fill(k);
 }
 
 // Nobody can bring what is missing.
@@ -91,7 +91,7 @@ void keeper_pager_ended(struct keeper *k, int status)
 		log_info("the memory of %s is filled: %llu MiB", k->def->name,
 			 (unsigned long long)(p.total >> 8));
 		keeper_end_pager(k);
-		tell(k);
+		keeper_tell_fill(k);
 		return;
 	}
 	log_warn("the page server of %s ended with %s %d", k->def->name,

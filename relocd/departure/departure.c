@@ -185,6 +185,10 @@ static int run(struct departure *d)
 		report_serve(&d->report, d->move, "departure",
 			     json_pack("{s:s, s:I}", "partition", d->def->name, "epoch",
 				       (json_int_t)d->epoch));
+	if (!d->dry_run && departure_wait_filled(d, &err) < 0) {
+		tell_failure(d, "refused", &err);
+		return 1;
+	}
 	report_phase(&d->report, PHASE_VALIDATE);
 	if (departure_validate(d, &err) < 0) {
 		tell_failure(d, "refused", &err);

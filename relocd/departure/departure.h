@@ -184,6 +184,11 @@ enum departure_end {
 };
 enum departure_end departure_decide(struct departure *d, struct error *err);
 
+// fill.c: before VALIDATE, a partition that arrived lately gets all of its memory first.
+int departure_wait_filled(struct departure *d, struct error *err);
+// Whether that is under way; `text` then says how far.
+bool departure_is_filling(const struct keeper_status *status, char text[80]);
+
 // wait.c: waits for one message of the peer, meanwhile holding frames and listening for a cancel.
 // `type` is what is expected; REFUSE and ABORT become the peer's error. The caller gives the
 // message back.

@@ -255,6 +255,9 @@ static void check_here(struct departure *d, struct offer *o, json_t *checks,
 	checks_add(checks, d->host, "partition", done, &why, "the partition runs");
 	if (done < 0)
 		return;
+	char filling[80];
+	if (departure_is_filling(&d->status, filling))
+		checks_warn(checks, d->host, "memory", filling, "a move waits until that is done");
 	checks_add(checks, d->host, "resources",
 		   undumpable_check(d->cgroup, d->status.pid, d->end_exec, &why), &why,
 		   "nothing in it is beyond CRIU");

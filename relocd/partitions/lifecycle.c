@@ -101,15 +101,31 @@ void lifecycle_note_exit(struct partition *p)
 		snprintf(reason, sizeof(reason), "ended by signal %d", r->exit_signal);
 	else if (r->exit_code > 0)
 		snprintf(reason, sizeof(reason), "ended with status %d", r->exit_code);
-	p->exited = false;
+	p->exited = p->filling = false;
 	p->stopping = false;
 	p->row.started[0] = 0;
 	lifecycle_clear(p);
-	if (!asked && revive_wanted(p))
+	if (p->lost[0]) {
+		partition_set(p, STATE_BROKEN, p->lost);
+		p->lost[0] = 0;
+	} else if (!asked && revive_wanted(p))
 		revive_later(p, reason[0] ? reason : "ended with status 0");
 	else
 		partition_set(p, reason[0] && !asked ? STATE_FAILED : STATE_DEFINED,
 			      asked ? NULL : reason);
+}
+
+static void note_fill(struct partition *p, uint64_t total, uint64_t left)
+{
+	p->filling = total > 0;
+	p->filled = total > left ? (unsigned)((total - left) * 100 / total) : 0;
+}
+
+static void on_fill_event(struct partition *p, const json_t *event)
+{
+	const json_t *fill = json_object_get(event, "fill");
+	note_fill(p, (uint64_t)json_integer_value(json_object_get(fill, "total")),
+		  (uint64_t)json_integer_value(json_object_get(fill, "left")));
 }
 
 static int code_of(const json_t *event, const char *key, int none)
@@ -120,6 +136,8 @@ static int code_of(const json_t *event, const char *key, int none)
 
 static void on_exit_event(struct partition *p, const json_t *event)
 {
+	const char *lost = json_string_value(json_object_get(event, "lost"));
+	snprintf(p->lost, sizeof(p->lost), "%s", lost ? lost : "");
 	p->row.exit_code = code_of(event, "code", -1);
 	p->row.exit_signal = code_of(event, "signal", 0);
 	if (p->row.state != STATE_ACTIVE) {
@@ -160,6 +178,8 @@ static void on_watch(void *arg, short revents)
 		on_keeper_gone(p);
 	else if (what && !strcmp(what, "exit"))
 		on_exit_event(p, event);
+	else if (what && !strcmp(what, "fill"))
+		on_fill_event(p, event);
 }
 
 // ---- start --------------------------------------------------------------------------------------
@@ -189,6 +209,7 @@ static int attach(struct daemon *d, const char *name, const struct keeper_status
 		return error_set(err, ERR_NOMEM, "no memory for a watch");
 	p->watch = watch;
 	p->pid = status->pid;
+	note_fill(p, status->fill_total, status->fill_left);
 	return 0;
 }
 

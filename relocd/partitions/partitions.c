@@ -359,6 +359,8 @@ json_t *partition_json(const struct partition *p, bool whole)
 	if (!o)
 		return NULL;
 	json_object_set_new(o, "came_from", text_or_null(r->came_from));
+	json_object_set_new(o, "filled_percent",
+			    p->filling ? json_integer(p->filled) : json_null());
 	json_object_set_new(o, "revision", json_integer((json_int_t)r->revision));
 	json_object_set_new(o, "pending", pending_keys(p));
 	json_object_set_new(o, "restarts", json_integer(r->restarts));

@@ -16,6 +16,9 @@ struct partition {
 	bool stopping;    // if it ends now, that is what was asked for
 	bool exited;      // ended while it was moving: dealt with when the move has ended
 	pid_t pid;        // of its init; 0: does not run
+	bool filling;     // it arrived lately, and not all of its memory is there yet
+	unsigned filled;  // hundredths of it that are
+	char lost[256];   // why its keeper had to kill it; "": it did not
 	int watch;        // connection to the keeper that delivers events; -1: none
 	uint64_t watch_id;
 
