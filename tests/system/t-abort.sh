@@ -112,12 +112,13 @@ test_arrival_dies() {
 
 # The destination's cable is cut while the partition is frozen: the source notices, runs on, and the
 # destination clears up when it is reachable again.
-link_cut_in() { # PHASE
+link_cut_in() { # PHASE [CMD-IN-FINAL CMD-AFTER-THE-CUT]
 	redis_partition r 10.77.0.61
 	client redis_data fill 10.77.0.61 6379 300
 	before=$(snapshot)
 	start_move "$lab_dir/relocate.out"
-	in_phase "$1" hostB 'ip link set up0 down'
+	[ -z "${2-}" ] || in_phase final hostB "$2"
+	in_phase "$1" hostB "ip link set up0 down; ${3-true}"
 	cut=$(now_ms)
 	trap 'in_host hostB ip link set up0 up' EXIT
 	local got=0
@@ -134,7 +135,7 @@ link_cut_in() { # PHASE
 }
 test_link_cut_before_the_vote() { link_cut_in final; }
 
-# The destination has restored and voted, or is about to: it is in doubt, holds what it has, and asks.
-test_link_cut_around_the_vote() { link_cut_in restore; }
+# The destination votes, as CRIU goes on only after the cut: it is in doubt, holds what it has, and asks.
+test_link_cut_around_the_vote() { link_cut_in restore "${kill_criu/-9/-STOP}" "${kill_criu/-9/-CONT}"; }
 
 at_rest() { [ "$(snapshot)" = "$1" ]; }

@@ -64,9 +64,10 @@ test_killed_while_it_fills() {
 	pager_verify
 	# What the fork saw: the next Redis reads it.
 	in_host hostB wparctl restart r --kill
-	wait_until 10 redis ping
+	wait_until 20 loaded
 	pager_verify
 }
+loaded() { [ "$(redis ping)" = PONG ]; }
 saved() { redis info persistence | grep -q 'rdb_bgsave_in_progress:0' && redis info persistence | grep -q 'rdb_last_bgsave_status:ok'; }
 
 test_move_waits_for_the_fill() {

@@ -22,21 +22,21 @@
 #define P PAGER_PAGE
 
 static char folder[64];
-static int dirfd;
+static int images;
 
 static int open_folder(void **state)
 {
 	(void)state;
 	snprintf(folder, sizeof(folder), "/tmp/test-lazymap.XXXXXX");
 	assert_non_null(mkdtemp(folder));
-	dirfd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return dirfd < 0;
+	images = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return images < 0;
 }
 
 static int remove_folder(void **state)
 {
 	(void)state;
-	close(dirfd);
+	close(images);
 	return fdio_remove_tree(AT_FDCWD, folder, NULL);
 }
 
@@ -46,9 +46,9 @@ static int reread(const struct lazymap_run *runs, size_t count, uint64_t store)
 {
 	_cleanup_free_ struct lazymap_run *got = NULL;
 	size_t n = 0;
-	unlinkat(dirfd, "lazy-3.map", 0);
-	assert_int_equal(lazymap_write(dirfd, 3, runs, count, NULL), 0);
-	_cleanup_close_ int fd = openat(dirfd, "lazy-3.map", O_RDONLY | O_CLOEXEC);
+	unlinkat(images, "lazy-3.map", 0);
+	assert_int_equal(lazymap_write(images, 3, runs, count, NULL), 0);
+	_cleanup_close_ int fd = openat(images, "lazy-3.map", O_RDONLY | O_CLOEXEC);
 	struct error err;
 	if (lazymap_read(fd, store, &got, &n, &err) < 0)
 		return -1;
@@ -137,11 +137,11 @@ static void write_mm(uint32_t vpid, uint32_t flags, uint64_t madv)
 }
 
 // Two tasks; the second one's pages begin at `second`.
-static void write_images(uint64_t second, uint64_t pages)
+static struct pagestore *write_store(uint64_t second, uint64_t pages)
 {
 	const struct pagestore_limits limits = {
 		.bytes = 1 << 28, .entries = 100, .destinations = 4};
-	_cleanup_pagestore_ struct pagestore *s = pagestore_open(dirfd, &limits, NULL);
+	struct pagestore *s = pagestore_open(images, &limits, NULL);
 	static uint8_t page[PAGER_PAGE];
 	for (unsigned task = 1; task <= 2; task++) {
 		uint64_t id = (uint64_t)task << 8 | PAGESTORE_TASK;
@@ -153,7 +153,8 @@ static void write_images(uint64_t second, uint64_t pages)
 			assert_int_equal(pagestore_write(s, page, P, NULL), 0);
 		write_mm(task, MAP_PRIVATE | MAP_ANONYMOUS, 0);
 	}
-	assert_int_equal(pagestore_finish(s, PAGESTORE_EAGER, NULL), 0);
+	assert_int_equal(pagestore_seal(s, NULL), 0);
+	return s;
 }
 
 static void test_plan(void **state)
@@ -161,30 +162,30 @@ static void test_plan(void **state)
 	(void)state;
 	__attribute__((cleanup(lazyplan_free))) struct lazyplan plan = {0};
 	char why[200] = "";
-	write_images(0x2000000, 16);
-	assert_int_equal(lazyplan_read(dirfd, &plan, NULL), 0);
+	_cleanup_pagestore_ struct pagestore *s = write_store(0x2000000, 16);
+	assert_int_equal(lazyplan_read(s, &plan, NULL), 0);
 	assert_int_equal(plan.count, 2);
 	assert_int_equal(plan.pages, 32);
 	assert_int_equal(plan.shared, 0);
-	assert_true(lazyplan_fits(&plan, dirfd, 1, why, sizeof(why)));
+	assert_true(lazyplan_fits(&plan, images, 1, why, sizeof(why)));
 	// what CRIU would not bring on demand, and what a fork must not see
 	write_mm(2, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, 0);
-	assert_false(lazyplan_fits(&plan, dirfd, 0, why, sizeof(why)));
+	assert_false(lazyplan_fits(&plan, images, 0, why, sizeof(why)));
 	write_mm(2, MAP_PRIVATE | MAP_ANONYMOUS, 1ull << MADV_WIPEONFORK);
-	assert_false(lazyplan_fits(&plan, dirfd, 0, why, sizeof(why)));
+	assert_false(lazyplan_fits(&plan, images, 0, why, sizeof(why)));
 	write_mm(2, MAP_SHARED | MAP_ANONYMOUS, 0);
-	assert_false(lazyplan_fits(&plan, dirfd, 0, why, sizeof(why)));
+	assert_false(lazyplan_fits(&plan, images, 0, why, sizeof(why)));
 	assert_non_null(strstr(why, "task 2"));
 	write_mm(2, MAP_PRIVATE | MAP_ANONYMOUS, 0);
-	assert_int_equal(lazyplan_write(&plan, dirfd, NULL), 0);
-	_cleanup_close_ int fd = openat(dirfd, "lazy-1.map", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(pagestore_finish(s, PAGESTORE_LAZY_KEPT, NULL), 0);
+	_cleanup_close_ int fd = openat(images, "lazy-1.map", O_RDONLY | O_CLOEXEC);
 	_cleanup_free_ struct lazymap_run *runs = NULL;
 	size_t count;
 	assert_int_equal(lazymap_read(fd, 17 * P, &runs, &count, NULL), 0);
 	assert_int_equal(count, 1);
 	assert_true(runs[0].vaddr == 0x20000 + P && runs[0].pages == 16 && runs[0].offset == P);
 	struct stat st;
-	assert_int_equal(fstatat(dirfd, "lazy-2.pages", &st, 0), 0);
+	assert_int_equal(fstatat(images, "lazy-2.pages", &st, 0), 0);
 	assert_int_equal(st.st_size, 17 * P);
 }
 
@@ -193,14 +194,14 @@ static void test_plan_of_forks(void **state)
 	(void)state;
 	__attribute__((cleanup(lazyplan_free))) struct lazyplan plan = {0};
 	char why[200] = "";
-	write_images(0x20000, 5000);
-	assert_int_equal(lazyplan_read(dirfd, &plan, NULL), 0);
+	_cleanup_pagestore_ struct pagestore *s = write_store(0x20000, 5000);
+	assert_int_equal(lazyplan_read(s, &plan, NULL), 0);
 	assert_int_equal(plan.shared, 5000);
-	assert_false(lazyplan_fits(&plan, dirfd, 0, why, sizeof(why)));
+	assert_false(lazyplan_fits(&plan, images, 0, why, sizeof(why)));
 	assert_non_null(strstr(why, "19 MiB"));
 	plan.shared = 100; // little is shared, but the limit leaves no room for it
-	assert_false(lazyplan_fits(&plan, dirfd, 9999 * P, why, sizeof(why)));
-	assert_true(lazyplan_fits(&plan, dirfd, 10000 * P, why, sizeof(why)));
+	assert_false(lazyplan_fits(&plan, images, 9999 * P, why, sizeof(why)));
+	assert_true(lazyplan_fits(&plan, images, 10000 * P, why, sizeof(why)));
 }
 
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, open_folder, remove_folder)
