@@ -92,7 +92,7 @@ int space_look(struct space *s, bool final, struct space_view *view, struct erro
 	struct error why = {0};
 	int got = view->proc < 0 ? 0 : look(s, final, view, &why);
 	// Having ended it fails in many ways.
-	if (got < 0 && proc_start_time(s->pid) != s->start_time)
+	if (got < 0 && (why.sys == ESRCH || proc_start_time(s->pid) != s->start_time))
 		got = 0;
 	if (got < 0 && err)
 		*err = why;
