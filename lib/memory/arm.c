@@ -260,7 +260,12 @@ static int arm_now(struct target *t, int *uffd, uint64_t *stopped_ns, struct err
 		return there;
 	if (find_insn(t, err) < 0)
 		return -1;
-	return arm_any(t, uffd, stopped_ns, err);
+	int got;
+	// On a busy host it may take longer than that until any thread gets to run, and to stop.
+	do {
+		got = arm_any(t, uffd, stopped_ns, err);
+	} while (got < 0 && err->id == ERR_DEADLINE && !deadline_passed(t->deadline));
+	return got;
 }
 
 int arm_task(pid_t pid, deadline_t deadline, int *uffd, uint64_t *stopped_ns, struct error *err)

@@ -167,7 +167,8 @@ static int stop_final_step(struct memory_run *run, size_t budget, bool *done, st
 
 static void stop_final_close(struct memory_run *run)
 {
-	pageserver_free(take_ptr(run->server));
+	pageserver_free(run->server);
+	run->server = NULL;
 }
 
 static int stop_manifest(struct memory_run *run, struct manifest *m, struct error *err)

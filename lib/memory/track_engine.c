@@ -395,7 +395,8 @@ static int final_step(struct memory_run *run, size_t budget, bool *done, struct 
 
 static void final_close(struct memory_run *run)
 {
-	pageserver_free(take_ptr(run->server));
+	pageserver_free(run->server);
+	run->server = NULL;
 }
 
 static int manifest(struct memory_run *run, struct manifest *m, struct error *err)

@@ -14,7 +14,7 @@
 #define STATUS_MAX (64u << 10)
 #define RANGES     1024               // of one scan
 #define CHUNK      (64u << 20) / PAGE // pages of one scan: little is dirty again when it is copied
-#define ARM_MS     500
+#define ARM_MS     1000
 #define SWAPPED_MS 2
 
 uint64_t space_destination(const struct space *s)

@@ -29,7 +29,7 @@
 #include <cmocka.h>
 
 #define TIMES   50 // a task is armed, so that a wrong moment is met
-#define ARM_MS  2000
+#define ARM_MS  10000
 #define WAIT_MS 10000
 
 // ---- children -----------------------------------------------------------------------------------

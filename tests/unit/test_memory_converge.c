@@ -31,12 +31,12 @@ static enum converge_next run(const struct model *m, struct converge *c,
 		double s = to_send / m->link;
 		double speed = m->cpu_bound ? c->cpu_percent / 100.0 : 1;
 		double dirty = m->rate * speed * s < m->set ? m->rate * speed * s : m->set;
-		*last = (struct converge_round){.number = ++number,
+		*last = (struct converge_round){.number = number + 1,
 						.bytes = (uint64_t)to_send,
 						.dirty_bytes = (uint64_t)dirty,
 						.ms = s * 1000,
 						.cpu_percent = c->cpu_percent};
-		assert_true(number <= CONVERGE_ROUNDS_MAX);
+		assert_true(++number <= CONVERGE_ROUNDS_MAX);
 		next = converge_after(c, last);
 		to_send = dirty;
 	}
