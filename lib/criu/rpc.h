@@ -48,8 +48,7 @@ struct criu_options {
 	bool link_remap;
 	bool file_locks;
 	bool ext_unix_sk;
-	bool lazy_pages; // restore: pages come by userfaultfd, from who listens on
-			 // lazy-pages.socket in work_fd
+	bool lazy_pages;      // restore: pages come by userfaultfd (lazy-pages.socket in work_fd)
 	bool rst_sibling;     // restore: the restored root becomes a child of criu's parent
 	bool notify_scripts;  // send CRIU_EVENT_NOTIFY
 	int log_level;        // 1 errors, 2 warnings, 3 info, 4 debug
