@@ -49,10 +49,10 @@ bool scan_usable(void)
 	return fd >= 0 && call(fd, &arg) >= 0;
 }
 
-int scan_next(int pagemap, enum scan_what what, uint64_t *at, uint64_t end, uint64_t pages,
-	      struct scan_range *ranges, size_t *count, struct error *err)
+int scan_next(int pagemap, enum scan_what what, bool files, uint64_t *at, uint64_t end,
+	      uint64_t pages, struct scan_range *ranges, size_t *count, struct error *err)
 {
-	const uint64_t without = SCAN_FILE | SCAN_ZERO | SCAN_GUARD;
+	const uint64_t without = SCAN_ZERO | SCAN_GUARD | (files ? SCAN_FILE : 0);
 	struct pm_scan_arg arg = {
 		.flags = what == SCAN_PROTECT ? WP_MATCHING : 0,
 		.start = *at,

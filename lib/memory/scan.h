@@ -38,10 +38,12 @@ bool scan_usable(void);
 // Looks at [*at, end) of the address space behind an open /proc/PID/pagemap and moves *at to where
 // it stopped: call it until that is `end`. At most `pages` pages in at most *count ranges; *count
 // becomes the number found. Pages of the kernel, of files, guard pages and pages of zeroes that
-// nothing was ever written to are left out: CRIU's choice for its images. PROTECT fails with
+// nothing was ever written to are left out: CRIU's choice for its images. `files`: the mappings are
+// of files; to tell their pages from the task's own takes a look at each page's descriptor, ten
+// times as long as the rest. PROTECT fails with
 // ESRCH in err->sys when the process has no address space any more.
-int scan_next(int pagemap, enum scan_what what, uint64_t *at, uint64_t end, uint64_t pages,
-	      struct scan_range *ranges, size_t *count, struct error *err);
+int scan_next(int pagemap, enum scan_what what, bool files, uint64_t *at, uint64_t end,
+	      uint64_t pages, struct scan_range *ranges, size_t *count, struct error *err);
 
 // Whether the mapping that begins at start is registered with write-protection in *this* address
 // space: another program (execve) has another one.

@@ -198,25 +198,42 @@ int space_arm(struct space *s, const struct space_view *view, struct track_round
 
 // ---- copying ------------------------------------------------------------------------------------
 
-// Neighbours that are looked at with one call: private mappings with nothing else between them.
-static size_t stretch(const struct maps *maps, size_t from, bool (*fits)(const struct vma *))
+// Neighbours of one kind that are looked at with one call: mappings [first, next) of the list.
+struct stretch {
+	size_t first, next;
+	uint64_t at, end;
+	bool files;
+};
+
+// The next one behind *s, which is zero at first.
+static bool next_stretch(const struct maps *maps, bool (*fits)(const struct vma *),
+			 struct stretch *s)
 {
-	size_t i = from;
-	while (i < maps->count && fits(&maps->list[i]))
+	size_t i = s->next;
+	while (i < maps->count && !fits(&maps->list[i]))
 		i++;
-	return i;
+	if (i == maps->count)
+		return false;
+	const struct vma *first = &maps->list[i];
+	*s = (struct stretch){.first = i, .at = first->start, .files = first->kind == VMA_FILE};
+	while (i < maps->count && fits(&maps->list[i]) && maps->list[i].kind == first->kind)
+		i++;
+	s->next = i;
+	s->end = maps->list[i - 1].end;
+	return true;
 }
 
 // One scan of a round, and the copy of what it found.
-static int copy_chunk(struct space *s, const struct space_view *view, bool swapped, uint64_t *at,
-		      uint64_t end, struct copier *c, struct track_round *round, struct error *err)
+static int copy_chunk(struct space *s, const struct space_view *view, bool swapped,
+		      struct stretch *at, struct copier *c, struct track_round *round,
+		      struct error *err)
 {
 	struct scan_range found[RANGES];
 	size_t count = RANGES;
-	uint64_t from = *at;
+	uint64_t from = at->at;
 	int64_t since = clock_now_ns();
-	if (scan_next(view->pagemap, swapped ? SCAN_DIRTY : SCAN_PROTECT, at, end, CHUNK, found,
-		      &count, err) < 0)
+	if (scan_next(view->pagemap, swapped ? SCAN_DIRTY : SCAN_PROTECT, at->files, &at->at,
+		      at->end, CHUNK, found, &count, err) < 0)
 		return -1;
 	int64_t found_at = clock_now_ns();
 	round->protect_ns += (uint64_t)(found_at - since);
@@ -230,10 +247,10 @@ static int copy_chunk(struct space *s, const struct space_view *view, bool swapp
 	if (!swapped)
 		return 0;
 	clock_sleep_ms(SWAPPED_MS);
-	for (uint64_t to = *at; from < to;) {
+	while (from < at->at) {
 		count = RANGES;
-		if (scan_next(view->pagemap, SCAN_PROTECT, &from, to, CHUNK, found, &count, err) <
-		    0)
+		if (scan_next(view->pagemap, SCAN_PROTECT, at->files, &from, at->at, CHUNK, found,
+			      &count, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -278,17 +295,11 @@ static int copy_again(struct space *s, const struct space_view *view, const stru
 static int copy_all(struct space *s, const struct space_view *view, bool swapped, struct copier *c,
 		    struct track_round *round, struct error *err)
 {
-	const struct maps *maps = &view->maps;
-	for (size_t i = 0; i < maps->count; i++) {
-		size_t end = stretch(maps, i, is_private);
-		if (end == i)
-			continue;
-		for (uint64_t at = maps->list[i].start; at < maps->list[end - 1].end;)
-			if (copy_chunk(s, view, swapped, &at, maps->list[end - 1].end, c, round,
-				       err) < 0)
+	struct stretch at = {0};
+	while (next_stretch(&view->maps, is_tracked, &at))
+		while (at.at < at.end)
+			if (copy_chunk(s, view, swapped, &at, c, round, err) < 0)
 				return -1;
-		i = end;
-	}
 	return 0;
 }
 
@@ -308,21 +319,16 @@ int space_copy(struct space *s, const struct space_view *view, bool swapped, str
 int space_dirty(const struct space_view *view, uint64_t *pages, struct error *err)
 {
 	struct scan_range found[RANGES];
-	const struct maps *maps = &view->maps;
-	for (size_t i = 0; i < maps->count; i++) {
-		size_t end = stretch(maps, i, is_tracked);
-		if (end == i)
-			continue;
-		for (uint64_t at = maps->list[i].start; at < maps->list[end - 1].end;) {
+	struct stretch at = {0};
+	while (next_stretch(&view->maps, is_tracked, &at))
+		while (at.at < at.end) {
 			size_t count = RANGES;
-			if (scan_next(view->pagemap, SCAN_DIRTY, &at, maps->list[end - 1].end, 0,
-				      found, &count, err) < 0)
+			if (scan_next(view->pagemap, SCAN_DIRTY, at.files, &at.at, at.end, 0, found,
+				      &count, err) < 0)
 				return -1;
 			for (size_t k = 0; k < count; k++)
 				*pages += (found[k].end - found[k].start) / PAGE;
 		}
-		i = end;
-	}
 	return 0;
 }
 
@@ -389,24 +395,23 @@ static size_t pick_written(const struct space *s, const struct scan_range *found
 	return n;
 }
 
-static int final_stretch(struct space *s, const struct space_view *view, size_t first, size_t end,
+static int final_stretch(struct space *s, const struct space_view *view, struct stretch *at,
 			 struct copier *c, struct entries *entries, struct track_round *round,
 			 struct error *err)
 {
 	struct scan_range found[RANGES], written[RANGES];
 	const struct copy_task task = {s->pid, view->mem};
-	const struct maps *maps = &view->maps;
-	size_t vma = first;
-	for (uint64_t at = maps->list[first].start; at < maps->list[end - 1].end;) {
+	size_t vma = at->first;
+	while (at->at < at->end) {
 		size_t count = RANGES;
 		int64_t since = clock_now_ns();
-		if (scan_next(view->pagemap, SCAN_LIST, &at, maps->list[end - 1].end, 0, found,
+		if (scan_next(view->pagemap, SCAN_LIST, at->files, &at->at, at->end, 0, found,
 			      &count, err) < 0)
 			return -1;
 		int64_t found_at = clock_now_ns();
 		round->protect_ns += (uint64_t)(found_at - since);
 		for (size_t i = 0; i < count; i++)
-			if (list_range(s, maps, &vma, &found[i], entries, err) < 0)
+			if (list_range(s, &view->maps, &vma, &found[i], entries, err) < 0)
 				return -1;
 		size_t n = pick_written(s, found, count, written, round);
 		if (copy_task(c, &task, space_destination(s), written, n, err) < 0)
@@ -451,17 +456,12 @@ static int cut_lost(struct entries *entries, size_t from, const struct copier *c
 int space_final(struct space *s, const struct space_view *view, struct copier *c,
 		struct entries *entries, struct track_round *round, struct error *err)
 {
-	const struct maps *maps = &view->maps;
+	struct stretch at = {0};
 	size_t from = entries->count;
 	c->lost_count = 0;
-	for (size_t i = 0; i < maps->count; i++) {
-		size_t end = stretch(maps, i, is_private);
-		if (end == i)
-			continue;
-		if (final_stretch(s, view, i, end, c, entries, round, err) < 0)
+	while (next_stretch(&view->maps, is_private, &at))
+		if (final_stretch(s, view, &at, c, entries, round, err) < 0)
 			return -1;
-		i = end;
-	}
 	if (c->lost_count && cut_lost(entries, from, c, err) < 0)
 		return -1;
 	return copy_again(s, view, &s->last, c, err);

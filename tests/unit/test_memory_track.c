@@ -784,7 +784,8 @@ static void handles_odd_pages(void **state)
 	assert_int_equal(r.sent_bytes, store.data_pages * PAGE);
 	assert_int_equal(r.zero_bytes, store.zero_pages * PAGE);
 	r = last_round(t, root);
-	assert_int_equal(r.pages, 0); // nothing was written since
+	// Nothing was written since, but where the kernel notes on which CPU a thread runs (rseq).
+	assert_true(r.pages <= 2);
 	assert_int_equal(differences(t, root), 0);
 	assert_int_equal(missing(t, root), 0);
 	const struct track_entry *e = entry_of(t, destination, (uintptr_t)odd(ODD_NONE));
