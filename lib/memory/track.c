@@ -167,10 +167,12 @@ static int round_of(struct track *t, struct space *s, struct track_round *round,
 	return -1;
 }
 
-static int copy_segments(struct track *t, struct track_round *round, struct error *err)
+static int copy_segments(struct track *t, bool stopped, struct track_round *round,
+			 struct error *err)
 {
 	for (size_t i = 0; i < t->segments.count; i++)
-		if (segment_copy(&t->segments, &t->segments.list[i], &t->copier, round, err) < 0)
+		if (segment_copy(&t->segments, &t->segments.list[i], stopped, &t->copier, round,
+				 err) < 0)
 			return -1;
 	return 0;
 }
@@ -198,7 +200,7 @@ int track_round(struct track *t, struct track_round *round, struct error *err)
 		if (round_of(t, &t->spaces[i], round, err) < 0)
 			return -1;
 	segments_drop_unseen(&t->segments);
-	if (copy_segments(t, round, err) < 0 || copy_flush(&t->copier, err) < 0)
+	if (copy_segments(t, false, round, err) < 0 || copy_flush(&t->copier, err) < 0)
 		return -1;
 	end_round(t, round);
 	return 0;
@@ -252,7 +254,7 @@ static int by_destination(const void *a, const void *b)
 static int final_segments(struct track *t, struct track_round *round, struct error *err)
 {
 	struct segments *all = &t->segments;
-	if (copy_segments(t, round, err) < 0)
+	if (copy_segments(t, true, round, err) < 0)
 		return -1;
 	t->segment_list = calloc(all->count + 1, sizeof(*t->segment_list));
 	if (!t->segment_list)

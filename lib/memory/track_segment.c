@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-#define PAGE ((uint64_t)PAGEFRAME_PAGE)
+#define PAGE         ((uint64_t)PAGEFRAME_PAGE)
+#define MAPPED_BYTES (32ull << 20) // at once
 
 uint64_t segment_destination(const struct segment *s)
 {
@@ -152,10 +153,15 @@ struct choice {
 	struct segment *segment;
 };
 
+static uint64_t hash_of(const struct choice *c, const uint8_t *bytes)
+{
+	return XXH3_64bits_withSecret(bytes, PAGE, c->secret, SEGMENT_SECRET) | 1;
+}
+
 static enum copy_fate choose(void *arg, const uint8_t *bytes, uint64_t page)
 {
 	struct choice *c = arg;
-	uint64_t hash = XXH3_64bits_withSecret(bytes, PAGE, c->secret, SEGMENT_SECRET) | 1;
+	uint64_t hash = hash_of(c, bytes);
 	if (c->segment->hashes[page] == hash)
 		return COPY_DROP;
 	c->segment->hashes[page] = hash;
@@ -193,17 +199,57 @@ static bool next_data(const struct segment *s, uint64_t *at, uint64_t *end)
 	return *end > *at;
 }
 
-int segment_copy(struct segments *all, struct segment *s, struct copier *c,
+// Copies what differs in [at, end), which is mapped at `bytes`.
+static int copy_changed(const struct choice *choice, struct copier *c, const uint8_t *bytes,
+			uint64_t at, uint64_t end, struct error *err)
+{
+	struct segment *s = choice->segment;
+	for (uint64_t from = at, to; from < end; from = to + PAGE) {
+		for (to = from; to < end; to += PAGE)
+			if (s->hashes[to / PAGE] == hash_of(choice, bytes + (to - at)))
+				break;
+		if (to > from && copy_file(c, s->fd, segment_destination(s), from, to, choose,
+					   (void *)choice, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+// Mapped it need not be copied to be compared, which takes a third of the time; but when it is cut
+// short meanwhile (ftruncate), reading it kills us. So only when all are stopped.
+static int copy_mapped(const struct choice *choice, struct copier *c, uint64_t at, uint64_t end,
+		       struct error *err)
+{
+	for (uint64_t stop; at < end; at = stop) {
+		stop = at + MAPPED_BYTES < end ? at + MAPPED_BYTES : end;
+		void *p = mmap(NULL, stop - at, PROT_READ, MAP_SHARED | MAP_POPULATE,
+			       choice->segment->fd, (off_t)at);
+		if (p == MAP_FAILED)
+			return error_sys(err, ERR_SYSTEM, errno, "cannot map a shared segment");
+		int got = copy_changed(choice, c, p, at, stop, err);
+		munmap(p, stop - at);
+		if (got < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int segment_copy(struct segments *all, struct segment *s, bool stopped, struct copier *c,
 		 struct track_round *round, struct error *err)
 {
 	uint64_t at = 0, end;
 	struct choice choice = {all->secret, s};
 	int64_t since = clock_now_ns();
 	s->changed = 0;
-	for (; next_data(s, &at, &end); at = end)
-		if (make_hashes(s, end / PAGE, err) < 0 ||
-		    copy_file(c, s->fd, segment_destination(s), at, end, choose, &choice, err) < 0)
+	for (; next_data(s, &at, &end); at = end) {
+		if (make_hashes(s, end / PAGE, err) < 0)
 			return -1;
+		int got = stopped ? copy_mapped(&choice, c, at, end, err)
+				  : copy_file(c, s->fd, segment_destination(s), at, end, choose,
+					      &choice, err);
+		if (got < 0)
+			return -1;
+	}
 	round->pages += s->changed;
 	round->copy_ns += (uint64_t)(clock_now_ns() - since);
 	return 0;

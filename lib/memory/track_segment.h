@@ -34,11 +34,11 @@ void segments_forget(struct segments *all);
 // opened is left out. ERR_UNDUMPABLE when two have one number, which CRIU would mix up.
 int segments_find(struct segments *all, const struct space_view *view, bool files,
 		  struct error *err);
-// Lets go of those that were not seen; `keep`: but not of those open as files.
+// Lets go of those that were not seen.
 void segments_drop_unseen(struct segments *all);
 
-// Copies what has changed of one.
-int segment_copy(struct segments *all, struct segment *s, struct copier *c,
+// Copies what has changed of one. `stopped`: nobody can change or shorten it meanwhile.
+int segment_copy(struct segments *all, struct segment *s, bool stopped, struct copier *c,
 		 struct track_round *round, struct error *err);
 // Lists its pages; all were copied before.
 int segment_list(const struct segment *s, struct entries *entries, struct error *err);
