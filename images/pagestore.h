@@ -66,7 +66,7 @@ int pagestore_frame(struct pagestore *s, const struct pageframe *frame, struct e
 
 enum pagestore_mode {
 	// Everything is restored before the first instruction. Where the store file has the order
-	// of the map it becomes the pages image as it is; otherwise it is copied.
+	// of the map it becomes the pages image as it is; otherwise it is sorted in place.
 	PAGESTORE_EAGER,
 	// LAZY pages of tasks stay in the store file, wherever they lie: nothing is copied. It
 	// becomes lazy-<vpid>.pages, with lazy-<vpid>.map (images/lazymap.h; of each task); page

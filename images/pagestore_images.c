@@ -17,9 +17,7 @@
 // First words of an image file: the common one, then the type's.
 enum { IMAGE_MAGIC = 0x54564319, PAGEMAP_MAGIC = 0x56084025 };
 
-// Pieces of at least this length are given back while they are copied: two copies of all memory may
-// be more than there is.
-enum { PUNCH_BYTES = 2 << 20, COPY_BYTES = 256 * 1024 };
+enum { COPY_BYTES = 256 * 1024 };
 
 // ---- what there is ------------------------------------------------------------------------------
 
@@ -261,54 +259,13 @@ static int copy_bytes(int from, uint64_t from_at, int to, uint64_t to_at, uint64
 	return 0;
 }
 
-// With `kept` those that are not kept, otherwise all, and the store file is emptied meanwhile: it
-// is of no use any more.
-static int copy_pieces(const struct destination *d, bool kept, int to, struct error *err)
+static int write_eager(const struct destination *d, struct error *err)
 {
-	_cleanup_free_ uint8_t *buffer = malloc(COPY_BYTES);
-	uint64_t at = 0;
+	uint64_t bytes = total_bytes(d, false);
 
-	if (!buffer)
-		return error_set(err, ERR_NOMEM, "no memory to copy pages");
-	for (size_t i = 0; i < d->pieces; i++) {
-		const struct pagestore_piece *p = &d->piece[i];
-		uint64_t from = p->slot * PAGESTORE_PAGE, length = p->pages * PAGESTORE_PAGE;
-
-		if (kept && p->lazy)
-			continue;
-		if (!p->hole && copy_bytes(d->fd, from, to, at, length, buffer, err) < 0)
-			return -1;
-		if (!p->hole && !kept && length >= PUNCH_BYTES)
-			fallocate(d->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
-				  (off_t)length); // in vain: it takes more memory for a while
-		at += length;
-	}
-	return 0;
-}
-
-static int write_pages(const struct pagestore *s, const struct destination *d, bool kept,
-		       struct error *err)
-{
-	_cleanup_close_ int fd = -1;
-	char name[32];
-
-	pagestore_name(d, name);
-	fd = create(s, name, err);
-	if (fd < 0 || set_length(fd, total_bytes(d, kept), err) < 0)
+	if (!is_flat(d) && pagestore_sort(d, bytes / PAGESTORE_PAGE, err) < 0)
 		return -1;
-	return copy_pieces(d, kept, fd, err);
-}
-
-static int write_eager(const struct pagestore *s, const struct destination *d, struct error *err)
-{
-	char name[32];
-
-	if (is_flat(d))
-		return set_length(d->fd, total_bytes(d, false), err);
-	pagestore_name(d, name);
-	if (unlinkat(s->dirfd, name, 0) < 0)
-		return error_sys(err, ERR_STORAGE, errno, "cannot remove %s", name);
-	return write_pages(s, d, false, err);
+	return set_length(d->fd, bytes, err);
 }
 
 // ---- what is kept for a restore on demand -------------------------------------------------------
@@ -330,9 +287,31 @@ int pagestore_lazy_runs(const struct pagestore *s, size_t index, struct lazymap_
 	return 0;
 }
 
+// Those that are not kept.
+static int copy_pieces(const struct destination *d, int to, struct error *err)
+{
+	_cleanup_free_ uint8_t *buffer = malloc(COPY_BYTES);
+	uint64_t at = 0;
+
+	if (!buffer)
+		return error_set(err, ERR_NOMEM, "no memory to copy pages");
+	for (size_t i = 0; i < d->pieces; i++) {
+		const struct pagestore_piece *p = &d->piece[i];
+		uint64_t from = p->slot * PAGESTORE_PAGE, length = p->pages * PAGESTORE_PAGE;
+
+		if (p->lazy)
+			continue;
+		if (!p->hole && copy_bytes(d->fd, from, to, at, length, buffer, err) < 0)
+			return -1;
+		at += length;
+	}
+	return 0;
+}
+
 static int keep_pages(const struct pagestore *s, const struct destination *d, const char *to,
 		      struct error *err)
 {
+	_cleanup_close_ int fd = -1;
 	char name[32];
 
 	pagestore_name(d, name);
@@ -340,7 +319,10 @@ static int keep_pages(const struct pagestore *s, const struct destination *d, co
 		return error_sys(err, ERR_STORAGE, errno, "cannot rename %s", name);
 	if (set_length(d->fd, d->next * PAGESTORE_PAGE, err) < 0)
 		return -1;
-	return write_pages(s, d, true, err);
+	fd = create(s, name, err);
+	if (fd < 0 || set_length(fd, total_bytes(d, true), err) < 0)
+		return -1;
+	return copy_pieces(d, fd, err);
 }
 
 static int write_lazy(const struct pagestore *s, const struct destination *d, struct error *err)
@@ -353,7 +335,7 @@ static int write_lazy(const struct pagestore *s, const struct destination *d, st
 	    lazymap_write(s->dirfd, (uint32_t)(d->dst_id >> 8), runs, count, err) < 0)
 		return -1;
 	lazymap_names((uint32_t)(d->dst_id >> 8), map, pages);
-	return count ? keep_pages(s, d, pages, err) : write_eager(s, d, err);
+	return count ? keep_pages(s, d, pages, err) : write_eager(d, err);
 }
 
 int pagestore_write_images(const struct pagestore *s, struct destination *d,
@@ -361,7 +343,7 @@ int pagestore_write_images(const struct pagestore *s, struct destination *d,
 {
 	bool kept = mode == PAGESTORE_LAZY_KEPT && is_task(d);
 
-	if (kept ? write_lazy(s, d, err) < 0 : write_eager(s, d, err) < 0)
+	if (kept ? write_lazy(s, d, err) < 0 : write_eager(d, err) < 0)
 		return -1;
 	return write_pagemap(s, d, kept, err);
 }

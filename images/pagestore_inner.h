@@ -69,6 +69,8 @@ struct pagestore {
 
 void pagestore_name(const struct destination *d, char name[32]);
 int pagestore_resolve(const struct pagestore *s, struct destination *d, struct error *err);
+// Brings the pieces, `pages` in all, to the beginning of the store file, in their order.
+int pagestore_sort(const struct destination *d, uint64_t pages, struct error *err);
 int pagestore_write_images(const struct pagestore *s, struct destination *d,
 			   enum pagestore_mode mode, struct error *err);
 

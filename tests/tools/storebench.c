@@ -98,7 +98,7 @@ static void all_ways(int dirfd, uint64_t bytes, bool ahead, enum pagestore_mode 
 	frame(in, s, PAGES, pages - PAGES, PAGEFRAME_MAP | PAGEFRAME_PRESENT | PAGEFRAME_LAZY);
 	must(pagestore_finish(s, mode, &err));
 	if (mode == PAGESTORE_EAGER)
-		tell("written in another order", pages * PAGEFRAME_PAGE, began);
+		tell("sorted", pages * PAGEFRAME_PAGE, began);
 	else
 		printf("{\"what\":\"kept for on demand\",\"ms\":%.1f}\n",
 		       (start().wall - began.wall) * 1e3);
