@@ -59,6 +59,7 @@ struct target {
 	bool filtered; // seccomp
 	uint64_t insn; // of a system call
 	deadline_t deadline;
+	int strip; // a descriptor that is to be closed, and no more; -1: to be armed
 };
 
 static long status_number(const char *status, const char *name)
@@ -178,6 +179,13 @@ static int make(struct inject *in, struct error *err)
 	return mine;
 }
 
+static int make_or_strip(const struct target *t, struct inject *in, struct error *err)
+{
+	if (t->strip < 0)
+		return make(in, err);
+	return inject_call(in, SYS_close, t->strip, err) == INJECT_FAILED ? -1 : 0;
+}
+
 // ---- one thread after another -------------------------------------------------------------------
 
 struct attempt {
@@ -202,13 +210,16 @@ static int arm_thread(const struct target *t, pid_t tid, int *uffd, uint64_t *st
 	int got = inject_begin(&what, &in, err);
 	if (got <= 0)
 		return got;
-	_cleanup_close_ int made = make(in, err);
+	int made = make_or_strip(t, in, err);
+	_cleanup_close_ int uffd_made = t->strip < 0 ? made : -1;
 	if (inject_end(in, stopped_ns, made < 0 ? NULL : err) < 0 || made < 0)
 		return -1;
-	if (negotiate(made) < 0)
+	if (t->strip >= 0)
+		return 1;
+	if (negotiate(uffd_made) < 0)
 		return error_sys(err, ERR_SYSTEM, errno,
 				 "the kernel cannot track pages of process %d", (int)t->pid);
-	*uffd = take_fd(&made);
+	*uffd = take_fd(&uffd_made);
 	return 1;
 }
 
@@ -268,19 +279,32 @@ static int arm_now(struct target *t, int *uffd, uint64_t *stopped_ns, struct err
 	return got;
 }
 
-int arm_task(pid_t pid, deadline_t deadline, int *uffd, uint64_t *stopped_ns, struct error *err)
+static int run(struct target *t, int *uffd, uint64_t *stopped_ns, struct error *err)
 {
-	struct target t = {.pid = pid, .folder = -1, .deadline = deadline};
 	struct error why = {0};
 	*uffd = -1;
 	*stopped_ns = 0;
-	int got = arm_now(&t, uffd, stopped_ns, &why);
+	int got = arm_now(t, uffd, stopped_ns, &why);
 	// What has ended meanwhile fails in many ways.
-	if (got < 0 && (why.sys == ESRCH || !has_memory(&t)))
+	if (got < 0 && (why.sys == ESRCH || !has_memory(t)))
 		got = 0;
-	if (t.folder >= 0)
-		close(t.folder);
+	if (t->folder >= 0)
+		close(t->folder);
 	if (got < 0 && err)
 		*err = why;
 	return got;
+}
+
+int arm_task(pid_t pid, deadline_t deadline, int *uffd, uint64_t *stopped_ns, struct error *err)
+{
+	struct target t = {.pid = pid, .folder = -1, .deadline = deadline, .strip = -1};
+	return run(&t, uffd, stopped_ns, err);
+}
+
+int arm_strip(pid_t pid, int fd, deadline_t deadline, struct error *err)
+{
+	int uffd;
+	uint64_t stopped_ns;
+	struct target t = {.pid = pid, .folder = -1, .deadline = deadline, .strip = fd};
+	return run(&t, &uffd, &stopped_ns, err);
 }

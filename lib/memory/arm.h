@@ -27,6 +27,9 @@ bool arm_usable(void);
 // stopped: all wait in the kernel, or are frozen), ERR_SYSTEM.
 int arm_task(pid_t pid, deadline_t deadline, int *uffd, uint64_t *stopped_ns, struct error *err);
 
+// Lets the process close a descriptor, in the same way. Returns as arm_task().
+int arm_strip(pid_t pid, int fd, deadline_t deadline, struct error *err);
+
 // Registers a range of whole mappings for write-protection. 0, or an errno: ESRCH when the address
 // space is gone, EBUSY when another userfaultfd has it; others mean that this kind of mapping
 // cannot be tracked, or has gone.

@@ -3,6 +3,7 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/clock.h"
+#include "lib/base/fdio.h"
 #include "lib/base/proc.h"
 #include "lib/memory/arm.h"
 #include "lib/memory/track_copy.h"
@@ -10,9 +11,13 @@
 #include "lib/memory/track_space.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
 #include <string.h>
+#include <sys/syscall.h>
 
-#define PAGE ((uint64_t)PAGEFRAME_PAGE)
+#define PAGE     ((uint64_t)PAGEFRAME_PAGE)
+#define STRIP_MS 500
 
 struct track {
 	struct track_tasks tasks;
@@ -145,6 +150,34 @@ static void note_unarmed(struct track_round *round, const struct error *why)
 		snprintf(round->unarmed_why, sizeof(round->unarmed_why), "%s", why->message);
 }
 
+static bool is_ours(const struct track *t, const struct space *s, int fd)
+{
+	for (size_t i = 0; i < t->space_count; i++)
+		if (t->spaces[i].uffd >= 0 &&
+		    syscall(SYS_kcmp, getpid(), s->pid, KCMP_FILE, t->spaces[i].uffd, fd) == 0)
+			return true;
+	return false;
+}
+
+// Forked by another thread while its parent was being armed, a child has the userfaultfd of that
+// moment for itself; CRIU would refuse it.
+static void strip_inherited(const struct track *t, const struct space *s,
+			    const struct space_view *view)
+{
+	static const char link[] = "anon_inode:[userfaultfd]";
+	char name[sizeof(link)];
+	int folder = openat(view->proc, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = folder < 0 ? NULL : fdopendir(folder);
+	struct dirent *entry;
+	while (dir && (entry = fdio_readdir(dir))) {
+		ssize_t n = readlinkat(folder, entry->d_name, name, sizeof(name));
+		if (n == (ssize_t)strlen(link) && !memcmp(name, link, strlen(link)) &&
+		    is_ours(t, s, atoi(entry->d_name)))
+			// If it fails, CRIU says so.
+			arm_strip(s->pid, atoi(entry->d_name), deadline_in_ms(STRIP_MS), NULL);
+	}
+}
+
 static int round_of(struct track *t, struct space *s, struct track_round *round, struct error *err)
 {
 	_cleanup_view_ struct space_view view;
@@ -155,6 +188,8 @@ static int round_of(struct track *t, struct space *s, struct track_round *round,
 	round->tasks++;
 	if (segments_find(&t->segments, &view, true, err) < 0)
 		return -1;
+	if (s->uffd < 0)
+		strip_inherited(t, s, &view);
 	if (!space_arm(s, &view, round, &why)) {
 		note_unarmed(round, &why);
 		return 0;

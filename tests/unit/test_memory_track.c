@@ -639,6 +639,61 @@ static void follows_processes(void **state)
 	finish(t, root);
 }
 
+static size_t userfaultfds(pid_t pid)
+{
+	char path[64], link[64];
+	size_t n = 0;
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	_cleanup_closedir_ DIR *dir = opendir(path);
+	struct dirent *entry;
+	while (dir && (entry = readdir(dir))) {
+		ssize_t got = readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1);
+		link[got < 0 ? 0 : got] = 0;
+		n += !strcmp(link, "anon_inode:[userfaultfd]");
+	}
+	return n;
+}
+
+struct pair {
+	pid_t pids[2];
+	size_t count;
+};
+
+static int list_pair(void *arg, pid_t **pids, size_t *count, struct error *err)
+{
+	const struct pair *pair = arg;
+	(void)err;
+	*count = pair->count;
+	*pids = malloc(sizeof(pair->pids));
+	memcpy(*pids, pair->pids, sizeof(pair->pids));
+	return 0;
+}
+
+static void wait_only(int to)
+{
+	ready(to);
+	for (;;)
+		pause();
+}
+
+// A child that was forked while its parent had our userfaultfd; this one has it from us.
+static void takes_back_what_a_child_inherited(void **state)
+{
+	(void)state;
+	static const struct memory_sink sink = {place, take_message, NULL};
+	struct pair pair = {{start(wait_only), 0}, 1};
+	const struct track_tasks tasks = {list_pair, &pair};
+	struct track *t = track_begin(pair.pids[0], &tasks, &sink, NULL);
+	one_round(t);
+	pair.pids[1] = start(wait_only);
+	pair.count = 2;
+	assert_int_equal(userfaultfds(pair.pids[1]), 1);
+	assert_int_equal(one_round(t).armed, 1);
+	assert_int_equal(userfaultfds(pair.pids[1]), 0);
+	kill_tree(pair.pids[1]);
+	finish(t, pair.pids[0]);
+}
+
 // ---- shared segments ----------------------------------------------------------------------------
 
 #define SEGMENT_PAGES 512ul
@@ -963,6 +1018,7 @@ int main(void)
 		cmocka_unit_test(notices_the_wrong_order),
 		cmocka_unit_test(follows_changing_mappings),
 		cmocka_unit_test(follows_processes),
+		cmocka_unit_test(takes_back_what_a_child_inherited),
 		cmocka_unit_test(copies_shared_segments),
 		cmocka_unit_test(handles_odd_pages),
 		cmocka_unit_test(takes_many_mappings),
