@@ -33,9 +33,9 @@ comma := ,
 # ---- what we need ------------------------------------------------------------------------------
 PACKAGES := libseccomp libcap libprotobuf-c liburing openssl sqlite3 libmicrohttpd libcurl jansson \
             libcyaml yaml-0.1 libnl-3.0 libnl-route-3.0 libsystemd liblz4 libzstd libxxhash
-BENCHES := gap move stream
+BENCHES := gap move stream track restore
 # These goals build nothing by themselves: the next make does, once the packages are there.
-deps_goals := deps deps-check demo check check-loop check-memory bench bench-ready $(BENCHES:%=bench-%)
+deps_goals := deps deps-check demo demo-postgres check check-loop check-memory bench bench-ready $(BENCHES:%=bench-%)
 no_build_goals := clean help format lint-format lint-shell uninstall dist deb version
 goals := $(or $(MAKECMDGOALS),all)
 ifneq ($(filter unit check-unit check-system,$(goals)),)
@@ -223,6 +223,10 @@ demo: $(if $(filter no,$(DEPS)),deps-check,deps) ## move a live Redis between tw
 	$(MAKE) all tools
 	BUILD=$(BUILD) scripts/demo
 
+demo-postgres: $(if $(filter no,$(DEPS)),deps-check,deps) ## move a live PostgreSQL under pgbench between two lab hosts and back
+	$(MAKE) all tools
+	BUILD=$(BUILD) scripts/demo-postgres
+
 # BENCH_QUICK=1: each in less than four minutes; ENGINE=NAME: how memory goes.
 bench: $(BENCHES:%=bench-%) ## all benchmarks: a table each, and $(BUILD)/bench/NAME.json
 
@@ -238,6 +242,12 @@ bench-move: bench-ready ## moves by memory and dirty rate, against plain CRIU, r
 
 bench-stream: bench-ready ## bytes through a link, against a minimal TLS pump, iperf3 and the cipher alone
 	BUILD=$(BUILD) tests/bench/stream
+
+bench-track: bench-ready ## what redis-benchmark and pgbench notice before, during and after pre-copy
+	BUILD=$(BUILD) tests/bench/track
+
+bench-restore: bench-ready ## all pages before it runs against pages on demand, by memory
+	BUILD=$(BUILD) tests/bench/restore
 
 check-loop: $(if $(filter no,$(DEPS)),deps-check,deps) ## LOOP (100) moves to and fro under load: nothing lost, nothing left
 	$(MAKE) all tools
@@ -267,7 +277,7 @@ fuzz-run: $(FUZZ)
 
 # ---- style -------------------------------------------------------------------------------------
 SOURCES  := $(wildcard lib/*/*.[ch] lib/*/*/*.[ch] images/*.[ch] relocd/*/*.[ch] wparctl/*.[ch] tests/*/*.[ch])
-SCRIPTS  := $(wildcard scripts/completion/wparctl.bash scripts/lab scripts/demo scripts/install-deps .ci/run tests/unit/run tests/system/run tests/system/*.sh $(filter-out %.jq,$(wildcard tests/bench/*)))
+SCRIPTS  := $(wildcard scripts/completion/wparctl.bash scripts/lab scripts/demo scripts/demo-postgres scripts/install-deps .ci/run tests/unit/run tests/system/run tests/system/*.sh $(filter-out %.jq,$(wildcard tests/bench/*)))
 
 format: ## rewrite all sources in the house style
 	clang-format -i $(SOURCES)
@@ -355,7 +365,7 @@ clean: ## remove everything built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all tools unit check-unit check-system check check-loop check-memory demo bench bench-ready $(BENCHES:%=bench-%) deps deps-check fuzz fuzz-run format lint \
+.PHONY: all tools unit check-unit check-system check check-loop check-memory demo demo-postgres bench bench-ready $(BENCHES:%=bench-%) deps deps-check fuzz fuzz-run format lint \
 	lint-format lint-c lint-shell install uninstall dist deb version man clean help FORCE
 .SECONDARY:
 

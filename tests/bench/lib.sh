@@ -86,12 +86,42 @@ to_and_fro() { # NAME COUNT
 	done
 }
 
+# A partition `bench` on hostA whose program has MB of memory and writes RATE MB/s.
+dirtier_partition() { # MB RATE
+	redis_address=10.77.0.90
+	in_host hostA wparctl create bench --rootfs /srv/shared/bench --address $redis_address/24 --bridge br0 --start -- \
+		/bin/dirtier "$1" "$2" 6379 >/dev/null
+	wait_until 60 redis ping
+}
+
+# The meter's request that waited through a move is answered, and the next ones are.
+settled() {
+	local before
+	before=$(redis get counter)
+	wait_until 120 beyond $((before + 20))
+}
+# shellcheck disable=SC2317 # wait_until calls it
+beyond() { [ "$(redis get counter)" -gt "$1" ]; }
+
+# Moves it to hostB and back, measured, by `relocate` or by another CMD with FILE NAME FROM TO.
+move_metered() { # CMD...
+	: >"$moves"
+	meter_start "$out/$bench_name-meter.json"
+	sleep 0.3 # a stretch without a move
+	"$@" "$moves" bench hostA hostB
+	settled
+	"$@" "$moves" bench hostB hostA
+	settled
+	meter_stop || { echo "$bench_name: the client's connection: $(tail -n 1 "$meter_said")" >&2; return 1; }
+}
+
 # A row for each move of the standard input, which has one on each line.
 rows_of_moves() { # KEY=VALUE...
 	local line
 	while read -r line; do
 		row "$@" engine="$(jq -r '.engine // ""' <<<"$line")" rounds="$(jq -r '.rounds // 0' <<<"$line")" \
 			client_gap_ms="$(jq -r '.client_gap_ms // ""' <<<"$line")" downtime_ms="$(jq .downtime_ms <<<"$line")" \
+			restore_ms="$(jq -r '.phases.restore // ""' <<<"$line")" \
 			total_ms="$(jq .total_ms <<<"$line")" bytes_sent="$(jq .transferred_bytes <<<"$line")"
 	done
 }

@@ -47,14 +47,20 @@ new_image() { # TAG: with the base layer
 	umoci tag --image "$image_layout:base" "$1"
 }
 
-base_image() {
-	local root=$1/base
+# What every root has: a shell, small programs and users.
+base_root() { # ROOT
+	local root=$1
 	new_root "$root"
 	copy_programs "$root" sh cat ls id sleep ps mkdir rm chown chmod mknod touch head grep stat ln readlink
 	printf '%s\n' root:x:0:0:root:/root:/bin/sh www-data:x:33:33:www-data:/var/www:/bin/sh \
 		memcache:x:114:121::/nonexistent:/bin/sh postgres:x:117:124::/var/lib/postgresql:/bin/sh >"$root/etc/passwd"
 	printf '%s\n' root:x:0: www-data:x:33: ssl-cert:x:118:postgres,www-data adm:x:4:postgres \
 		memcache:x:121: postgres:x:124: >"$root/etc/group"
+}
+
+base_image() {
+	local root=$1/base
+	base_root "$root"
 	mkdir -p "$root/srv/layers/opaque"
 	touch "$root/srv/layers/removed" "$root/srv/layers/kept" "$root/srv/layers/opaque/below"
 	ln "$root/srv/layers/kept" "$root/srv/layers/linked"
@@ -83,8 +89,10 @@ nginx_image() {
 	configure nginx --config.entrypoint /usr/sbin/nginx --config.stopsignal SIGQUIT
 }
 
-postgres_image() {
-	local root=$1/postgres bin=$postgres_bin share lib
+# PostgreSQL and a program `start` that makes a cluster where there is none; further options win.
+postgres_programs() { # ROOT EXTENSION...
+	local root=$1 bin=$postgres_bin share lib extension
+	shift
 	share=/usr/share/postgresql/$(basename "${bin%/bin}")
 	lib=${bin%/bin}/lib
 	mkdir -p "$root"{/var/lib/postgresql,/usr/share,/usr/bin,"$lib"}
@@ -92,8 +100,11 @@ postgres_image() {
 	copy_programs "$root" "$bin"/{postgres,initdb,pg_ctl,psql,pgbench}
 	cp -a /usr/share/postgresql "$root/usr/share/"
 	rm -rf "$root$share"/{man,extension/*.sql}
-	cp -a "$share"/extension/plpgsql* "$root$share/extension/"
-	cp -a "$lib"/{plpgsql,dict_snowball,utf8_and_*}.so "$root$lib/"
+	for extension in plpgsql "$@"; do
+		cp -a "$share/extension/$extension"* "$root$share/extension/"
+		cp -a "$lib/$extension.so" "$root$lib/"
+	done
+	cp -a "$lib"/{dict_snowball,utf8_and_*}.so "$root$lib/"
 	cat >"$root/usr/bin/start" <<-END
 		#!/bin/sh
 		set -e
@@ -102,6 +113,11 @@ postgres_image() {
 		exec $bin/postgres -c 'listen_addresses=*' -c unix_socket_directories=/tmp -c shared_buffers=32MB "\$@"
 	END
 	chmod 755 "$root/usr/bin/start"
+}
+
+postgres_image() {
+	local root=$1/postgres
+	postgres_programs "$root"
 	new_image postgres
 	add_layer postgres "$root"
 	configure postgres --config.user postgres --config.env PGDATA=/var/lib/postgresql/data \
