@@ -1,0 +1,43 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What benchmarks and memory checks compute: it is worth nothing if it cannot be wrong.
+# shellcheck disable=SC2016,SC2034,SC2154 # single quotes: programs for jq; variables of lib.sh
+
+test_rows_medians_and_tables() {
+	local json
+	# shellcheck source=tests/bench/lib.sh
+	source "$top/tests/bench/lib.sh"
+	out=$lab_dir bench_name=smoke rows=$lab_dir/smoke-rows.jsonl load_before=0.1
+	rm -f "$rows"
+	row side=a memory_mb=64 bytes_sent=67108864 gap_ms=10 engine=
+	row side=a memory_mb=64 bytes_sent=134217728 gap_ms=30 engine=
+	row side=b memory_mb=64 gap_ms=7.5 engine=x
+	assert_contains "$(bench_report "side memory_mb" "gap_ms sent_share")" "a     64         20 (10..30)  1.5 (1..2)"
+	json=$out/smoke.json
+	jq -e '(.rows | length == 3) and .rows[0].engine == null and .machine.cores > 0 and .machine.versions.criu != null' "$json" >/dev/null || die "$(cat "$json")"
+	assert_eq '[{"side":"a","runs":2,"gap":{"median":20,"min":10,"max":30}},{"side":"b","runs":1,"gap":{"median":7.5,"min":7.5,"max":7.5}}]' \
+		"$(jq -c '.summary | map({side, runs, gap: .gap_ms})' "$json")" summary
+	assert_eq '[2,3,null,4]' "$(bench_jq -nc 'include "lib"; [([1, 2, 3] | median), ([1, 2, 3, 4] | quantile(0.5)), ([] | median), ([4] | quantile(0.99))]')" quantiles
+}
+
+# A byte changed from outside is seen.
+test_memwriter_sees_a_changed_word() {
+	local said=$lab_dir/said pid at
+	rm -f "$said"
+	in_host hostA memwriter single 16 "$said" &
+	wait_until 10 grep -q ok "$said"
+	pid=$(in_host hostA pgrep -x memwriter)
+	at=$(in_host hostA awk '$2 == "rw-p" && NF == 5 { sub("-", " ", $1); print $1 }' "/proc/$pid/maps" |
+		while read -r from to; do [ $((16#$to - 16#$from)) -lt $((16 << 20)) ] || echo $((16#$from + (8 << 20) + 1000)); done | head -n 1)
+	printf x | in_host hostA dd of="/proc/$pid/mem" bs=1 seek="$at" conv=notrunc status=none
+	wait_until 10 grep -q '^bad area 0 page 20[0-9][0-9] ' "$said" || die "it says $(cat "$said")"
+	in_host hostA kill "$pid"
+}
+
+test_pump_brings_what_it_got() {
+	head -c 3000000 /dev/urandom >"$lab_dir/pumped"
+	client tlspump receive 10.77.0.100 7998 >"$lab_dir/arrived" &
+	in_host hostA tlspump send 10.77.0.100 7998 <"$lab_dir/pumped"
+	wait $!
+	cmp "$lab_dir/pumped" "$lab_dir/arrived"
+}
