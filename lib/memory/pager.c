@@ -59,6 +59,41 @@ void pager_area_drop(struct pager *p, uint64_t at, uint64_t bytes)
 			  (off_t)round_up(bytes));
 }
 
+// ---- descriptors --------------------------------------------------------------------------------
+
+bool pager_is_uffd(int fd)
+{
+	char path[64], target[64];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+	target[n > 0 ? n : 0] = 0;
+	return !strcmp(target, "anon_inode:[userfaultfd]");
+}
+
+bool pager_owns(const struct pager *p, int fd)
+{
+	for (uint32_t i = 0; i < atomic_load(&p->h->slots); i++) {
+		const struct pager_slot *slot = &p->slot[i];
+		uint32_t state = atomic_load(&slot->state);
+		if ((state == SLOT_LIVE && slot->uffd == fd) ||
+		    (state != SLOT_FREE && slot->vpid && slot->store == fd))
+			return true;
+	}
+	return false;
+}
+
+int pager_orphan(const struct pager *p)
+{
+	_cleanup_closedir_ DIR *dir = opendir("/proc/self/fd");
+	struct dirent *entry;
+	while (dir && (entry = readdir(dir))) {
+		int fd = atoi(entry->d_name);
+		if (pager_is_uffd(fd) && !pager_owns(p, fd))
+			return fd;
+	}
+	return -1;
+}
+
 // ---- the keeper's side --------------------------------------------------------------------------
 
 static int map_file(struct pager *p, struct error *err)
@@ -163,7 +198,7 @@ static void close_if(int fd)
 static void close_slot(const struct pager_slot *slot)
 {
 	uint32_t state = atomic_load(&slot->state);
-	if (state == SLOT_LIVE || state == SLOT_CLOSING)
+	if (state == SLOT_LIVE)
 		close(slot->uffd);
 	if (state != SLOT_FREE && slot->vpid)
 		close_if(slot->store);
@@ -177,6 +212,10 @@ static void close_all(struct pager *p)
 			   p->h->news,     p->h->poll,   p->h->parent};
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		close_if(fds[i]);
+	// What came in and was not noted any more. All that is live has been closed.
+	atomic_store(&p->h->slots, 0);
+	for (int fd; (fd = pager_orphan(p)) >= 0;)
+		close(fd);
 }
 
 void pager_free(struct pager *p)

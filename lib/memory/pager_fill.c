@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #ifndef MADV_POPULATE_READ // Linux 5.14
 #define MADV_POPULATE_READ 22
@@ -39,6 +40,15 @@ static void wake(const struct pager_task *t, uint64_t address)
 	ioctl(t->slot->uffd, UFFDIO_WAKE, &range);
 }
 
+// What an ioctl said that it did, in bytes: so many pages are done from the run's page `skip` on.
+static int64_t account(struct pager_server *s, struct pager_task *t, const struct pager_run *run,
+		       uint64_t skip, int64_t bytes)
+{
+	int64_t done = bytes / (int64_t)PAGER_PAGE;
+	pager_done(s, t, run->first + skip, run->first + skip + (uint64_t)done);
+	return done;
+}
+
 // Copies up to `pages` pages of a run from its page `skip` on; how many, or -errno.
 static int64_t copy(struct pager_server *s, struct pager_task *t, const struct pager_run *run,
 		    uint64_t skip, uint64_t pages)
@@ -47,14 +57,20 @@ static int64_t copy(struct pager_server *s, struct pager_task *t, const struct p
 	struct uffdio_copy what = {.dst = run->vaddr + skip * PAGER_PAGE,
 				   .src = (uintptr_t)from,
 				   .len = pages * PAGER_PAGE};
-	int64_t done = (int64_t)pages;
-	if (ioctl(t->slot->uffd, UFFDIO_COPY, &what) < 0) {
-		if (what.copy <= 0)
-			return what.copy ? what.copy : -errno;
-		done = what.copy / (int64_t)PAGER_PAGE;
-	}
-	pager_done(s, t, run->first + skip, run->first + skip + (uint64_t)done);
-	return done;
+	if (ioctl(t->slot->uffd, UFFDIO_COPY, &what) < 0 && what.copy <= 0)
+		return what.copy ? what.copy : -errno;
+	return account(s, t, run, skip, what.copy);
+}
+
+// The same for pages of zeroes, which are holes in the store.
+static int64_t clear(struct pager_server *s, struct pager_task *t, const struct pager_run *run,
+		     uint64_t skip, uint64_t pages)
+{
+	struct uffdio_zeropage what = {
+		.range = {run->vaddr + skip * PAGER_PAGE, pages * PAGER_PAGE}};
+	if (ioctl(t->slot->uffd, UFFDIO_ZEROPAGE, &what) < 0 && what.zeropage <= 0)
+		return what.zeropage ? what.zeropage : -errno;
+	return account(s, t, run, skip, what.zeropage);
 }
 
 // ---- faults -------------------------------------------------------------------------------------
@@ -170,7 +186,21 @@ static void punch(struct pager_server *s, uint32_t root, const struct pager_run 
 struct piece {
 	const struct pager_run *run;
 	uint64_t skip, pages;
+	bool hole;
 };
+
+// Cuts it off where the store goes over from data to a hole, or back.
+static void cut(const struct pager_server *s, const struct pager_task *t, struct piece *piece)
+{
+	int fd = s->p->slot[t->slot->root].store;
+	off_t at = (off_t)(piece->run->offset + piece->skip * PAGER_PAGE);
+	off_t end = at + (off_t)(piece->pages * PAGER_PAGE);
+	off_t data = lseek(fd, at, SEEK_DATA);
+	piece->hole = data > at || (data < 0 && errno == ENXIO);
+	off_t border = piece->hole ? data : lseek(fd, at, SEEK_HOLE);
+	if (border > at && border < end)
+		piece->pages = (uint64_t)(border - at) / PAGER_PAGE;
+}
 
 static bool next_piece(const struct pager_server *s, const struct pager_task *t,
 		       struct piece *piece)
@@ -189,7 +219,8 @@ static bool next_piece(const struct pager_server *s, const struct pager_task *t,
 		uint64_t most = border < CHUNK_PAGES ? border : CHUNK_PAGES;
 		end = end - first > most ? first + most : end;
 		end = pagerbits_next(t->bits, first, end, true);
-		*piece = (struct piece){r, skip, end - first};
+		*piece = (struct piece){r, skip, end - first, false};
+		cut(s, t, piece);
 		return true;
 	}
 	return false;
@@ -197,12 +228,15 @@ static bool next_piece(const struct pager_server *s, const struct pager_task *t,
 
 static int64_t fill_piece(struct pager_server *s, struct pager_task *t, const struct piece *piece)
 {
-	const uint8_t *from = store_of(s, t) + piece->run->offset + piece->skip * PAGER_PAGE;
+	int64_t (*bring_it)(struct pager_server *, struct pager_task *, const struct pager_run *,
+			    uint64_t, uint64_t) = piece->hole ? clear : copy;
 	uint64_t pages = piece->pages;
-	madvise((void *)from, pages * PAGER_PAGE, MADV_POPULATE_READ); // or it faults page by page
-	int64_t got = copy(s, t, piece->run, piece->skip, pages);
+	if (!piece->hole) // or it faults page by page
+		madvise((void *)(store_of(s, t) + piece->run->offset + piece->skip * PAGER_PAGE),
+			pages * PAGER_PAGE, MADV_POPULATE_READ);
+	int64_t got = bring_it(s, t, piece->run, piece->skip, pages);
 	while (got == -ENOENT && pages > 1) // up to the border of a mapping
-		got = copy(s, t, piece->run, piece->skip, pages /= 2);
+		got = bring_it(s, t, piece->run, piece->skip, pages /= 2);
 	return got;
 }
 

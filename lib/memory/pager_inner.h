@@ -110,6 +110,13 @@ void *pager_area(const struct pager *p, uint64_t at);
 uint64_t pager_area_new(struct pager *p, uint64_t bytes);
 void pager_area_drop(struct pager *p, uint64_t at, uint64_t bytes);
 
+bool pager_is_uffd(int fd);
+// Whether it is the userfaultfd of a live task, or a store.
+bool pager_owns(const struct pager *p, int fd);
+// A userfaultfd that no live task has: it came in, or was about to be closed, when a server ended.
+// -1: none.
+int pager_orphan(const struct pager *p);
+
 // pager_serve.c
 _Noreturn void pager_serve(struct pager *p);
 // Says why it cannot go on; the keeper kills the partition.

@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 
 #define RESTORE_FINISHED 0x52535446 // CRIU's last word
 #define BURST            32         // messages of a task before another one has its turn
@@ -146,44 +147,42 @@ static void on_task(struct pager_server *s, uint32_t number)
 
 // ---- taking over --------------------------------------------------------------------------------
 
-static bool is_userfaultfd(int fd)
-{
-	char path[64], target[64];
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	ssize_t n = readlink(path, target, sizeof(target) - 1);
-	target[n > 0 ? n : 0] = 0;
-	return !strcmp(target, "anon_inode:[userfaultfd]");
-}
-
-static bool owned(const struct pager *p, int fd)
-{
-	for (uint32_t i = 0; i < atomic_load(&p->h->slots); i++) {
-		const struct pager_slot *slot = &p->slot[i];
-		uint32_t state = atomic_load(&slot->state);
-		if ((state == SLOT_LIVE && slot->uffd == fd) ||
-		    (state != SLOT_FREE && slot->vpid && slot->store == fd))
-			return true;
-	}
-	return false;
-}
-
-// A descriptor that came in when the predecessor ended.
-static int find_orphan(const struct pager *p)
+// The connection that the predecessor had accepted and not noted: it has the listener's address.
+static int find_connection(const struct pager_header *h)
 {
 	_cleanup_closedir_ DIR *dir = opendir("/proc/self/fd");
 	struct dirent *entry;
-	while (dir && (entry = readdir(dir))) {
-		int fd = atoi(entry->d_name);
-		if (is_userfaultfd(fd) && !owned(p, fd))
+	struct sockaddr_un wanted = {0}, address;
+	socklen_t size = sizeof(wanted);
+	if (!dir || getsockname(h->listener, (struct sockaddr *)&wanted, &size) < 0)
+		return -1;
+	while ((entry = readdir(dir))) {
+		int fd = atoi(entry->d_name), listens = 1;
+		socklen_t length = sizeof(listens);
+		address = (struct sockaddr_un){0};
+		size = sizeof(address);
+		if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && !listens &&
+		    getsockname(fd, (struct sockaddr *)&address, &size) == 0 &&
+		    address.sun_path[0] && !memcmp(&address, &wanted, sizeof(address)))
 			return fd;
 	}
 	return -1;
 }
 
+static void take_up_connection(struct pager_server *s)
+{
+	if (s->h->listener < 0)
+		return;
+	if (s->h->connection < 0 && !atomic_load(&s->h->restored))
+		s->h->connection = find_connection(s->h);
+	if (s->h->connection >= 0)
+		drop(&s->h->listener);
+}
+
 static void finish_closing(struct pager_server *s, uint32_t number)
 {
 	struct pager_slot *slot = &s->p->slot[number];
-	if (is_userfaultfd(slot->uffd) && !owned(s->p, slot->uffd))
+	if (pager_is_uffd(slot->uffd) && !pager_owns(s->p, slot->uffd))
 		close(slot->uffd);
 	atomic_store(&slot->state, slot->root == number ? SLOT_ENDED : SLOT_FREE);
 }
@@ -194,7 +193,7 @@ static void take_up_incoming(struct pager_server *s)
 	bool known = pid == RESTORE_FINISHED || pid <= 0;
 	for (uint32_t i = 0; i < atomic_load(&s->h->slots) && !known; i++)
 		known = s->task[i].slot && s->task[i].slot->vpid == pid;
-	int fd = known ? -1 : find_orphan(s->p);
+	int fd = known ? -1 : pager_orphan(s->p);
 	if (known)
 		atomic_store(&s->h->incoming, 0);
 	else if (fd >= 0)
@@ -246,7 +245,7 @@ static bool ours(const struct pager *p, int fd)
 	for (size_t i = 0; i < ARRAY_SIZE(keep); i++)
 		if (keep[i] == fd)
 			return true;
-	return owned(p, fd);
+	return pager_owns(p, fd);
 }
 
 // The rest of the table was its own; others learn of its end by their connections to it.
@@ -313,6 +312,7 @@ static void open_loop(struct pager_server *s)
 	s->h->poll = epoll_create1(EPOLL_CLOEXEC);
 	if (s->h->poll < 0)
 		pager_give_up(s, "cannot make an epoll: %s", strerror(errno));
+	take_up_connection(s);
 	watch(s, s->h->listener, FROM_LISTENER);
 	watch(s, s->h->connection, FROM_CONNECTION);
 	watch(s, s->h->command, FROM_KEEPER);

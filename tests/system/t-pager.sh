@@ -71,7 +71,7 @@ loaded() { [ "$(redis ping)" = PONG ]; }
 saved() { redis info persistence | grep -q 'rdb_bgsave_in_progress:0' && redis info persistence | grep -q 'rdb_last_bgsave_status:ok'; }
 
 test_move_waits_for_the_fill() {
-	pager_redis 500
+	pager_redis 400
 	stopped_while_it_fills
 	assert_contains "$(in_host hostB wparctl status r)" "filling "
 	assert_contains "$(in_host hostB wparctl validate r hostA)" "memory is still being filled"
@@ -86,7 +86,7 @@ test_move_waits_for_the_fill() {
 waits_for_fill() { in_host hostB wparctl --json moves | jq -e '.data[] | select(.partition == "r" and .phase == "filling")'; }
 
 test_stopped_while_it_fills() {
-	pager_redis 500
+	pager_redis 400
 	stopped_while_it_fills
 	assert_exit 0 in_host hostB wparctl stop r --kill
 	assert_eq Defined "$(state_of hostB r)"
@@ -96,7 +96,7 @@ nobody_fills() { ! in_host hostB pgrep 'pager:r|keeper:r'; }
 
 # Nobody can go on: it is lost, and says so; it does not run on without its memory.
 test_no_successor() {
-	pager_redis 500
+	pager_redis 400
 	stopped_while_it_fills
 	in_host hostB timeout 60 bash -c 'until ! pgrep -x keeper:r >/dev/null; do pid=$(pgrep -x pager:r) && kill -9 $pid; done; true'
 	wait_until 10 is_broken
