@@ -24,7 +24,8 @@ static void segment_close(struct segment *s)
 {
 	if (s->fd >= 0)
 		close(s->fd);
-	free(s->hashes);
+	if (s->hashes)
+		munmap(s->hashes, s->hash_count * sizeof(*s->hashes));
 }
 
 int segments_begin(struct segments *all, struct error *err)
@@ -169,22 +170,30 @@ static enum copy_fate choose(void *arg, const uint8_t *bytes, uint64_t page)
 	return copy_is_zero(bytes) ? COPY_ZERO : COPY_KEEP;
 }
 
-// calloc() gives large tables as pages that are not there until they are used, so that sparse
-// segments cost little.
+// Pages of the table are there only when they are used, also after it has grown: sparse segments
+// cost little.
 static int make_hashes(struct segment *s, uint64_t pages, struct error *err)
 {
 	if (pages <= s->hash_count)
 		return 0;
-	uint64_t *more = calloc(pages, sizeof(*more));
-	if (!more)
+	size_t old = s->hash_count * sizeof(*s->hashes), wanted = pages * sizeof(*s->hashes);
+	void *more = s->hashes ? mremap(s->hashes, old, wanted, MREMAP_MAYMOVE)
+			       : mmap(NULL, wanted, PROT_READ | PROT_WRITE,
+				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (more == MAP_FAILED)
 		return error_set(err, ERR_NOMEM, "no memory to compare %llu pages",
 				 (unsigned long long)pages);
-	if (s->hash_count)
-		memcpy(more, s->hashes, s->hash_count * sizeof(*more));
-	free(s->hashes);
 	s->hashes = more;
 	s->hash_count = pages;
 	return 0;
+}
+
+static int make_all_hashes(struct segment *s, struct error *err)
+{
+	struct stat st;
+	if (fstat(s->fd, &st) < 0)
+		return error_sys(err, ERR_SYSTEM, errno, "cannot look at a shared segment");
+	return make_hashes(s, ((uint64_t)st.st_size + PAGE - 1) / PAGE, err);
 }
 
 // The next part of a segment that has pages, from *at on; false: no more.
@@ -241,8 +250,10 @@ int segment_copy(struct segments *all, struct segment *s, bool stopped, struct c
 	struct choice choice = {all->secret, s};
 	int64_t since = clock_now_ns();
 	s->changed = 0;
+	if (make_all_hashes(s, err) < 0)
+		return -1;
 	for (; next_data(s, &at, &end); at = end) {
-		if (make_hashes(s, end / PAGE, err) < 0)
+		if (make_hashes(s, end / PAGE, err) < 0) // it may have grown
 			return -1;
 		int got = stopped ? copy_mapped(&choice, c, at, end, err)
 				  : copy_file(c, s->fd, segment_destination(s), at, end, choose,

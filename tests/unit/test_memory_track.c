@@ -59,7 +59,8 @@ static struct {
 
 static struct page *slot(struct page *table, size_t room, uint64_t destination, uint64_t vaddr)
 {
-	size_t i = (destination * 0x9e3779b97f4a7c15u ^ vaddr / PAGE * 0xff51afd7ed558ccdu) % room;
+	uint64_t mixed = (destination ^ vaddr / PAGE) * 0x9e3779b97f4a7c15u;
+	size_t i = (mixed ^ mixed >> 32) % room;
 	while (table[i].bytes && (table[i].destination != destination || table[i].vaddr != vaddr))
 		i = (i + 1) % room;
 	return &table[i];
@@ -804,6 +805,41 @@ static void copies_shared_segments(void **state)
 	}
 }
 
+#define SPARSE_PAGES 1024ul
+#define SPARSE_STEP  (64ul << 20)
+
+static void sparse_segment(int to)
+{
+	int fd = memfd_create("of a test", MFD_CLOEXEC);
+	if (ftruncate(fd, (off_t)(SPARSE_PAGES * SPARSE_STEP)) < 0)
+		_exit(1);
+	for (uint64_t i = 0; i < SPARSE_PAGES; i++)
+		if (pwrite(fd, "x", 1, (off_t)(i * SPARSE_STEP)) != 1)
+			_exit(1);
+	wait_only(to);
+}
+
+// What it costs is for its pages, not for its length.
+static void takes_sparse_segments(void **state)
+{
+	(void)state;
+	pid_t root = start(sparse_segment);
+	struct track *t = begin(&root);
+	struct track_round r = one_round(t);
+	assert_true(r.pages >= SPARSE_PAGES);
+	assert_true(r.ns < 10000000000u);
+	last_round(t, root);
+	const struct track_segment *list;
+	size_t count;
+	track_segments(t, &list, &count);
+	assert_int_equal(count, 1);
+	for (uint64_t i = 0; i < SPARSE_PAGES; i++) {
+		assert_non_null(entry_of(t, list[0].destination, i * SPARSE_STEP));
+		assert_null(entry_of(t, list[0].destination, i * SPARSE_STEP + PAGE));
+	}
+	finish(t, root);
+}
+
 // ---- special pages ------------------------------------------------------------------------------
 
 #define ODD_PAGES 16ul
@@ -1020,6 +1056,7 @@ int main(void)
 		cmocka_unit_test(follows_processes),
 		cmocka_unit_test(takes_back_what_a_child_inherited),
 		cmocka_unit_test(copies_shared_segments),
+		cmocka_unit_test(takes_sparse_segments),
 		cmocka_unit_test(handles_odd_pages),
 		cmocka_unit_test(takes_many_mappings),
 		cmocka_unit_test(brings_unarmed_tasks_in_the_end),
