@@ -45,6 +45,7 @@ static json_t *move_options(const struct args *args, struct error *err)
 	if (args_has(args, "strict-downtime"))
 		json_object_set_new(options, "strict_downtime", json_true());
 	set_word(options, "on_diverge", args, "on-diverge");
+	set_word(options, "compress", args, "compress");
 	set_word(options, "engine", args, "engine");
 	if (!set_duration(options, "deadline_ms", args, "deadline", err) &&
 	    !set_duration(options, "max_downtime_ms", args, "max-downtime", err) &&

@@ -7,6 +7,8 @@ static const struct verb_option relocate_options[] = {
 	{"back", 0, NULL, "move each to the host that it came from; then there is no HOST"},
 	{"bandwidth", 0, "RATE",
 	 "send no more a second while it runs, as 120MiB/s or 1Gbit/s; 0: no limit"},
+	{"compress", 0, "METHOD",
+	 "pack memory on the way: auto (where that is faster), off, lz4 or zstd"},
 	{"deadline", 0, "TIME", "give the move up when it is not decided by then (default: 10m)"},
 	{"dry-run", 0, NULL, "only validate"},
 	{"end-exec", 0, NULL, "end exec sessions in the partition, which cannot move"},
@@ -71,9 +73,9 @@ const struct verb move_verbs[] = {
 		.name = "relocate",
 		.summary = "move running partitions to another host",
 		.form = "(NAME... | --group GROUP) (HOST | --back)\n"
-			"    [--bandwidth RATE] [--deadline TIME] [--dry-run] [--end-exec]\n    "
-			"[--engine NAME] [--keep-going] [--max-downtime TIME] [--no-wait]\n    "
-			"[--on-diverge POLICY] [--strict-downtime]",
+			"    [--bandwidth RATE] [--compress METHOD] [--deadline TIME] [--dry-run]\n"
+			"    [--end-exec] [--engine NAME] [--keep-going] [--max-downtime TIME]\n"
+			"    [--no-wait] [--on-diverge POLICY] [--strict-downtime]",
 		.text = "Moves running partitions to HOST, one after the other; with --no-wait all "
 			"are begun at once. Their connections stay. On a terminal a line shows the "
 			"progress, elsewhere there is a line for each phase; at the end a table "

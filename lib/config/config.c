@@ -8,6 +8,7 @@
 #include "lib/config/outline.h"
 #include "lib/config/schema.h"
 #include "lib/memory/converge.h"
+#include "lib/memory/squeeze.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,12 +17,13 @@
 
 #define FILE_MAX (256 * 1024)
 
-#define DEFAULT_LISTEN  "[::]:7470"
-#define DEFAULT_METRICS "127.0.0.1:7471"
-#define DEFAULT_GROUP   "wpar"
-#define DEFAULT_BRIDGE  "br0"
-#define DEFAULT_DIVERGE "throttle-then-abort"
-#define DEFAULT_SHARED  "/srv/shared"
+#define DEFAULT_LISTEN   "[::]:7470"
+#define DEFAULT_METRICS  "127.0.0.1:7471"
+#define DEFAULT_GROUP    "wpar"
+#define DEFAULT_BRIDGE   "br0"
+#define DEFAULT_COMPRESS "auto"
+#define DEFAULT_DIVERGE  "throttle-then-abort"
+#define DEFAULT_SHARED   "/srv/shared"
 
 // The text, its outline and the values, while one file is read.
 struct reading {
@@ -162,6 +164,11 @@ static int read_move(const struct reading *r, struct config *c)
 	enum converge_policy policy;
 	if (v->on_diverge && converge_policy_of(v->on_diverge, &policy, &why) < 0)
 		return complain(r, "move.on_diverge", "%s", why.message);
+	enum squeeze_method method;
+	if (v->compress && squeeze_parse(v->compress, &method, &why) < 0)
+		return complain(r, "move.compress", "%s", why.message);
+	if (take(&c->compress, v->compress, DEFAULT_COMPRESS, r->err) < 0)
+		return -1;
 	return take(&c->on_diverge, v->on_diverge, DEFAULT_DIVERGE, r->err);
 }
 
@@ -361,11 +368,11 @@ static void free_names(struct config_names *names)
 
 void config_free(struct config *config)
 {
-	char *texts[] = {config->host,       config->listen,  config->api_socket,
-			 config->api_group,  config->tls_ca,  config->tls_cert,
-			 config->tls_key,    config->bridge,  config->storage_root,
-			 config->criu,       config->preload, config->on_diverge,
-			 config->peers_role, config->metrics};
+	char *texts[] = {config->host,      config->listen,     config->api_socket,
+			 config->api_group, config->tls_ca,     config->tls_cert,
+			 config->tls_key,   config->bridge,     config->storage_root,
+			 config->criu,      config->preload,    config->on_diverge,
+			 config->compress,  config->peers_role, config->metrics};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		free(texts[i]);
 	for (size_t i = 0; i < config->shared_count; i++)

@@ -31,6 +31,7 @@ struct config {
 	char *preload; // "auto", "none" or an absolute path
 	int64_t max_downtime_ms;
 	char *on_diverge;                     // lib/memory/converge.h
+	char *compress;                       // lib/memory/squeeze.h
 	uint64_t bandwidth;                   // of a move, bytes a second; 0: no limit
 	unsigned moves;                       // departures at once
 	unsigned memory_for_arrivals_percent; // of this host's memory

@@ -11,8 +11,7 @@
 #include <zstd.h>
 
 enum {
-	WINDOW = 64,      // messages between two decisions, about 16 MB
-	PROBE_EVERY = 16, // one of so many is packed by each method, to see what that would cost
+	WINDOW = 16, // messages between two decisions, about 4 MB
 	ZSTD_LEVEL = 1,
 };
 
@@ -32,6 +31,8 @@ struct squeeze {
 	struct memory_sink to;
 	bool automatic;
 	enum squeeze_method method;
+	bool settled; // no more decisions
+	bool bound;   // we wait for the link: what packing would cost is worth knowing
 	struct squeeze_costs costs;
 	struct window window;
 	uint64_t bytes, sent;
@@ -75,7 +76,7 @@ enum squeeze_method squeeze_choose(const struct squeeze_costs *costs, enum squee
 {
 	enum squeeze_method best = now;
 	for (int m = 0; m < SQUEEZE_METHODS; m++)
-		if (cost_of(costs, m) < cost_of(costs, best))
+		if (costs->ratio[m] > 0 && cost_of(costs, m) < cost_of(costs, best))
 			best = m;
 	return cost_of(costs, best) < 0.9 * cost_of(costs, now) ? best : now;
 }
@@ -87,7 +88,8 @@ static void decide(struct squeeze *s)
 	double total = (double)(w->fill_ns + w->wait_ns + w->pack_ns);
 	double link = total / (double)w->sent;
 	s->costs.fill = (double)w->fill_ns / (double)w->bytes;
-	if ((double)w->wait_ns > BOUND * total || link < s->costs.link)
+	s->bound = (double)w->wait_ns > BOUND * total;
+	if (s->bound || link < s->costs.link)
 		s->costs.link = link;
 	s->method = squeeze_choose(&s->costs, s->method);
 	s->window = (struct window){0};
@@ -205,14 +207,15 @@ static int send_packed(struct squeeze *s, const uint8_t *message, size_t length,
 static int send(void *arg, void *message, size_t length, struct error *err)
 {
 	struct squeeze *s = arg;
-	if (s->automatic && packable(length) && s->window.messages % PROBE_EVERY == 0)
+	bool deciding = s->automatic && !s->settled;
+	if (deciding && s->bound && packable(length) && s->window.messages == 0)
 		probe(s, message, length);
 	s->window.fill_ns += clock_now_ns() - s->placed_ns;
 	s->window.bytes += length;
 	s->bytes += length;
 	int done =
 		s->direct ? hand_on(s, message, length, err) : send_packed(s, message, length, err);
-	if (++s->window.messages >= WINDOW && s->automatic && done == 0)
+	if (++s->window.messages >= WINDOW && deciding && done == 0)
 		decide(s);
 	return done;
 }
@@ -248,6 +251,11 @@ void squeeze_free(struct squeeze *s)
 	free(s->whole);
 	free(s->trial);
 	free(s);
+}
+
+void squeeze_settle(struct squeeze *s)
+{
+	s->settled = true;
 }
 
 void squeeze_figures(const struct squeeze *s, struct squeeze_figures *figures)

@@ -27,6 +27,10 @@ struct squeeze *squeeze_new(const struct memory_sink *to, enum squeeze_method me
 void squeeze_free(struct squeeze *s);
 struct memory_sink squeeze_sink(struct squeeze *s);
 
+// What is done stays as it is from now on: the link is not waited for any more, which would look
+// like a fast one.
+void squeeze_settle(struct squeeze *s);
+
 struct squeeze_figures {
 	uint64_t bytes, sent;       // of messages: before, and after
 	enum squeeze_method method; // now; never AUTO
@@ -38,7 +42,7 @@ struct squeeze_costs {
 	double fill;                   // the engine's work
 	double link;                   // the link's, for each byte that it carries
 	double pack[SQUEEZE_METHODS];  // of OFF: 0
-	double ratio[SQUEEZE_METHODS]; // what is left of a byte; of OFF: 1
+	double ratio[SQUEEZE_METHODS]; // what is left of a byte; of OFF: 1; 0: not known
 };
 // The fastest. Another one than `now` must be faster by a tenth.
 enum squeeze_method squeeze_choose(const struct squeeze_costs *costs, enum squeeze_method now);

@@ -29,7 +29,7 @@ static const struct {
 static const size_t texts[] = {
 	offsetof(struct config, bridge),     offsetof(struct config, criu),
 	offsetof(struct config, preload),    offsetof(struct config, on_diverge),
-	offsetof(struct config, peers_role),
+	offsetof(struct config, peers_role), offsetof(struct config, compress),
 };
 
 static char **text_at(struct config *c, size_t offset)

@@ -29,10 +29,13 @@ static void read_deadline(struct departure *d, const json_t *options)
 
 static int read_downtime(struct departure *d, const json_t *options, struct error *err)
 {
-	const char *policy = text_at(options, "on_diverge");
+	const char *policy = text_at(options, "on_diverge"),
+		   *compress = text_at(options, "compress");
 	d->max_downtime_ms = json_number_value(json_object_get(options, "max_downtime_ms"));
 	d->strict_downtime = json_is_true(json_object_get(options, "strict_downtime"));
 	d->bandwidth = (uint64_t)json_integer_value(json_object_get(options, "bandwidth_bytes"));
+	if (compress && squeeze_parse(compress, &d->compress, err) < 0)
+		return -1;
 	return policy ? converge_policy_of(policy, &d->on_diverge, err) : 0;
 }
 
@@ -74,6 +77,7 @@ static json_t *result_of(struct departure *d)
 	if (result && d->engine && !d->dry_run) {
 		json_object_set_new(result, "engine", json_string(d->engine->name));
 		json_object_set(result, "rounds", d->rounds);
+		json_object_set_new(result, "compress", json_string(squeeze_name(d->compress)));
 	}
 	if (result && d->engine && !d->engine->round && d->downtime_ms > 0) {
 		snprintf(d->limited_by, sizeof(d->limited_by),

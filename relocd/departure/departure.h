@@ -8,6 +8,7 @@
 #include "lib/criu/rpc.h"
 #include "lib/memory/converge.h"
 #include "lib/memory/engine.h"
+#include "lib/memory/squeeze.h"
 #include "lib/partition/cgroup.h"
 #include "lib/partition/definition.h"
 #include "lib/partition/keeper_client.h"
@@ -34,7 +35,9 @@ struct departure {
 	double max_downtime_ms;
 	bool strict_downtime;
 	enum converge_policy on_diverge;
-	uint64_t bandwidth; // bytes a second, while the partition runs; 0: no limit
+	enum squeeze_method compress;
+	struct squeeze *squeeze; // between the engine and the link
+	uint64_t bandwidth;      // bytes a second, while the partition runs; 0: no limit
 	struct link_tls tls;
 	struct partition_def *def;
 	struct report report;

@@ -53,6 +53,7 @@ int departure_freeze(struct departure *d, struct error *err)
 	if (end_sessions(d, err) < 0)
 		return -1;
 	d->frozen = true; // from here on a thaw does no harm
+	squeeze_settle(d->squeeze);
 	d->frozen_ns = clock_now_ns();
 	if (freeze_with_empty_backlog(d, err) < 0 ||
 	    sessions_check(d->cgroup, d->status.pid, err) < 0 ||

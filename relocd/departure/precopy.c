@@ -26,10 +26,14 @@ static int list_tasks(void *arg, pid_t **pids, size_t *count, struct error *err)
 
 int departure_open_memory(struct departure *d, struct error *err)
 {
-	const struct memory_sink sink = departure_sink(d);
+	struct memory_sink sink = departure_sink(d);
 	const struct memory_subject subject = {
 		.init = d->status.pid, .tasks = list_tasks, .arg = d};
 	d->expected_bytes = d->memory_bytes;
+	d->squeeze = squeeze_new(&sink, d->compress, err);
+	if (!d->squeeze)
+		return -1;
+	sink = squeeze_sink(d->squeeze);
 	d->memory = d->engine->begin(&subject, &sink, err);
 	return d->memory ? 0 : -1;
 }

@@ -125,6 +125,8 @@ void departure_unprepare(struct departure *d)
 	if (d->memory)
 		d->engine->end(d->memory);
 	d->memory = NULL;
+	squeeze_free(d->squeeze);
+	d->squeeze = NULL;
 	if (d->blank >= 0)
 		close(take_fd(&d->blank));
 	keeper_externals_free(&d->externals);

@@ -208,11 +208,14 @@ static int take_checks(const struct link_message *message, json_t *checks, bool 
 	return 0;
 }
 
-// An engine that has rounds is of no use with a host that cannot take them.
+// An engine that has rounds is of no use with a host that cannot take them. Such a host does not
+// unpack either.
 static int take_rounds(struct departure *d, bool rounds, struct error *err)
 {
 	const char *wanted =
 		json_string_value(json_object_get(json_object_get(d->start, "options"), "engine"));
+	if (!rounds)
+		d->compress = SQUEEZE_OFF;
 	if (rounds || !d->engine->round)
 		return 0;
 	if (wanted && strcmp(wanted, "auto"))

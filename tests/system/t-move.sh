@@ -154,7 +154,7 @@ test_report() {
 
 # Memory of every kind that two processes share, checked page by page while it moves there and back.
 test_memory_of_every_kind() {
-	local round
+	local round packed plain
 	held() { in_host "$1" wparctl exec m -- /bin/cat /tmp/held; }
 	# shellcheck disable=SC2317 # wait_until calls it
 	grows() { [ "$(held "$1" | cut -d " " -f 2)" -gt "$2" ]; }
@@ -170,6 +170,14 @@ test_memory_of_every_kind() {
 		wait_until 10 grows "${hosts#* }" "$((${round#ok } + 3))"
 		assert_contains "$(held "${hosts#* }")" "ok "
 	done
+	# Packed, the same memory takes less of the link.
+	sent() { in_host "$1" timeout 60 wparctl --json relocate m "$2" --engine stop --compress "$3" | tail -n 1 | jq .data.transferred_bytes; }
+	packed=$(sent hostA hostB zstd)
+	round=$(held hostB)
+	wait_until 10 grows hostB "$((${round#ok } + 3))"
+	assert_contains "$(held hostB)" "ok "
+	plain=$(sent hostB hostA off)
+	[ $((2 * packed)) -lt "$plain" ] || die "$packed bytes packed, $plain plain"
 }
 
 test_two_at_once() {
