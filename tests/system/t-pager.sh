@@ -94,6 +94,18 @@ test_stopped_while_it_fills() {
 }
 nobody_fills() { ! in_host hostB pgrep 'pager:r|keeper:r'; }
 
+# The server has all that it needs without its keeper.
+test_keeper_dies() {
+	pager_redis 400
+	stopped_while_it_fills
+	in_host hostB bash -c 'kill -9 $(pgrep -x keeper:r)'
+	go_on
+	pager_verify
+	wait_until 10 nobody_fills
+	pager_verify
+	assert_eq Failed "$(state_of hostB r)"
+}
+
 # Nobody can go on: it is lost, and says so; it does not run on without its memory.
 test_no_successor() {
 	pager_redis 400
