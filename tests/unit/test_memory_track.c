@@ -280,6 +280,31 @@ static struct track_round one_round(struct track *t)
 	return r;
 }
 
+// On a busy machine a thread may not stop in time to be armed: then the next round tries again.
+// Rounds until all are, and none needed to be; how many times tasks were armed.
+static size_t arm_all(struct track *t)
+{
+	size_t armed = 0;
+	for (int turn = 0; turn < 200; turn++) {
+		struct track_round r = one_round(t);
+		armed += r.armed;
+		if (r.armed == 0 && r.unarmed == 0)
+			return armed;
+	}
+	fail_msg("tasks cannot be armed");
+	return 0;
+}
+
+// The first round that could arm all.
+static struct track_round first_round(struct track *t)
+{
+	struct track_round r = one_round(t);
+	for (int turn = 0; turn < 200 && r.unarmed; turn++)
+		r = one_round(t);
+	assert_int_equal(r.unarmed, 0);
+	return r;
+}
+
 static struct track_round last_round(struct track *t, pid_t root)
 {
 	struct track_round r;
@@ -425,11 +450,10 @@ static void copies_what_is_written(void **state)
 	(void)state;
 	pid_t root = start(writers);
 	struct track *t = begin(&root);
-	struct track_round first = one_round(t), r = first;
-	assert_int_equal(first.armed, 1);
-	assert_true(first.pages >= ARENA_PAGES / 2);
+	assert_int_equal(arm_all(t), 1);
+	assert_true(store.data_pages >= ARENA_PAGES / 2);
 	for (int i = 1; i < ROUNDS; i++) {
-		r = one_round(t);
+		struct track_round r = one_round(t);
 		assert_int_equal(r.armed, 0);
 		assert_int_equal(r.unarmed, 0);
 	}
@@ -618,8 +642,7 @@ static void follows_processes(void **state)
 	pid_t root = start(forks_and_execs), pids[PIDS_MAX];
 	size_t count = 0;
 	struct track *t = begin(&root);
-	assert_int_equal(one_round(t).armed, 2);
-	assert_int_equal(one_round(t).armed, 0);
+	assert_int_equal(arm_all(t), 2);
 	kill(root, SIGUSR2);
 	char name[64] = "", path[64];
 	snprintf(path, sizeof(path), "/proc/%d/comm", (int)root);
@@ -627,10 +650,7 @@ static void follows_processes(void **state)
 		_cleanup_fclose_ FILE *f = fopen(path, "re");
 		assert_non_null(fgets(name, sizeof(name), f));
 	}
-	struct track_round r = one_round(t);
-	assert_int_equal(r.armed, 1); // another address space
-	assert_int_equal(r.unarmed, 0);
-	assert_int_equal(one_round(t).armed, 0);
+	assert_true(arm_all(t) >= 1); // another address space
 	last_round(t, root);
 	add_tree(root, pids, &count);
 	assert_int_equal(count, 2);
@@ -685,12 +705,13 @@ static void takes_back_what_a_child_inherited(void **state)
 	struct pair pair = {{start(wait_only), 0}, 1};
 	const struct track_tasks tasks = {list_pair, &pair};
 	struct track *t = track_begin(pair.pids[0], &tasks, &sink, NULL);
-	one_round(t);
+	size_t others = userfaultfds(getpid());
+	assert_int_equal(arm_all(t), 1);
 	pair.pids[1] = start(wait_only);
 	pair.count = 2;
-	assert_int_equal(userfaultfds(pair.pids[1]), 1);
-	assert_int_equal(one_round(t).armed, 1);
-	assert_int_equal(userfaultfds(pair.pids[1]), 0);
+	assert_int_equal(userfaultfds(pair.pids[1]), others + 1);
+	assert_int_equal(arm_all(t), 1);
+	assert_int_equal(userfaultfds(pair.pids[1]), others);
 	kill_tree(pair.pids[1]);
 	finish(t, pair.pids[0]);
 }
@@ -878,13 +899,13 @@ static void handles_odd_pages(void **state)
 	pid_t root = start(odd_pages);
 	uint64_t destination = (uint64_t)root << 8 | 1;
 	struct track *t = begin(&root);
-	struct track_round r = one_round(t);
+	struct track_round r = first_round(t);
 	assert_true(r.zero_bytes >= ODD_PAGES * PAGE);
 	assert_int_equal(r.sent_bytes, store.data_pages * PAGE);
 	assert_int_equal(r.zero_bytes, store.zero_pages * PAGE);
 	r = last_round(t, root);
 	// Nothing was written since, but where the kernel notes on which CPU a thread runs (rseq).
-	assert_true(r.pages <= 2);
+	assert_true(r.pages <= 4);
 	assert_int_equal(differences(t, root), 0);
 	assert_int_equal(missing(t, root), 0);
 	const struct track_entry *e = entry_of(t, destination, (uintptr_t)odd(ODD_NONE));
@@ -963,7 +984,7 @@ static void copies_twice_for_direct_io(void **state)
 	(void)state;
 	pid_t root = start(direct_io);
 	struct track *t = begin(&root);
-	struct track_round first = one_round(t), second = one_round(t), third = one_round(t);
+	struct track_round first = first_round(t), second = one_round(t), third = one_round(t);
 	assert_true(second.sent_bytes >= first.sent_bytes / 2);
 	assert_true(third.sent_bytes < first.sent_bytes / 2);
 	finish(t, root);
@@ -1025,7 +1046,7 @@ static void tells_figures(void **state)
 	pid_t root = start(idle);
 	const struct track_tasks tasks = {list_tree, &root};
 	struct track *t = track_begin(root, &tasks, &nowhere, NULL);
-	struct track_round first = one_round(t), none = one_round(t);
+	struct track_round first = first_round(t), none = one_round(t);
 	uint64_t bytes = ARENA_PAGES * PAGE;
 	struct track_round last = last_round(t, root);
 	print_message("armed in %.0f us; protecting %.1f ms/GB, again %.1f ms/GB, last list %.1f "
