@@ -105,7 +105,10 @@ static void say(const struct ctl *ctl, const json_t *move)
 	out_say(ctl, "%s: %s, %s -> %s: %s%s%s", json_text(move, "id"),
 		json_text(move, "partition"), json_text(move, "from"), json_text(move, "to"),
 		json_text(move, "state"), engine[0] ? ", memory by engine " : "", engine);
-	if (json_is_object(result)) {
+	if (!strcmp(json_text(move, "direction"), "in"))
+		out_say(ctl, "its figures are on %s: wparctl explain %s there",
+			json_text(move, "from"), json_text(move, "id"));
+	else if (json_is_object(result)) {
 		explain_rounds(ctl, result);
 		explain_phases(ctl, result);
 	}

@@ -27,7 +27,7 @@ static void *new_place(struct departure *d, struct error *err)
 		error_set(err, ERR_NOMEM, "no memory for pages");
 		return NULL;
 	}
-	*p = (struct put_by){.next = NULL};
+	p->next = NULL;
 	d->spare = p;
 	return p->bytes;
 }

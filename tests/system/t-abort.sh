@@ -36,8 +36,8 @@ assert_undone() { # STATUS CODE FILE
 	assert_eq PONG "$(redis ping)"
 }
 
-start_move() { # FILE
-	in_host hostA timeout 100 wparctl relocate r hostB >"$1" 2>&1 &
+start_move() { # FILE [OPTION...]
+	in_host hostA timeout 100 wparctl relocate r hostB "${@:2}" >"$1" 2>&1 &
 	move=$!
 }
 
@@ -73,7 +73,7 @@ test_criu_dies_at_the_source_in_the_dump() {
 	before=$(snapshot | grep -v '^\[')
 	redis_partition r 10.77.0.61
 	client redis_data fill 10.77.0.61 6379 300
-	start_move "$lab_dir/relocate.out"
+	start_move "$lab_dir/relocate.out" --engine stop # its dump takes long enough to be hit
 	in_phase final hostA "$kill_criu"
 	wait "$move" || got=$?
 	assert_eq 1 "$got" "status of relocate ($(cat "$lab_dir/relocate.out"))"
