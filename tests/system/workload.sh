@@ -109,13 +109,13 @@ engine_options() {
 
 # Moves NAME and appends {from,to,begin_realtime_ms,end_realtime_ms,downtime_ms,total_ms,phases,...} to
 # the list in FILE. The command is given to FROM, where the partition is. ENGINE chooses how memory
-# goes, MOVE_SECONDS (60) how long it may take.
+# goes, MOVE_SECONDS (60) how long it may take, MOVE_OPTIONS are further options.
 relocate() { # FILE NAME FROM TO
 	local begin end out options
 	options=$(engine_options) || return
 	begin=$(now_ms)
 	# shellcheck disable=SC2086 # words
-	out=$(in_host "$3" timeout "${MOVE_SECONDS:-60}" wparctl --json relocate $options "$2" "$4") || {
+	out=$(in_host "$3" timeout "${MOVE_SECONDS:-60}" wparctl --json relocate $options ${MOVE_OPTIONS-} "$2" "$4") || {
 		local rc=$?
 		echo "$out" >&2
 		return $rc
