@@ -144,6 +144,7 @@ int pager_start(struct pager *p, struct error *err)
 	if (p->starts++ >= PAGER_STARTS_MAX)
 		return error_set(err, ERR_MEMORY, "the page server has ended %u times",
 				 PAGER_STARTS_MAX);
+	p->keeper = getpid();
 	// Not fork(3): one table of descriptors. The keeper has a single thread.
 	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
 	if (pid < 0)

@@ -73,6 +73,7 @@ struct pager {
 	struct pager_slot *slot;
 	pid_t pid;
 	unsigned starts;
+	pid_t keeper; // who started it
 };
 
 // ---- the server ---------------------------------------------------------------------------------

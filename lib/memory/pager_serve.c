@@ -261,6 +261,8 @@ static void on_parent(struct pager_server *s)
 	}
 	s->h->parent = -1;
 	atomic_store(&s->h->fill, true); // nobody else will say it
+	if (s->h->connection < 0)
+		end_connection(s); // CRIU has not come, and without a keeper its restore fails
 }
 
 // ---- the loop -----------------------------------------------------------------------------------
@@ -316,8 +318,11 @@ static void open_loop(struct pager_server *s)
 	watch(s, s->h->listener, FROM_LISTENER);
 	watch(s, s->h->connection, FROM_CONNECTION);
 	watch(s, s->h->command, FROM_KEEPER);
-	s->h->parent = (int)syscall(SYS_pidfd_open, getppid(), 0);
-	watch(s, s->h->parent, FROM_PARENT);
+	s->h->parent = (int)syscall(SYS_pidfd_open, s->p->keeper, 0);
+	if (s->h->parent < 0)
+		on_parent(s); // it has ended already
+	else
+		watch(s, s->h->parent, FROM_PARENT);
 }
 
 static bool finished(const struct pager_server *s)

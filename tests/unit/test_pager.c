@@ -269,16 +269,27 @@ static pid_t start_task(int (*run)(void))
 	return pid;
 }
 
-static void start_pager(size_t cut)
+static void start_folder(size_t cut)
 {
-	struct error err = {0};
 	snprintf(folder, sizeof(folder), "/tmp/test-pager.XXXXXX");
 	assert_non_null(mkdtemp(folder));
-	int dirfd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int dirfd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	write_store(dirfd, cut);
+}
+
+static void start_server(void)
+{
+	struct error err = {0};
+	int dirfd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	pager = pager_new("test", listen_in(dirfd), dirfd, &err);
 	assert_non_null(pager);
 	assert_int_equal(pager_start(pager, &err), 0);
+}
+
+static void start_pager(size_t cut)
+{
+	start_folder(cut);
+	start_server();
 }
 
 static void end_pager(void)
@@ -416,6 +427,36 @@ static void test_store_shrinks(void **state)
 	end_pager();
 }
 
+// Its keeper dies before CRIU has come: nobody will ever need it.
+static void test_keeper_dies_early(void **state)
+{
+	UNLESS_UNUSABLE();
+	pid_t server;
+	int ends[2], status;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+	start_folder(0);
+	pid_t keeper = fork();
+	if (keeper == 0) {
+		start_server();
+		server = pager_pid(pager);
+		_exit(write(ends[1], &server, sizeof(server)) != sizeof(server));
+	}
+	assert_int_equal(read(ends[0], &server, sizeof(server)), sizeof(server));
+	assert_int_equal(waitpid(keeper, &status, 0), keeper);
+	deadline_t deadline = deadline_in_ms(LIMIT_MS);
+	while (waitpid(server, &status, WNOHANG) == 0) {
+		if (deadline_passed(deadline))
+			kill(server, SIGKILL);
+		usleep(1000);
+	}
+	assert_int_equal(status, 0);
+	prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+	close(ends[0]);
+	close(ends[1]);
+	assert_int_equal(fdio_remove_tree(AT_FDCWD, folder, NULL), 0);
+}
+
 // Nothing is answered out of a store that lacks a page: the server says so and ends.
 static void test_short_store(void **state)
 {
@@ -438,9 +479,9 @@ static void test_short_store(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_on_demand),        cmocka_unit_test(test_while_it_fills),
-		cmocka_unit_test(test_store_shrinks),    cmocka_unit_test(test_short_store),
-		cmocka_unit_test(test_server_is_killed),
+		cmocka_unit_test(test_on_demand),         cmocka_unit_test(test_while_it_fills),
+		cmocka_unit_test(test_store_shrinks),     cmocka_unit_test(test_short_store),
+		cmocka_unit_test(test_keeper_dies_early), cmocka_unit_test(test_server_is_killed),
 	};
 	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
