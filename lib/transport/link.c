@@ -31,6 +31,7 @@ struct link {
 	bool join, up;
 	struct seal *seal; // NULL in a join
 	bool sealed;       // keys are agreed: from now on every control message carries its tag
+	unsigned seals;    // SEALs heard, for which the mover has not got its credit back
 	struct ring_ledger ledger;
 	char peer[PKI_NAME_MAX + 1];
 	char label[320]; // for sentences
@@ -89,7 +90,7 @@ static int take_seal(struct link *link, const struct ring_note *note, struct err
 	if (seal_hear(link->seal, link->packet, note->length, err) < 0)
 		return -1;
 	link->sealed = seal_peer(link->seal) != NULL;
-	enqueue(link, &(struct ring_note){.kind = RING_CONTROL, .type = WIRE_SEAL}, NULL);
+	link->seals++;
 	return 0;
 }
 
@@ -271,12 +272,18 @@ static int say_seal(struct link *link, struct error *err)
 
 static int hear_seal(struct link *link, deadline_t deadline, struct error *err)
 {
-	struct link_message message;
-	int got = link_recv(link, deadline, &message, err);
-	if (got <= 0)
-		return got ? -1 : error_set(err, ERR_DEADLINE, "%s: no SEAL in time", link->label);
-	link_done(link, &message); // take_seal has heard it; all else was refused
-	return 0;
+	while (pump(link) == 0 && !link->seals)
+		if (wait_channel(link, POLLIN, deadline) == 0)
+			return error_set(err, ERR_DEADLINE, "%s: no SEAL in time", link->label);
+	return link->seals ? 0 : report(link, err);
+}
+
+static void give_credit_back(struct link *link)
+{
+	const struct ring_note taken = {.kind = RING_CONTROL_TAKEN};
+	for (; link->seals; link->seals--)
+		if (!error_is_set(&link->failure))
+			tell(link, &taken, NULL); // a failure is reported by the next call
 }
 
 static int agree_on_seal(struct link *link, deadline_t deadline, struct error *err)
@@ -288,6 +295,7 @@ static int agree_on_seal(struct link *link, deadline_t deadline, struct error *e
 		link->sealed = seal_peer(link->seal) != NULL;
 		if (!said && !link->sealed && hear_seal(link, deadline, err) < 0)
 			return -1;
+		give_credit_back(link);
 	}
 	if (!strcmp(seal_peer(link->seal), link->peer))
 		return 0;
