@@ -145,7 +145,7 @@ static void *place(void *arg, size_t *room, struct error *err)
 	if (d->bandwidth && keep_bandwidth(d, err) < 0)
 		return NULL;
 	return departure_listen(d, err) < 0 ? NULL
-					    : link_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);
+					    : talk_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);
 }
 
 static int hand_over(void *arg, void *bytes, size_t length, struct error *err)
