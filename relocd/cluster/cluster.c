@@ -28,6 +28,20 @@ bool cluster_member(const struct daemon *d)
 	       access(c->tls_ca, R_OK) == 0;
 }
 
+int cluster_peer(struct daemon *d, const char *host, struct registry_host *peer, struct error *err)
+{
+	int found = registry_host_get(d->registry, host, peer, err);
+	if (found < 0)
+		return -1;
+	if (!found)
+		return error_set(err, ERR_HOST_UNKNOWN, "no host %s in the cluster", host);
+	if (peer->revoked)
+		return error_set(err, ERR_PEER_UNTRUSTED, "host %s has been revoked", host);
+	if (!peer->address[0])
+		return error_set(err, ERR_PEER_UNREACHABLE, "the address of %s is not known", host);
+	return 0;
+}
+
 // The certificates are made in one folder under fixed names; with others in relocd.yaml they are
 // somebody else's business.
 int cluster_folder(const struct config *c, char folder[512], struct error *err)

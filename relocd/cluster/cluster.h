@@ -27,6 +27,10 @@ int cluster_folder(const struct config *c, char folder[512], struct error *err);
 
 // With the lock held.
 
+// The row of another host that can be talked to: ERR_HOST_UNKNOWN, ERR_PEER_UNTRUSTED (revoked),
+// ERR_PEER_UNREACHABLE (it has not said where it listens).
+int cluster_peer(struct daemon *d, const char *host, struct registry_host *peer, struct error *err);
+
 // A JOIN request {"token","csr","name","address"}: fills `answer` with cert, ca and hosts.
 int cluster_admit(struct daemon *d, const json_t *request, const char *from, json_t *answer,
 		  struct error *err);

@@ -69,16 +69,7 @@ static int find_host(struct daemon *d, const char *host, struct registry_host *p
 {
 	if (!cluster_member(d))
 		return error_set(err, ERR_CLUSTER_NONE, "%s is not in a cluster", d->config.host);
-	int found = registry_host_get(d->registry, host, peer, err);
-	if (found < 0)
-		return -1;
-	if (!found)
-		return error_set(err, ERR_HOST_UNKNOWN, "no host %s in the cluster", host);
-	if (peer->revoked)
-		return error_set(err, ERR_PEER_UNTRUSTED, "host %s has been revoked", host);
-	if (!peer->address[0])
-		return error_set(err, ERR_PEER_UNREACHABLE, "the address of %s is not known", host);
-	return 0;
+	return cluster_peer(d, host, peer, err);
 }
 
 static json_t *start_message(struct daemon *d, const struct registry_host *peer,

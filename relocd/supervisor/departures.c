@@ -232,16 +232,7 @@ static int check_peer(struct daemon *d, const char *host, struct registry_host *
 {
 	if (!strcmp(host, d->config.host))
 		return error_set(err, ERR_MOVE_SELF, "the partition is on %s already", host);
-	int found = registry_host_get(d->registry, host, peer, err);
-	if (found < 0)
-		return -1;
-	if (!found)
-		return error_set(err, ERR_HOST_UNKNOWN, "no host %s in the cluster", host);
-	if (peer->revoked)
-		return error_set(err, ERR_PEER_UNTRUSTED, "host %s has been revoked", host);
-	if (!peer->address[0])
-		return error_set(err, ERR_PEER_UNREACHABLE, "the address of %s is not known", host);
-	return 0;
+	return cluster_peer(d, host, peer, err);
 }
 
 // The same question on behalf of a partition that is not there would be misleading: it comes first.
