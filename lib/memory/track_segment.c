@@ -3,6 +3,7 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
+#include "lib/memory/parallel.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,8 @@
 #include <xxhash.h>
 
 #define PAGE         ((uint64_t)PAGEFRAME_PAGE)
-#define MAPPED_BYTES (32ull << 20) // at once
+#define WINDOW_PAGES 16384u // compared before what differs of them is copied
+#define PART_PAGES   512u   // of a window, by one thread
 
 uint64_t segment_destination(const struct segment *s)
 {
@@ -26,6 +28,8 @@ static void segment_close(struct segment *s)
 		close(s->fd);
 	if (s->hashes)
 		munmap(s->hashes, s->hash_count * sizeof(*s->hashes));
+	if (s->view)
+		munmap((void *)s->view, s->view_bytes);
 }
 
 int segments_begin(struct segments *all, struct error *err)
@@ -208,38 +212,89 @@ static bool next_data(const struct segment *s, uint64_t *at, uint64_t *end)
 	return *end > *at;
 }
 
-// Copies what differs in [at, end), which is mapped at `bytes`.
-static int copy_changed(const struct choice *choice, struct copier *c, const uint8_t *bytes,
-			uint64_t at, uint64_t end, struct error *err)
+// Part of a segment as it is mapped here, and which of its pages differ.
+struct window {
+	const struct choice *choice;
+	uint64_t at, end; // bytes
+	bool differs[WINDOW_PAGES];
+};
+
+static void compare_part(void *arg, size_t part)
 {
-	struct segment *s = choice->segment;
-	for (uint64_t from = at, to; from < end; from = to + PAGE) {
-		for (to = from; to < end; to += PAGE)
-			if (s->hashes[to / PAGE] == hash_of(choice, bytes + (to - at)))
-				break;
-		if (to > from && copy_file(c, s->fd, segment_destination(s), from, to, choose,
-					   (void *)choice, err) < 0)
+	struct window *w = arg;
+	const struct segment *s = w->choice->segment;
+	size_t pages = (w->end - w->at) / PAGE, from = part * PART_PAGES, to = from + PART_PAGES;
+	for (size_t i = from; i < to && i < pages; i++) {
+		uint64_t at = w->at + i * PAGE;
+		w->differs[i] = s->hashes[at / PAGE] != hash_of(w->choice, s->view + at);
+	}
+}
+
+static int copy_window(struct window *w, struct copier *c, struct error *err)
+{
+	struct segment *s = w->choice->segment;
+	size_t pages = (w->end - w->at) / PAGE, stop;
+	parallel_for((pages + PART_PAGES - 1) / PART_PAGES, compare_part, w);
+	for (size_t from = 0; from < pages; from = stop + 1) {
+		for (stop = from; stop < pages && w->differs[stop]; stop++)
+			;
+		if (stop > from &&
+		    copy_file(c, s->fd, segment_destination(s), w->at + from * PAGE,
+			      w->at + stop * PAGE, choose, (void *)w->choice, err) < 0)
 			return -1;
 	}
 	return 0;
 }
 
-// Mapped it need not be copied to be compared, which takes a third of the time; but when it is cut
-// short meanwhile (ftruncate), reading it kills us. So only when all are stopped.
 static int copy_mapped(const struct choice *choice, struct copier *c, uint64_t at, uint64_t end,
 		       struct error *err)
 {
-	for (uint64_t stop; at < end; at = stop) {
-		stop = at + MAPPED_BYTES < end ? at + MAPPED_BYTES : end;
-		void *p = mmap(NULL, stop - at, PROT_READ, MAP_SHARED | MAP_POPULATE,
-			       choice->segment->fd, (off_t)at);
-		if (p == MAP_FAILED)
-			return error_sys(err, ERR_SYSTEM, errno, "cannot map a shared segment");
-		int got = copy_changed(choice, c, p, at, stop, err);
-		munmap(p, stop - at);
-		if (got < 0)
+	struct window w = {.choice = choice};
+	for (; at < end; at = w.end) {
+		w.at = at;
+		w.end = end - at > WINDOW_PAGES * PAGE ? at + WINDOW_PAGES * PAGE : end;
+		if (copy_window(&w, c, err) < 0)
 			return -1;
 	}
+	return 0;
+}
+
+// Mapped it need not be copied to be compared, which takes a third of the time. One that is too
+// large for that is read instead.
+static void map_view(struct segment *s)
+{
+	size_t wanted = s->hash_count * PAGE;
+	if (wanted <= s->view_bytes)
+		return;
+	void *more = s->view ? mremap((void *)s->view, s->view_bytes, wanted, MREMAP_MAYMOVE)
+			     : mmap(NULL, wanted, PROT_READ, MAP_SHARED | MAP_NORESERVE, s->fd, 0);
+	if (more == MAP_FAILED)
+		return;
+	s->view = more;
+	s->view_bytes = wanted;
+}
+
+// Page tables are filled while the tasks run. Of what is no hole only: for a hole the kernel would
+// make a page, and one that becomes one just now may get a page of zeroes.
+static void fill_view(const struct segment *s, uint64_t at, uint64_t end)
+{
+	if (end <= s->view_bytes)
+		madvise((void *)(s->view + at), end - at, MADV_POPULATE_READ);
+}
+
+// When a segment is cut short meanwhile (ftruncate), reading it through a mapping kills us: the
+// view is for when all are stopped.
+static int copy_range(struct segment *s, const struct choice *choice, bool stopped,
+		      struct copier *c, uint64_t at, uint64_t end, struct error *err)
+{
+	if (make_hashes(s, end / PAGE, err) < 0) // it may have grown
+		return -1;
+	map_view(s);
+	if (stopped && end <= s->view_bytes)
+		return copy_mapped(choice, c, at, end, err);
+	if (copy_file(c, s->fd, segment_destination(s), at, end, choose, (void *)choice, err) < 0)
+		return -1;
+	fill_view(s, at, end);
 	return 0;
 }
 
@@ -252,15 +307,9 @@ int segment_copy(struct segments *all, struct segment *s, bool stopped, struct c
 	s->changed = 0;
 	if (make_all_hashes(s, err) < 0)
 		return -1;
-	for (; next_data(s, &at, &end); at = end) {
-		if (make_hashes(s, end / PAGE, err) < 0) // it may have grown
+	for (; next_data(s, &at, &end); at = end)
+		if (copy_range(s, &choice, stopped, c, at, end, err) < 0)
 			return -1;
-		int got = stopped ? copy_mapped(&choice, c, at, end, err)
-				  : copy_file(c, s->fd, segment_destination(s), at, end, choose,
-					      &choice, err);
-		if (got < 0)
-			return -1;
-	}
 	round->pages += s->changed;
 	round->copy_ns += (uint64_t)(clock_now_ns() - since);
 	return 0;

@@ -15,6 +15,8 @@ struct segment {
 	int fd;           // open for reading
 	uint64_t *hashes; // of each page as it was sent; 0: it was not
 	size_t hash_count;
+	const uint8_t *view; // mapped from the first round on; NULL: it is not
+	size_t view_bytes;
 	uint64_t changed; // pages sent in the last round
 };
 

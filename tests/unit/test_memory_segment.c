@@ -110,6 +110,48 @@ static void copies_shared_segments(void **state)
 	}
 }
 
+#define RESIZE_PAGES 4096ul
+
+// One that is cut short and grows again while it is copied.
+static void resizes(int to)
+{
+	ready(to);
+	for (uint64_t seed = 5;; next_random(&seed)) {
+		uint64_t pages = next_random(&seed) % RESIZE_PAGES + 1;
+		if (ftruncate(shared.fd, (off_t)(pages * PAGE)) < 0)
+			_exit(1);
+		for (int i = 0; i < 64; i++)
+			if (pwrite(shared.fd, &seed, sizeof(seed),
+				   (off_t)(next_random(&seed) % pages * PAGE)) < 0)
+				_exit(1);
+	}
+}
+
+static void follows_the_size_of_a_segment(void **state)
+{
+	(void)state;
+	uint8_t bytes[PAGE];
+	struct stat st;
+	shared.fd = memfd_create("of a test", MFD_CLOEXEC);
+	pid_t root = start(resizes);
+	struct track *t = begin(&root);
+	for (int i = 0; i < 4 * ROUNDS; i++)
+		one_round(t);
+	last_round(t, root);
+	assert_int_equal(fstat(shared.fd, &st), 0);
+	uint64_t destination = st.st_ino << 8 | 2;
+	for (uint64_t i = 0; i < RESIZE_PAGES; i++) {
+		const struct page *p = slot(store.table, store.room, destination, i * PAGE);
+		bool listed = entry_of(t, destination, i * PAGE) != NULL;
+		memset(bytes, 0, PAGE);
+		assert_true(pread(shared.fd, bytes, PAGE, (off_t)(i * PAGE)) >= 0);
+		assert_true(!listed || (i * PAGE < (uint64_t)st.st_size && p->bytes));
+		assert_memory_equal(bytes, listed ? p->bytes : zeroes, PAGE);
+	}
+	finish(t, root);
+	close(shared.fd);
+}
+
 #define SPARSE_PAGES 1024ul
 #define SPARSE_STEP  (64ul << 20)
 
@@ -149,6 +191,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(copies_shared_segments),
+		cmocka_unit_test(follows_the_size_of_a_segment),
 		cmocka_unit_test(takes_sparse_segments),
 	};
 	return cmocka_run_group_tests(tests, usable, NULL);
