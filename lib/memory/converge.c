@@ -37,20 +37,28 @@ void converge_begin(struct converge *c, const struct converge_goal *goal)
 	*c = (struct converge){.goal = *goal, .cpu_percent = 100};
 }
 
-double converge_limit_ms(const struct converge *c)
+double converge_limit_ms(const struct converge *c, double frozen_ms)
 {
-	double left = c->goal.max_downtime_ms - c->goal.fixed_ms;
+	double left = c->goal.max_downtime_ms - c->goal.fixed_ms - frozen_ms;
 	return left > CONVERGE_LEAST_MS ? left : CONVERGE_LEAST_MS;
+}
+
+// How long it took to send. While the link had something to do, it does not matter what we did.
+static double sending_ms(const struct converge_round *r)
+{
+	double searched_ms = r->scan_ms < r->idle_ms ? r->scan_ms : r->idle_ms;
+	double ms = r->ms - r->paused_ms - searched_ms;
+	return ms > 0.1 ? ms : 0.1;
 }
 
 static void measure(struct converge *c, struct converge_round *r)
 {
-	double busy_ms = r->ms - r->paused_ms > 0.1 ? r->ms - r->paused_ms : 0.1;
 	if (r->bytes >= TELLING_BYTES || c->link_rate == 0)
-		c->link_rate = (double)(r->bytes ? r->bytes : 1) * 1000 / busy_ms;
+		c->link_rate = (double)(r->bytes ? r->bytes : 1) * 1000 / sending_ms(r);
 	r->link_rate = c->link_rate;
 	r->dirty_rate = (double)r->dirty_bytes * 1000 / (r->ms > 0.1 ? r->ms : 0.1);
-	r->memory_ms = (double)r->dirty_bytes * 1000 / c->link_rate;
+	r->send_ms = (double)r->dirty_bytes * 1000 / c->link_rate;
+	r->memory_ms = r->frozen_ms + r->send_ms;
 	r->downtime_ms = c->goal.fixed_ms + r->memory_ms;
 }
 
@@ -74,7 +82,7 @@ enum converge_next converge_after(struct converge *c, struct converge_round *r)
 	uint64_t before = c->last_dirty;
 	measure(c, r);
 	c->last_dirty = r->dirty_bytes;
-	if (r->memory_ms <= converge_limit_ms(c))
+	if (r->send_ms <= converge_limit_ms(c, r->frozen_ms))
 		return CONVERGE_FREEZE;
 	// The first one copied everything: what it leaves says nothing yet.
 	bool useful = r->number == 1 || (double)r->dirty_bytes < PROGRESS * (double)before;
@@ -83,5 +91,5 @@ enum converge_next converge_after(struct converge *c, struct converge_round *r)
 		c->steps = ARRAY_SIZE(steps);
 	else if (c->stalled < (c->steps ? 1 : PATIENCE))
 		return CONVERGE_AGAIN;
-	return diverge(c);
+	return r->send_ms <= r->frozen_ms ? CONVERGE_FREEZE : diverge(c);
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // When to stop copying a partition that runs: after each round, from what it measured.
 //
-// The downtime has a fixed part (tasks, descriptors, mounts) and a memory part: what was written
-// since the last round, at the rate of the last rounds. Rounds end when the memory part is at most
-// max(max_downtime - fixed part, CONVERGE_LEAST_MS). Where rounds stop getting shorter before that,
-// the partition writes faster than it can be copied, and the policy decides.
+// The downtime has a fixed part (tasks, descriptors, mounts) and a memory part: finding out what
+// was written (comparing shared memory), which no further round makes less, and sending it, at the
+// rate at which the last rounds were sent. Rounds end when sending takes at most max(max_downtime -
+// all that is fixed, CONVERGE_LEAST_MS). Where they stop getting shorter before that, the partition
+// writes faster than it can be copied, and the policy decides; but for no more than comparing takes
+// anyway it is neither slowed down nor left: pages are sent while others are still compared.
 #ifndef WPAR_MEMORY_CONVERGE_H
 #define WPAR_MEMORY_CONVERGE_H
 
@@ -39,10 +41,14 @@ struct converge_round {
 	uint64_t dirty_bytes; // written since it read them
 	double ms;            // from its begin until the other host had it
 	double paused_ms;     // of that, waited to keep a bandwidth
+	double scan_ms;       // of that, finding out what to send
+	double idle_ms;       // of that, nothing was under way
+	double frozen_ms;     // that comparing shared memory will take while it is frozen
 	unsigned cpu_percent; // of what the partition used before it was slowed down; 100: not
 	// filled by converge_after():
 	double dirty_rate, link_rate;
-	double memory_ms;   // predicted, of the downtime
+	double send_ms;     // predicted: sending what is dirty
+	double memory_ms;   // predicted: the memory part of the downtime
 	double downtime_ms; // predicted
 };
 
@@ -55,7 +61,7 @@ enum converge_next {
 
 struct converge {
 	struct converge_goal goal;
-	double link_rate; // of the last round that was long enough to tell
+	double link_rate; // of the last round that was long enough to tell, of sending alone
 	uint64_t last_dirty;
 	unsigned stalled;     // rounds in a row that were of no use
 	unsigned steps;       // of throttling
@@ -64,8 +70,8 @@ struct converge {
 };
 
 void converge_begin(struct converge *c, const struct converge_goal *goal);
-// The longest that the memory part may take, in milliseconds.
-double converge_limit_ms(const struct converge *c);
+// The longest that sending may take, in milliseconds, when comparing takes `frozen_ms`.
+double converge_limit_ms(const struct converge *c, double frozen_ms);
 enum converge_next converge_after(struct converge *c, struct converge_round *round);
 
 #endif

@@ -34,12 +34,13 @@ struct memory_subject {
 };
 
 struct memory_round {
-	uint64_t bytes;        // of page data that were sent
-	uint64_t zero_bytes;   // of pages of zeroes, which cost nothing to send
-	double ms;             // until the last of it was handed to the sink
-	double scan_ms;        // of that, for finding out what to send
-	double stop_ms;        // the longest that a thread stood still in it
-	size_t unarmed;        // processes whose memory can only travel in the final part
+	uint64_t bytes;      // of page data that were sent
+	uint64_t zero_bytes; // of pages of zeroes, which cost nothing to send
+	double ms;           // until the last of it was handed to the sink
+	double scan_ms;      // of that, for finding out what to send, without waiting for the sink
+	double frozen_ms;    // that comparing shared memory will take in the final part, about
+	double stop_ms;      // the longest that a thread stood still in it
+	size_t unarmed;      // processes whose memory can only travel in the final part
 	char unarmed_why[160]; // of the first of them
 };
 

@@ -42,6 +42,8 @@ struct track_round {
 	uint64_t arm_ns;       // longest time that a thread stood still to be armed
 	uint64_t protect_ns;   // finding and protecting written pages, all tasks together
 	uint64_t copy_ns;      // reading and handing over
+	uint64_t compare_ns;   // of that, comparing pages of segments that turned out unchanged
+	uint64_t final_ns;     // that comparing all of them will take once all are stopped, about
 	uint64_t ns;           // the whole round
 	char unarmed_why[160]; // of the first that could not be, as a sentence; empty: none
 };

@@ -2,6 +2,7 @@
 #include "lib/memory/track_copy.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/base/clock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -25,7 +26,9 @@ static int open_place(struct copier *c, struct error *err)
 {
 	if (c->place)
 		return 0;
+	int64_t since = clock_now_ns();
 	c->place = c->sink.place(c->sink.arg, &c->room, err);
+	c->sink_ns += (uint64_t)(clock_now_ns() - since);
 	c->used = c->zero_frame = 0;
 	c->failed = !c->place;
 	return c->place ? 0 : -1;
@@ -37,10 +40,11 @@ int copy_flush(struct copier *c, struct error *err)
 		return 0;
 	uint8_t *place = c->place;
 	c->place = NULL;
-	if (c->sink.send(c->sink.arg, place, c->used, err) == 0)
-		return 0;
-	c->failed = true;
-	return -1;
+	int64_t since = clock_now_ns();
+	int sent = c->sink.send(c->sink.arg, place, c->used, err);
+	c->sink_ns += (uint64_t)(clock_now_ns() - since);
+	c->failed = sent < 0;
+	return sent;
 }
 
 void copy_free(struct copier *c)

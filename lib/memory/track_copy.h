@@ -36,7 +36,8 @@ struct copier {
 	size_t lost_count;
 
 	uint64_t sent_bytes, zero_bytes;
-	bool failed; // the sink, or no memory: not what was read from
+	uint64_t sink_ns; // spent in the sink
+	bool failed;      // the sink, or no memory: not what was read from
 };
 
 // Who is read from.

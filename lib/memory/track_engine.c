@@ -110,7 +110,8 @@ static int round_of(struct memory_run *run, struct memory_round *result, struct 
 	*result = (struct memory_round){.bytes = r.sent_bytes,
 					.zero_bytes = r.zero_bytes,
 					.ms = (double)r.ns / 1e6,
-					.scan_ms = (double)r.protect_ns / 1e6,
+					.scan_ms = (double)(r.protect_ns + r.compare_ns) / 1e6,
+					.frozen_ms = (double)r.final_ns / 1e6,
 					.stop_ms = (double)r.arm_ns / 1e6,
 					.unarmed = r.unarmed};
 	snprintf(result->unarmed_why, sizeof(result->unarmed_why), "%s", r.unarmed_why);

@@ -16,6 +16,7 @@
 #define PAGE         ((uint64_t)PAGEFRAME_PAGE)
 #define WINDOW_PAGES 16384u // compared before what differs of them is copied
 #define PART_PAGES   512u   // of a window, by one thread
+#define MAPPED_GAIN  3      // times faster than through a copy
 
 uint64_t segment_destination(const struct segment *s)
 {
@@ -298,20 +299,35 @@ static int copy_range(struct segment *s, const struct choice *choice, bool stopp
 	return 0;
 }
 
+// What of the time was spent on pages that needed no copy, and what all of them cost once nobody
+// can change them.
+static void note_costs(const struct segment *s, bool stopped, uint64_t ns, uint64_t pages,
+		       struct track_round *round)
+{
+	round->final_ns += stopped ? ns : ns / MAPPED_GAIN;
+	if (pages)
+		round->compare_ns +=
+			(uint64_t)((double)ns * (double)(pages - s->changed) / (double)pages);
+}
+
 int segment_copy(struct segments *all, struct segment *s, bool stopped, struct copier *c,
 		 struct track_round *round, struct error *err)
 {
-	uint64_t at = 0, end;
+	uint64_t at = 0, end, pages = 0, sink_ns = c->sink_ns;
 	struct choice choice = {all->secret, s};
 	int64_t since = clock_now_ns();
 	s->changed = 0;
 	if (make_all_hashes(s, err) < 0)
 		return -1;
-	for (; next_data(s, &at, &end); at = end)
+	for (; next_data(s, &at, &end); at = end) {
 		if (copy_range(s, &choice, stopped, c, at, end, err) < 0)
 			return -1;
+		pages += (end - at) / PAGE;
+	}
+	uint64_t ns = (uint64_t)(clock_now_ns() - since);
 	round->pages += s->changed;
-	round->copy_ns += (uint64_t)(clock_now_ns() - since);
+	round->copy_ns += ns;
+	note_costs(s, stopped, ns - (c->sink_ns - sink_ns), pages, round);
 	return 0;
 }
 

@@ -525,6 +525,11 @@ int link_send_slot(struct link *link, uint16_t type, void *slot, size_t length, 
 	return tell(link, &note, NULL) < 0 ? report(link, err) : 0;
 }
 
+bool link_idle(const struct link *link)
+{
+	return !link->ledger.lent;
+}
+
 int link_flush(struct link *link, deadline_t deadline, struct error *err)
 {
 	const struct ring_note note = {.kind = RING_FLUSH};

@@ -92,6 +92,9 @@ int link_recv(struct link *link, deadline_t deadline, struct link_message *messa
 // peer is stopped while they are.
 void link_done(struct link *link, struct link_message *message);
 
+// Whether no data is under way to the mover, as far as link_recv or link_slot has heard.
+bool link_idle(const struct link *link);
+
 // Waits until all that was sent is in the kernel's socket buffer. Deadline passed: ERR_DEADLINE.
 int link_flush(struct link *link, deadline_t deadline, struct error *err);
 

@@ -85,6 +85,7 @@ struct departure {
 	uint64_t put_by_bytes;
 	uint64_t paced_bytes; // sent since paced_since_ns
 	int64_t paced_since_ns, paused_ns;
+	int64_t handed_ns, idle_ns; // when the last frame was; how long none was under way
 
 	// its root, where it is made of an image
 	char **folders;            // at its top, without other mounts
@@ -118,6 +119,8 @@ struct memory_sink departure_sink(struct departure *d);
 int departure_sink_flush(struct departure *d, deadline_t deadline, struct error *err);
 int departure_sink_drain(struct departure *d, struct error *err); // all of it
 void departure_sink_forget(struct departure *d);
+// Counts the time since the last frame as idle if that is gone by now.
+void departure_sink_idle(struct departure *d);
 // The bandwidth counts from here on.
 void departure_sink_pace(struct departure *d);
 

@@ -90,6 +90,9 @@ void departure_speed_up(struct departure *d)
 static int end_round(struct departure *d, unsigned number, struct error *err)
 {
 	struct link_message message;
+	if (departure_listen(d, err) < 0)
+		return -1;
+	departure_sink_idle(d);
 	if (talk_round(d->link, WIRE_ROUND, d->move, d->epoch, number, err) < 0 ||
 	    departure_wait(d, WIRE_ROUND_ACK, deadline_in_ms(ROUND_MS), &message, err) < 0)
 		return -1;
@@ -102,12 +105,13 @@ static void tell_round(struct departure *d, const struct converge_round *r,
 		       const struct memory_round *m)
 {
 	json_t *figures = json_pack(
-		"{s:i, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:i}", "round",
-		(int)r->number, "ms", r->ms, "scan_ms", m->scan_ms, "paused_ms", r->paused_ms,
+		"{s:i, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:i}", "round",
+		(int)r->number, "ms", r->ms, "scan_ms", r->scan_ms, "paused_ms", r->paused_ms,
 		"bytes", (json_int_t)r->bytes, "zero_bytes", (json_int_t)r->zero_bytes,
 		"dirty_bytes", (json_int_t)r->dirty_bytes, "dirty_rate_bytes",
-		(json_int_t)r->dirty_rate, "link_rate_bytes", (json_int_t)r->link_rate, "memory_ms",
-		r->memory_ms, "predicted_ms", r->downtime_ms, "cpu_percent", (int)r->cpu_percent);
+		(json_int_t)r->dirty_rate, "link_rate_bytes", (json_int_t)r->link_rate,
+		"compare_ms", r->frozen_ms, "memory_ms", r->memory_ms, "predicted_ms",
+		r->downtime_ms, "cpu_percent", (int)r->cpu_percent);
 	json_array_append(d->rounds, figures);
 	json_t *event = json_copy(figures);
 	json_object_set_new(event, "event", json_string("round"));
@@ -118,7 +122,7 @@ static void tell_round(struct departure *d, const struct converge_round *r,
 						.downtime_ms = r->downtime_ms};
 	log_info("round %u: %llu KiB in %.1f ms (%.1f scanning), %llu KiB written meanwhile, "
 		 "longest stop of a thread %.2f ms",
-		 r->number, (unsigned long long)(r->bytes >> 10), r->ms, m->scan_ms,
+		 r->number, (unsigned long long)(r->bytes >> 10), r->ms, r->scan_ms,
 		 (unsigned long long)(r->dirty_bytes >> 10), m->stop_ms);
 	if (m->unarmed)
 		log_warn("%zu processes are copied while frozen: %s", m->unarmed, m->unarmed_why);
@@ -128,12 +132,16 @@ static int one_round(struct departure *d, struct converge_round *r, struct error
 {
 	struct memory_round m = {0};
 	int64_t began = clock_now_ns(), used_us = cgroup_cpu_used_us(d->cgroup, NULL);
-	d->paused_ns = 0;
+	d->paused_ns = d->idle_ns = 0;
+	d->handed_ns = began;
 	d->report.round.number = r->number;
 	if (d->engine->round(d->memory, &m, err) < 0 || end_round(d, r->number, err) < 0)
 		return -1;
 	r->ms = clock_ms_since(began);
 	r->paused_ms = (double)d->paused_ns / 1e6;
+	r->idle_ms = (double)d->idle_ns / 1e6;
+	r->scan_ms = m.scan_ms;
+	r->frozen_ms = m.frozen_ms;
 	r->bytes = m.bytes;
 	r->zero_bytes = m.zero_bytes;
 	r->cpu_percent = d->cpu_percent;
@@ -166,6 +174,11 @@ static void explain(struct departure *d, const struct converge *c, const struct 
 			 r->dirty_rate / MIB, r->link_rate / MIB,
 			 r->cpu_percent < 100 ? ", so it was slowed down" : "");
 		d->advice = "a faster link, a quieter hour, or a longer --max-downtime";
+	} else if (r->frozen_ms > c->goal.fixed_ms && r->frozen_ms > r->send_ms) {
+		snprintf(text, size,
+			 "shared memory: comparing it with what was sent takes about %.0f ms",
+			 r->frozen_ms);
+		d->advice = "less shared memory; copying cannot shorten this";
 	} else if (c->goal.fixed_ms >= r->memory_ms) {
 		snprintf(text, size,
 			 "the fixed part of the downtime (processes, descriptors, mounts), about "

@@ -136,6 +136,14 @@ void departure_sink_pace(struct departure *d)
 	d->paced_bytes = 0;
 }
 
+void departure_sink_idle(struct departure *d)
+{
+	int64_t now = clock_now_ns();
+	if (link_idle(d->link))
+		d->idle_ns += now - d->handed_ns;
+	d->handed_ns = now;
+}
+
 static void *place(void *arg, size_t *room, struct error *err)
 {
 	struct departure *d = arg;
@@ -158,6 +166,9 @@ static int hand_over(void *arg, void *bytes, size_t length, struct error *err)
 		put_by(d, length);
 		return 0;
 	}
+	if (!d->frozen && departure_listen(d, err) < 0)
+		return -1;
+	departure_sink_idle(d);
 	return link_send_slot(d->link, WIRE_PAGES, bytes, length, err);
 }
 

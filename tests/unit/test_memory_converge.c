@@ -79,9 +79,11 @@ static void leaves_twenty_milliseconds_to_memory(void **state)
 	struct converge c;
 	(void)state;
 	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = 30, .fixed_ms = 40});
-	assert_true(converge_limit_ms(&c) == CONVERGE_LEAST_MS);
+	assert_true(converge_limit_ms(&c, 0) == CONVERGE_LEAST_MS);
 	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = 100, .fixed_ms = 40});
-	assert_true(converge_limit_ms(&c) == 60);
+	assert_true(converge_limit_ms(&c, 0) == 60);
+	assert_true(converge_limit_ms(&c, 25) == 35);
+	assert_true(converge_limit_ms(&c, 200) == CONVERGE_LEAST_MS);
 }
 
 static void does_what_the_policy_says_when_it_diverges(void **state)
@@ -141,6 +143,69 @@ static void waiting_for_a_bandwidth_is_not_the_link(void **state)
 	assert_true(r.link_rate > 1000 * MB);
 }
 
+// A database with much shared memory and a fast link.
+static void comparing_is_not_the_link(void **state)
+{
+	struct converge c;
+	struct converge_round first = {.number = 1,
+				       .bytes = 600 << 20,
+				       .ms = 1200,
+				       .dirty_bytes = 40 << 20,
+				       .frozen_ms = 150};
+	struct converge_round second = {.number = 2,
+					.bytes = 40 << 20,
+					.ms = 580,
+					.scan_ms = 500,
+					.idle_ms = 530,
+					.dirty_bytes = 8 << 20,
+					.frozen_ms = 150};
+	(void)state;
+	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = 100, .fixed_ms = 40});
+	assert_int_equal(converge_after(&c, &first), CONVERGE_AGAIN);
+	assert_int_equal(converge_after(&c, &second), CONVERGE_FREEZE);
+	assert_true(second.link_rate > 499 * (1 << 20) && second.link_rate < 501 * (1 << 20));
+	assert_true(second.send_ms < 17 && second.memory_ms > 165 && second.downtime_ms > 205);
+}
+
+static void comparing_while_the_link_is_busy_costs_nothing(void **state)
+{
+	struct converge c;
+	struct converge_round r = {
+		.number = 1, .bytes = 100 << 20, .ms = 1000, .scan_ms = 500, .idle_ms = 10};
+	(void)state;
+	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = 100});
+	converge_after(&c, &r);
+	assert_true(r.link_rate > 100 * (1 << 20) && r.link_rate < 103 * (1 << 20));
+}
+
+// Rounds that take long only because they compare leave much, round for round.
+static void is_not_slowed_down_for_less_than_comparing_takes(void **state)
+{
+	struct converge c;
+	enum converge_next next = CONVERGE_AGAIN;
+	struct converge_round r = {0};
+	(void)state;
+	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = 100, .fixed_ms = 40});
+	for (unsigned number = 1; next == CONVERGE_AGAIN; number++) {
+		r = (struct converge_round){.number = number,
+					    .bytes = number == 1 ? 600 << 20 : 50 << 20,
+					    .ms = number == 1 ? 1200 : 600,
+					    .scan_ms = number == 1 ? 0 : 500,
+					    .idle_ms = number == 1 ? 0 : 500,
+					    .dirty_bytes = 50 << 20,
+					    .frozen_ms = 150};
+		next = converge_after(&c, &r);
+	}
+	assert_int_equal(next, CONVERGE_FREEZE);
+	assert_true(r.number > 1);
+	assert_false(c.diverged);
+	// but where sending it takes longer than that:
+	r.number++;
+	r.dirty_bytes = 200 << 20;
+	c.last_dirty = r.dirty_bytes;
+	assert_int_equal(converge_after(&c, &r), CONVERGE_THROTTLE);
+}
+
 static void knows_the_names_of_policies(void **state)
 {
 	enum converge_policy policy;
@@ -164,6 +229,9 @@ int main(void)
 		cmocka_unit_test(does_what_the_policy_says_when_it_diverges),
 		cmocka_unit_test(does_not_take_latency_for_the_link),
 		cmocka_unit_test(waiting_for_a_bandwidth_is_not_the_link),
+		cmocka_unit_test(comparing_is_not_the_link),
+		cmocka_unit_test(comparing_while_the_link_is_busy_costs_nothing),
+		cmocka_unit_test(is_not_slowed_down_for_less_than_comparing_takes),
 		cmocka_unit_test(knows_the_names_of_policies),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -187,12 +187,27 @@ static void takes_sparse_segments(void **state)
 	finish(t, root);
 }
 
+// Sending a page is not comparing it.
+static void tells_what_comparing_costs(void **state)
+{
+	(void)state;
+	pid_t root = start(sparse_segment);
+	struct track *t = begin(&root);
+	struct track_round first = one_round(t), second = one_round(t);
+	assert_int_equal(first.compare_ns, 0);
+	assert_true(first.final_ns > 0);
+	assert_true(second.compare_ns > 0 && second.compare_ns <= second.copy_ns);
+	assert_true(second.final_ns > 0);
+	finish(t, root);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(copies_shared_segments),
 		cmocka_unit_test(follows_the_size_of_a_segment),
 		cmocka_unit_test(takes_sparse_segments),
+		cmocka_unit_test(tells_what_comparing_costs),
 	};
 	return cmocka_run_group_tests(tests, usable, NULL);
 }

@@ -344,7 +344,7 @@ static inline struct track_round last_round(struct track *t, pid_t root)
 }
 
 static inline const struct track_entry *entry_of(const struct track *t, uint64_t destination,
-					  uint64_t vaddr)
+						 uint64_t vaddr)
 {
 	const struct track_entry *list;
 	size_t count;
