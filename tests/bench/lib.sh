@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # What the benchmarks share: options, rows of figures, medians, tables, the machine; JSON in
-# BUILD/bench/NAME.json: {"machine": {...}, "rows": [a measurement each], "summary": [medians]}.
+# BUILD/bench/NAME.json: {"machine": {...}, "rows": [a measurement each], "summary": [medians],
+# "notes": [what was left out and why], "goals": [{"goal", "value", "most" or "least", "met"}]}.
 # Sourced with LAB set.
 # shellcheck disable=SC2016 # single quotes: programs for jq
 # shellcheck source=tests/system/workload.sh
@@ -59,8 +60,10 @@ bench_begin() { # NAME
 	mkdir -p "$out"
 	exec {bench_lock}>"$out/$bench_name.lock"
 	flock -n "$bench_lock" || { echo "$bench_name: another one runs in $BUILD" >&2; exit 5; }
+	notes=$out/$bench_name-notes
 	rm -f "$rows" "$moves" "$out/$bench_name.json"
 	: >"$rows"
+	: >"$notes"
 	load_before=$(cut -d " " -f 1 /proc/loadavg)
 	lab down
 	trap bench_finish EXIT
@@ -68,13 +71,22 @@ bench_begin() { # NAME
 	trap 'exit 143' TERM
 }
 
-# Adds a row: numbers where they look like it, null where they are empty.
-row() { # KEY=VALUE...
+# An object: numbers where they look like it, null where they are empty.
+object() { # KEY=VALUE...
 	local pair arguments=()
 	for pair in "$@"; do
 		arguments+=(--arg "${pair%%=*}" "${pair#*=}")
 	done
-	jq -nc "${arguments[@]}" '$ARGS.named | with_entries({key, value: (.value | if . == "" then null else tonumber? // . end)})' >>"$rows"
+	jq -nc "${arguments[@]}" '$ARGS.named | with_entries({key, value: (.value | if . == "" then null else tonumber? // . end)})'
+}
+
+# Adds a row, which has the name of a `side`.
+row() { object "$@" >>"$rows"; } # KEY=VALUE...
+
+# Something that who reads the figures must know, once.
+note() { # TEXT
+	grep -qxF "$1" "$notes" || printf '%s\n' "$1" >>"$notes"
+	echo "$bench_name: $1" >&2
 }
 
 # Moves a partition that is on hostA COUNT times, to hostB and back.
@@ -103,27 +115,26 @@ settled() {
 # shellcheck disable=SC2317 # wait_until calls it
 beyond() { [ "$(redis get counter)" -gt "$1" ]; }
 
-# Moves it to hostB and back, measured, by `relocate` or by another CMD with FILE NAME FROM TO.
-move_metered() { # CMD...
+# Moves it to hostB, and back unless only there, measured, by `relocate` or by another CMD with FILE
+# NAME FROM TO.
+move_metered() { # there|back CMD...
+	local ways=$1
+	shift
 	: >"$moves"
 	meter_start "$out/$bench_name-meter.json"
 	sleep 0.3 # a stretch without a move
 	"$@" "$moves" bench hostA hostB
 	settled
-	"$@" "$moves" bench hostB hostA
-	settled
+	if [ "$ways" = back ]; then
+		"$@" "$moves" bench hostB hostA
+		settled
+	fi
 	meter_stop || { echo "$bench_name: the client's connection: $(tail -n 1 "$meter_said")" >&2; return 1; }
 }
 
 # A row for each move of the standard input, which has one on each line.
 rows_of_moves() { # KEY=VALUE...
-	local line
-	while read -r line; do
-		row "$@" engine="$(jq -r '.engine // ""' <<<"$line")" rounds="$(jq -r '.rounds // 0' <<<"$line")" \
-			client_gap_ms="$(jq -r '.client_gap_ms // ""' <<<"$line")" downtime_ms="$(jq .downtime_ms <<<"$line")" \
-			restore_ms="$(jq -r '.phases.restore // ""' <<<"$line")" \
-			total_ms="$(jq .total_ms <<<"$line")" bytes_sent="$(jq .transferred_bytes <<<"$line")"
-	done
+	bench_jq -c --argjson who "$(object "$@")" 'include "lib"; $who + move_row' >>"$rows"
 }
 
 # The moves in the list, with what the meter's client waited for.
@@ -154,22 +165,26 @@ bench_machine() {
 		  podman: $podman, iperf3: $iperf3, redis: $redis, postgres: $postgres} | map_values(select(. != "")))}'
 }
 
-# Writes the JSON, rows that agree in KEYS as one in its summary, and prints the summary's COLUMNS.
-bench_report() { # "KEY..." "COLUMN..."
-	local keys columns
+# Writes the JSON, rows that agree in KEYS as one in its summary, and prints the summary's COLUMNS; then
+# what GOALS, a filter of lib.jq for the summary, says of it.
+bench_report() { # "KEY..." "COLUMN..." [GOALS]
+	local keys columns json=$out/$bench_name.json
 	keys=$(jq -cn --arg k "$1" '$k | split(" ")')
 	columns=$(jq -cn --arg k "$1 $2" '$k | split(" ")')
 	bench_machine >"$out/$bench_name-machine"
-	bench_jq -s --slurpfile machine "$out/$bench_name-machine" --argjson keys "$keys" \
-		'include "lib"; {machine: $machine[0], rows: map(shares)} | .summary = (.rows | summary($keys))' "$rows" >"$out/$bench_name.json"
-	rm "$out/$bench_name-machine" "$rows"
+	bench_jq -s --slurpfile machine "$out/$bench_name-machine" --rawfile notes "$notes" --argjson keys "$keys" \
+		'include "lib"; report($machine[0]; $notes | split("\n") | map(select(. != "")); $keys) | .goals = [.summary | '"${3:-empty}"']' \
+		"$rows" >"$json" || { rm "$json"; return 1; }
+	rm "$out/$bench_name-machine" "$rows" "$notes"
 	echo
 	jq -r '.machine | "\(.cpu), \(.cores) cores, \(.memory_mb) MB, Linux \(.kernel), load \(.load_before) before, \(.load_after) after",
-		(.versions | to_entries | map("\(.key) \(.value)") | join(", "))' "$out/$bench_name.json"
+		(.versions | to_entries | map("\(.key) \(.value)") | join(", "))' "$json"
 	echo
-	bench_jq -r --argjson columns "$columns" 'include "lib"; .summary | table($columns)' "$out/$bench_name.json" |
+	bench_jq -r --argjson columns "$columns" 'include "lib"; .summary | table($columns)' "$json" | column -t -s "$(printf '\t')"
+	jq -r '.notes[] | "note: " + .' "$json"
+	bench_jq -r 'include "lib"; .goals | if . == [] then empty else "", table(["goal", "value", "most", "least", "met"]) end' "$json" |
 		column -t -s "$(printf '\t')"
-	echo "median (min..max); all of it: $out/$bench_name.json"
+	echo "median (min..max); all of it: $json"
 }
 
 available_mb() { awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo; }

@@ -3,21 +3,64 @@
 # What benchmarks and memory checks compute: it is worth nothing if it cannot be wrong.
 # shellcheck disable=SC2016,SC2034,SC2154 # single quotes: programs for jq; variables of lib.sh
 
-test_rows_medians_and_tables() {
-	local json
+# As if benchmark NAME had begun, without another lab.
+bench_of_its_own() { # NAME
 	# shellcheck source=tests/bench/lib.sh
 	source "$top/tests/bench/lib.sh"
-	out=$lab_dir bench_name=smoke rows=$lab_dir/smoke-rows.jsonl load_before=0.1
-	rm -f "$rows"
+	out=$lab_dir bench_name=$1 rows=$lab_dir/$1-rows.jsonl notes=$lab_dir/$1-notes load_before=0.1
+	: >"$rows"
+	: >"$notes"
+}
+
+test_rows_medians_and_tables() {
+	local json
+	bench_of_its_own smoke
 	row side=a memory_mb=64 bytes_sent=67108864 gap_ms=10 engine=
 	row side=a memory_mb=64 bytes_sent=134217728 gap_ms=30 engine=
 	row side=b memory_mb=64 gap_ms=7.5 engine=x
+	note "without c, which is not there" 2>/dev/null
+	note "without c, which is not there" 2>/dev/null
 	assert_contains "$(bench_report "side memory_mb" "gap_ms sent_share")" "a     64         20 (10..30)  1.5 (1..2)"
 	json=$out/smoke.json
 	jq -e '(.rows | length == 3) and .rows[0].engine == null and .machine.cores > 0 and .machine.versions.criu != null' "$json" >/dev/null || die "$(cat "$json")"
+	assert_eq '[["without c, which is not there"],[]]' "$(jq -c '[.notes, .goals]' "$json")" "notes and goals"
 	assert_eq '[{"side":"a","runs":2,"gap":{"median":20,"min":10,"max":30}},{"side":"b","runs":1,"gap":{"median":7.5,"min":7.5,"max":7.5}}]' \
 		"$(jq -c '.summary | map({side, runs, gap: .gap_ms})' "$json")" summary
 	assert_eq '[2,3,null,4]' "$(bench_jq -nc 'include "lib"; [([1, 2, 3] | median), ([1, 2, 3, 4] | quantile(0.5)), ([] | median), ([4] | quantile(0.99))]')" quantiles
+}
+
+# A row says whose it is, and its figures are numbers.
+test_rows_that_are_none() {
+	bench_of_its_own bad
+	if bench_report side gap_ms >/dev/null 2>&1; then die "a report of nothing"; fi
+	row memory_mb=64 gap_ms=1
+	if bench_report side gap_ms >/dev/null 2>&1; then die "a row of nobody"; fi
+	row side=a gap_ms=soon
+	sed -i 1d "$rows"
+	if bench_report side gap_ms >/dev/null 2>&1; then die "a figure that is none"; fi
+	[ ! -e "$out/bad.json" ] || die "it was written all the same"
+}
+
+# A move becomes a row with its figures and phases; the goals are computed of the medians.
+test_rows_of_moves_and_their_goals() {
+	local json
+	bench_of_its_own goals
+	gaps() { # WORKLOAD SIDE MB GAP...
+		printf '{"engine":"track","rounds":2,"client_gap_ms":%s,"downtime_ms":20,"total_ms":900,"transferred_bytes":67108864,"phases":{"freeze":0.5}}\n' \
+			"${@:4}" | rows_of_moves workload="$1" side="$2" memory_mb="$3" dirty_mb_s=50
+	}
+	gaps dirtier ours 64 20 30
+	gaps dirtier ours 8256 105
+	gaps dirtier criu 8256 9000
+	gaps redis ours 16 40
+	gaps redis ours 1024 120
+	gaps redis podman 1024 2400
+	bench_report "workload side memory_mb dirty_mb_s" client_gap_ms move_goals >/dev/null
+	json=$out/goals.json
+	assert_eq '["bytes_sent","client_gap_ms","dirty_mb_s","downtime_ms","engine","freeze_ms","memory_mb","rounds","sent_share","side","total_ms","workload"]' \
+		"$(jq -c '.rows[0] | keys' "$json")" "a row"
+	assert_eq '[[9.3,10,null,true],[3,2.5,null,false],[20,null,10,true]]' \
+		"$(jq -c '.goals | map([(.value * 10 | round / 10), .most, .least, .met])' "$json")" goals
 }
 
 # A byte changed from outside is seen.
