@@ -2,6 +2,7 @@
 // Whatever a stream of packed folders says, nothing is made outside of the folder.
 #include "images/folder.h"
 #include "lib/base/fdio.h"
+#include "tests/fuzz/scratch.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -24,10 +25,10 @@ static void unpack_in_pieces(int inside, const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char top[] = "/tmp/fuzz-folder-XXXXXX";
-	if (!mkdtemp(top))
+	int scratch = scratch_folder();
+	if (mkdirat(scratch, "top", 0700) < 0)
 		abort();
-	int dir = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int dir = openat(scratch, "top", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	mkdirat(dir, "inside", 0700);
 	int inside = openat(dir, "inside", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	folder_unpack(inside, data, size, NULL);
@@ -37,6 +38,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort(); // something was made beside the folder
 	close(inside);
 	close(dir);
-	fdio_remove_tree(AT_FDCWD, top, NULL);
+	fdio_remove_tree(scratch, "top", NULL);
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include "images/pageintake.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
+#include "tests/fuzz/scratch.h"
 
 #include <fcntl.h>
 #include <lz4.h>
@@ -175,26 +176,6 @@ static void check_destination(const struct model *m, int dirfd, unsigned dst)
 		abort();
 }
 
-static char folder[] = "/dev/shm/fuzz_pageframe.XXXXXX";
-
-static void remove_folder(void)
-{
-	rmdir(folder);
-}
-
-static int images_folder(void)
-{
-	static int dirfd = -1;
-
-	if (dirfd < 0) {
-		if (!mkdtemp(folder))
-			abort();
-		atexit(remove_folder);
-		dirfd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	}
-	return dirfd;
-}
-
 static void empty_folder(int dirfd)
 {
 	DIR *dir = fdopendir(openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -227,7 +208,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct pagestore_limits limits = {
 		.bytes = LIMIT * PAGESTORE_PAGE, .entries = 200, .destinations = 4};
 	struct error err;
-	int dirfd = images_folder();
+	int dirfd = scratch_folder();
 	struct pagestore *s = pagestore_open(dirfd, &limits, &err);
 	struct pageintake *in = pageintake_new(sizeof(message), &err);
 	bool good = true;

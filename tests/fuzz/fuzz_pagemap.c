@@ -5,6 +5,7 @@
 #include "images/pagestore.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
+#include "tests/fuzz/scratch.h"
 
 #include <fcntl.h>
 #include <stdbool.h>
@@ -105,26 +106,6 @@ static uint64_t check_images(int dirfd)
 	return mapped;
 }
 
-static char folder[] = "/dev/shm/fuzz_pagemap.XXXXXX";
-
-static void remove_folder(void)
-{
-	rmdir(folder);
-}
-
-static int images_folder(void)
-{
-	static int dirfd = -1;
-
-	if (dirfd < 0) {
-		if (!mkdtemp(folder))
-			abort();
-		atexit(remove_folder);
-		dirfd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	}
-	return dirfd;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -132,7 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct pagestore_limits limits = {
 		.bytes = BYTES_MAX, .entries = 20, .destinations = 4, .entry_pages = ENTRY_MAX};
 	struct error err;
-	int dirfd = images_folder();
+	int dirfd = scratch_folder();
 	struct pagestore *s = pagestore_open(dirfd, &limits, &err);
 	struct op o;
 
