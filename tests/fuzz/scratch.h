@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A folder for a fuzz target, in memory. It is gone when the target has ended, also when that
 // crashed or was killed.
-#pragma once
+#ifndef WPAR_TESTS_SCRATCH_H
+#define WPAR_TESTS_SCRATCH_H
 
 #include "lib/base/fdio.h"
 
@@ -42,3 +43,5 @@ static int scratch_folder(void)
 	close(alive[0]);
 	return dirfd;
 }
+
+#endif

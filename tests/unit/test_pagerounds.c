@@ -17,6 +17,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/image_file.h"
+
 #define TASK(pid)   ((uint64_t)(pid) << 8 | PAGESTORE_TASK)
 #define SHMEM(id)   ((uint64_t)(id) << 8 | PAGESTORE_SHMEM)
 #define MESSAGE_MAX (256 * 1024)
@@ -125,25 +127,6 @@ static void refused(struct fixture *f, int64_t done)
 }
 
 // ---- what CRIU would read: it goes through the pages file as the map says
-struct image {
-	uint8_t *bytes;
-	size_t length;
-};
-
-static struct image load(const struct fixture *f, const char *name)
-{
-	struct image i = {0};
-	struct stat st;
-	int fd = openat(f->dirfd, name, O_RDONLY | O_CLOEXEC);
-	assert_true(fd >= 0);
-	assert_int_equal(fstat(fd, &st), 0);
-	i.length = (size_t)st.st_size;
-	i.bytes = malloc(i.length + 1);
-	assert_int_equal(fdio_read_all(fd, i.bytes, i.length, NULL), 0);
-	close(fd);
-	return i;
-}
-
 struct reader {
 	struct image map, pages;
 	size_t map_at, pages_at;
@@ -164,13 +147,13 @@ static void reader_open(struct reader *r, const struct fixture *f, const char *p
 {
 	char name[32];
 	uint32_t length;
-	*r = (struct reader){.map = load(f, pagemap), .map_at = 8};
+	*r = (struct reader){.map = image_load(f->dirfd, pagemap), .map_at = 8};
 	const uint8_t *bytes = next_message(r, &length);
 	Criu__PagemapHead *head = criu__pagemap_head__unpack(NULL, length, bytes);
 	assert_non_null(head);
 	snprintf(name, sizeof(name), "pages-%u.img", head->pages_id);
 	criu__pagemap_head__free_unpacked(head, NULL);
-	r->pages = load(f, name);
+	r->pages = image_load(f->dirfd, name);
 }
 
 // The next page of it all has this number and this value; `value` 0 and no number: zeroes.
@@ -374,7 +357,7 @@ static void lazy_pages_stay_where_they_are(void **state)
 	assert_int_equal(lazymap_read(fd, (uint64_t)after.st_size, &runs, &count, &f->err), 0);
 	close(fd);
 	assert_int_equal(count, 3);
-	struct image kept = load(f, "lazy-1.pages");
+	struct image kept = image_load(f->dirfd, "lazy-1.pages");
 	check_kept(&kept, &runs[0], 12, 5, 2);
 	check_kept(&kept, &runs[1], 52, 5, 1);
 	check_kept(&kept, &runs[2], 110, 4, 0);

@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/image_file.h"
+
 #define TASK(pid) ((uint64_t)(pid) << 8 | PAGESTORE_TASK)
 #define SHMEM(id) ((uint64_t)(id) << 8 | PAGESTORE_SHMEM)
 
@@ -64,26 +66,6 @@ static void add(struct fixture *f, uint64_t dst, uint64_t vaddr, uint64_t pages,
 {
 	assert_int_equal(pagestore_add(f->s, dst, vaddr, pages, flags, &f->err), 0);
 	write_pages(f, pages, (int)(vaddr >> 12));
-}
-
-struct image {
-	uint8_t *bytes;
-	size_t length, at;
-};
-
-static struct image load(const struct fixture *f, const char *name)
-{
-	struct image i = {0};
-	struct stat st;
-	int fd = openat(f->dirfd, name, O_RDONLY | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	assert_int_equal(fstat(fd, &st), 0);
-	i.length = (size_t)st.st_size;
-	i.bytes = malloc(i.length + 1);
-	assert_int_equal(fdio_read_all(fd, i.bytes, i.length, NULL), 0);
-	close(fd);
-	return i;
 }
 
 static uint32_t word(struct image *i)
@@ -144,13 +126,13 @@ static void writes_what_criu_reads(void **state)
 	add(f, TASK(7), 0x13000, 1, 6); // other flags: not joined
 	add(f, TASK(7), 0x20000, 1, 4);
 	assert_int_equal(pagestore_finish(f->s, PAGESTORE_EAGER, &f->err), 0);
-	map = load(f, "pagemap-7.img");
+	map = image_load(f->dirfd, "pagemap-7.img");
 	assert_int_equal(check_head(&map), 1);
 	check_entry(&map, 0x10000, 3, 4);
 	check_entry(&map, 0x13000, 1, 6);
 	check_entry(&map, 0x20000, 1, 4);
 	check_end(&map);
-	pages = load(f, "pages-1.img");
+	pages = image_load(f->dirfd, "pages-1.img");
 	assert_int_equal(pages.length, 5 * PAGESTORE_PAGE);
 	assert_int_equal(pages.bytes[0], 0x10);
 	assert_int_equal(pages.bytes[2 * PAGESTORE_PAGE], 0x12);
@@ -168,15 +150,15 @@ static void keeps_destinations_apart(void **state)
 	add(f, SHMEM(99), 0, 3, 4);
 	add(f, TASK(2), 0x9000, 1, 4);
 	assert_int_equal(pagestore_finish(f->s, PAGESTORE_EAGER, &f->err), 0);
-	map = load(f, "pagemap-1.img");
+	map = image_load(f->dirfd, "pagemap-1.img");
 	assert_int_equal(check_head(&map), 1);
 	check_end(&map);
-	map = load(f, "pagemap-2.img");
+	map = image_load(f->dirfd, "pagemap-2.img");
 	assert_int_equal(check_head(&map), 2);
 	check_entry(&map, 0x5000, 1, 4);
 	check_entry(&map, 0x9000, 1, 4);
 	check_end(&map);
-	map = load(f, "pagemap-shmem-99.img");
+	map = image_load(f->dirfd, "pagemap-shmem-99.img");
 	assert_int_equal(check_head(&map), 3);
 	check_entry(&map, 0, 3, 4);
 	check_end(&map);
@@ -192,7 +174,7 @@ static void cuts_what_was_reserved(void **state)
 	assert_int_equal(pagestore_expect(f->s, TASK(2), 1 << 20, &f->err), 0);
 	add(f, TASK(1), 0x1000, 2, 4);
 	assert_int_equal(pagestore_finish(f->s, PAGESTORE_EAGER, &f->err), 0);
-	pages = load(f, "pages-1.img");
+	pages = image_load(f->dirfd, "pages-1.img");
 	assert_int_equal(pages.length, 2 * PAGESTORE_PAGE);
 	free(pages.bytes);
 	// Nothing came for the second: CRIU must not see it.
@@ -208,7 +190,7 @@ static void splits_long_entries(void **state)
 	add(f, TASK(1), 0x1000, 9, 4);
 	add(f, TASK(1), 0xa000, 4, 4); // would be too long together with the last piece
 	assert_int_equal(pagestore_finish(f->s, PAGESTORE_EAGER, &f->err), 0);
-	map = load(f, "pagemap-1.img");
+	map = image_load(f->dirfd, "pagemap-1.img");
 	check_head(&map);
 	check_entry(&map, 0x1000, 4, 4);
 	check_entry(&map, 0x5000, 4, 4);
