@@ -34,10 +34,11 @@ def report(machine; notes; keys): map(shares)
 # ---- what bench-move is judged by, of its summary
 def judged: .met = (if .value == null then null elif .most then .value <= .most elif .least then .value >= .least else null end);
 
-# How much longer the client waits for each GB (1e9) more, from the smallest to the largest.
+# How much longer the client waits for each GB (1e9) more, from the smallest to the largest; of less than
+# 1 GB it is nothing to judge by.
 def gap_growth(most): sort_by(.memory_mb) | select(length > 1) | (.[-1].memory_mb - .[0].memory_mb) as $mb | select($mb > 0)
 	| {goal: "\(.[0].workload), \(.[0].dirty_mb_s) MB/s, \(.[0].memory_mb) to \(.[-1].memory_mb) MB: gap, ms per GB more",
-	   value: ((.[-1].client_gap_ms.median - .[0].client_gap_ms.median) / ($mb * 1048576 / 1e9)), most: most};
+	   value: ((.[-1].client_gap_ms.median - .[0].client_gap_ms.median) / ($mb * 1048576 / 1e9)), most: (if $mb >= 1024 then most else null end)};
 
 def redis_goals: map(select(.workload == "redis")) | (map(select(.side == "ours")) | sort_by(.memory_mb)) as $ours
 	| select($ours | length > 1) | $ours[0] as $small | $ours[-1] as $large
