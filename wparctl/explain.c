@@ -97,6 +97,27 @@ static void say_sentence(const struct ctl *ctl, const char *head, const char *te
 		out_say(ctl, "%s: %s", head, plain ?: "");
 }
 
+// Of a move that came in its host does not have the figures.
+static bool came_in(const json_t *move)
+{
+	return !strcmp(json_text(move, "direction"), "in");
+}
+
+// By a partition's name the host that has it answers, with the move that brought it; the figures of
+// that are where it came from, which relocd finds by the move's id.
+static int find(struct ctl *ctl, const char *what, json_t **move, struct error *err)
+{
+	if (wpar_move(ctl->wpar, what, move, err) < 0)
+		return -1;
+	const char *id = json_text(*move, "id");
+	json_t *there = NULL;
+	if (!came_in(*move) || !strcmp(id, what) || wpar_move(ctl->wpar, id, &there, NULL) < 0)
+		return 0;
+	json_decref(*move);
+	*move = there;
+	return 0;
+}
+
 static void say(const struct ctl *ctl, const json_t *move)
 {
 	const json_t *result = json_object_get(move, "result");
@@ -105,9 +126,9 @@ static void say(const struct ctl *ctl, const json_t *move)
 	out_say(ctl, "%s: %s, %s -> %s: %s%s%s", json_text(move, "id"),
 		json_text(move, "partition"), json_text(move, "from"), json_text(move, "to"),
 		json_text(move, "state"), engine[0] ? ", memory by engine " : "", engine);
-	if (!strcmp(json_text(move, "direction"), "in"))
-		out_say(ctl, "its figures are on %s: wparctl explain %s there",
-			json_text(move, "from"), json_text(move, "id"));
+	if (came_in(move))
+		out_say(ctl, "its figures are on %s, which cannot be asked now",
+			json_text(move, "from"));
 	else if (json_is_object(result)) {
 		explain_rounds(ctl, result);
 		explain_phases(ctl, result);
@@ -122,7 +143,7 @@ int explain_run(struct ctl *ctl, const struct args *args)
 	struct error err;
 	_cleanup_json_ json_t *move = NULL;
 	const char *picture = args_value(args, "timeline");
-	if (wpar_move(ctl->wpar, args->names[0], &move, &err) < 0)
+	if (find(ctl, args->names[0], &move, &err) < 0)
 		return out_error(ctl, NULL, &err);
 	if (picture && !json_is_object(json_object_get(move, "result"))) {
 		error_set(&err, ERR_WRONG_STATE, "move %s has no figures (yet)",

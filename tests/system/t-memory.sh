@@ -53,7 +53,13 @@ test_nothing_is_lost_in_rounds() {
 	assert_contains "$result" "ROUND"
 	in_host hostB grep -q '^</svg>' /tmp/r.svg
 	in_host hostB rm /tmp/r.svg
-	assert_contains "$(in_host hostA wparctl explain r)" "its figures are on hostB"
+	# asked by its name or by the move, on either host: the figures are where it left
+	assert_contains "$(in_host hostA wparctl explain r)" "ROUND"
+	assert_contains "$(in_host hostB wparctl explain r)" "ROUND"
+	assert_contains "$(in_host hostA wparctl explain "$move")" "ROUND"
+	in_host hostA wparctl explain r --timeline /tmp/r.svg >/dev/null
+	in_host hostA grep -q 'pre-copy' /tmp/r.svg
+	in_host hostA rm /tmp/r.svg
 }
 
 test_processes_that_share_memory() {
