@@ -5,6 +5,7 @@
 #include "lib/base/fdio.h"
 #include "lib/partition/filelocks.h"
 #include "lib/partition/sessions.h"
+#include "lib/partition/shmids.h"
 #include "lib/partition/task.h"
 
 #include <errno.h>
@@ -104,8 +105,14 @@ static int check_descriptor(const struct task *t, int folder, const char *fd, st
 struct look {
 	int init_folder; // /proc/INIT
 	struct locality locality;
+	struct shmids shmids;
 	bool locks_only;
 };
+
+static void look_end(struct look *look)
+{
+	shmids_free(&look->shmids);
+}
 
 static int check_descriptors(const struct task *t, const struct look *look, struct error *err)
 {
@@ -172,7 +179,8 @@ static int check_task(const struct task *t, const struct look *look, struct erro
 	if (t->tracer)
 		return error_set(err, ERR_UNDUMPABLE, "pid %d (%s) is traced by process %d",
 				 (int)t->inner, t->name, (int)t->tracer);
-	if (check_descriptors(t, look, err) < 0 || check_maps(t, err) < 0)
+	if (check_descriptors(t, look, err) < 0 || check_maps(t, err) < 0 ||
+	    shmids_check(&look->shmids, t, err) < 0)
 		return -1;
 	return check_namespaces(t, look->init_folder, err);
 }
@@ -181,13 +189,14 @@ static int check_all(const pid_t *pids, size_t count, pid_t init, bool locks_onl
 		     struct error *err)
 {
 	char path[32];
-	struct look look = {.locks_only = locks_only};
+	__attribute__((cleanup(look_end))) struct look look = {.locks_only = locks_only};
 	snprintf(path, sizeof(path), "/proc/%d", (int)init);
 	_cleanup_close_ int init_folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (init_folder < 0)
 		return error_sys(err, ERR_SYSTEM, errno, "cannot look at init (%s)", path);
 	look.init_folder = init_folder;
-	if (locality_of(init, &look.locality, err) < 0)
+	if (locality_of(init, &look.locality, err) < 0 ||
+	    (!locks_only && shmids_read(init_folder, &look.shmids, err) < 0))
 		return -1;
 	for (size_t i = 0; i < count; i++) {
 		_cleanup_task_ struct task t;

@@ -21,7 +21,9 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -72,6 +74,36 @@ static int secret_memory(void)
 static int secret_memory_mapped(void)
 {
 	if (secret_memory() < 0 || ftruncate(FD, SECRET_LENGTH) < 0)
+		return -1;
+	void *memory = mmap(NULL, SECRET_LENGTH, PROT_READ, MAP_SHARED, FD, 0);
+	return memory == MAP_FAILED || close(FD) < 0 ? -1 : 0;
+}
+
+// The next SysV segment gets the number of a memfd: takes CAP_CHECKPOINT_RESTORE.
+static int make_same_number(void)
+{
+	struct stat st;
+	if (keep(memfd_create("of a test", MFD_CLOEXEC)) < 0 || fstat(FD, &st) < 0)
+		return -1;
+	FILE *next = fopen("/proc/sys/kernel/shm_next_id", "we");
+	if (!next)
+		return -1;
+	fprintf(next, "%llu", (unsigned long long)st.st_ino);
+	if (fclose(next) != 0)
+		return -1;
+	int id = shmget(IPC_PRIVATE, SECRET_LENGTH, IPC_CREAT | 0600);
+	void *memory = id < 0 ? (void *)-1 : shmat(id, NULL, 0);
+	if (id >= 0)
+		shmctl(id, IPC_RMID, NULL);
+	if (memory == (void *)-1)
+		return -1;
+	errno = EEXIST;
+	return (ino_t)id == st.st_ino ? 0 : -1;
+}
+
+static int same_number_mapped(void)
+{
+	if (make_same_number() < 0 || ftruncate(FD, SECRET_LENGTH) < 0)
 		return -1;
 	void *memory = mmap(NULL, SECRET_LENGTH, PROT_READ, MAP_SHARED, FD, 0);
 	return memory == MAP_FAILED || close(FD) < 0 ? -1 : 0;
@@ -232,6 +264,11 @@ static const struct finding findings[] = {
 	 "secret_memory"},
 	{secret_memory_mapped, ERR_UNDUMPABLE, "pid %d (worker) has secret memory mapped",
 	 "secret_memory_mapped"},
+	{make_same_number, ERR_UNDUMPABLE,
+	 "pid %d (worker) has a memfd with the number of a SysV segment", "same_number"},
+	{same_number_mapped, ERR_UNDUMPABLE,
+	 "pid %d (worker) has shared memory with the number of a SysV segment",
+	 "same_number_mapped"},
 	{landlock, ERR_UNDUMPABLE, "fd 77 of pid %d (worker) is a Landlock ruleset", "Landlock"},
 	{perf, ERR_UNDUMPABLE, "fd 77 of pid %d (worker) is a perf event", "perf_event"},
 	{bpf_map, ERR_UNDUMPABLE, "fd 77 of pid %d (worker) is a BPF object", "BPF"},
