@@ -21,7 +21,7 @@ static const struct verb_option relocate_options[] = {
 	 "when it writes faster than it can be copied: throttle-then-abort (default), "
 	 "throttle-then-stop, stop or abort"},
 	{"strict-downtime", 0, NULL,
-	 "refuse where processes and mounts alone take longer than --max-downtime"},
+	 "refuse, or leave it where it is, when more than --max-downtime is predicted"},
 	{0},
 };
 

@@ -45,6 +45,10 @@ int64_t cgroup_cpu_used_us(struct cgroup *cg, struct error *err);
 int64_t cgroup_memory_now(struct cgroup *cg, struct error *err);
 // What of these the kernel cannot simply drop: all but pages of files that nobody used lately.
 int64_t cgroup_memory_used(struct cgroup *cg, struct error *err);
+// Of that, what its processes have each for themselves (anonymous), and what is shared memory or in
+// folders in memory. ERR_CGROUP.
+int cgroup_memory_parts(struct cgroup *cg, uint64_t *private_bytes, uint64_t *shared_bytes,
+			struct error *err);
 
 // Freezes the whole partition and waits until the kernel confirms it. On ERR_DEADLINE the request
 // stays written: thaw it. Freezing a frozen group is fine.

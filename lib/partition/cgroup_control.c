@@ -125,22 +125,43 @@ int64_t cgroup_memory_now(struct cgroup *cg, struct error *err)
 	return error_set(err, ERR_CGROUP, "this host has no memory controller");
 }
 
+// The first of the names that memory.stat has; -1: none. v1 has the sums over all groups below with
+// a name of their own, see cgroup-v1/memory.rst.
+static int64_t memory_stat(struct cgroup *cg, const char *v1, const char *v2)
+{
+	const char *const names[] = {v1, v2};
+	char text[8192] = "\n", name[64]; // each name stands at the beginning of a line
+	int folder = folder_with(cg, "memory.stat");
+	if (folder < 0 || group_read(folder, "memory.stat", text + 1, sizeof(text) - 1, NULL) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(name, sizeof(name), "\n%s ", names[i]);
+		const char *at = strstr(text, name);
+		if (at)
+			return strtoll(at + strlen(name), NULL, 10);
+	}
+	return -1;
+}
+
 int64_t cgroup_memory_used(struct cgroup *cg, struct error *err)
 {
-	// v1 has the sums over all groups below with a name of their own, see cgroup-v1/memory.rst.
-	static const char *const names[] = {"\ntotal_inactive_file ", "\ninactive_file "};
-	char text[8192];
 	int64_t now = cgroup_memory_now(cg, err);
-	int folder = now < 0 ? -1 : folder_with(cg, "memory.stat");
-	if (folder < 0 || group_read(folder, "memory.stat", text, sizeof(text), NULL) < 0)
+	int64_t idle = now < 0 ? -1 : memory_stat(cg, "total_inactive_file", "inactive_file");
+	if (idle < 0)
 		return now;
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		const char *at = strstr(text, names[i]);
-		int64_t idle = at ? strtoll(at + strlen(names[i]), NULL, 10) : -1;
-		if (idle >= 0)
-			return idle < now ? now - idle : 0;
-	}
-	return now;
+	return idle < now ? now - idle : 0;
+}
+
+int cgroup_memory_parts(struct cgroup *cg, uint64_t *private_bytes, uint64_t *shared_bytes,
+			struct error *err)
+{
+	int64_t anonymous = memory_stat(cg, "total_rss", "anon");
+	int64_t shared = memory_stat(cg, "total_shmem", "shmem");
+	if (anonymous < 0 || shared < 0)
+		return error_set(err, ERR_CGROUP, "this host does not count the memory of groups");
+	*private_bytes = (uint64_t)anonymous;
+	*shared_bytes = (uint64_t)shared;
+	return 0;
 }
 
 // ---- freezing ----------------------------------------------------------------------------------

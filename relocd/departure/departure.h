@@ -23,6 +23,15 @@
 
 #define DEPARTURE_FLUSH_MAX 16
 
+// What of the downtime does not depend on what the partition writes, about. An engine
+// without rounds has all memory to copy in it.
+struct departure_prediction {
+	double fixed_ms;   // processes, descriptors, mounts
+	double restore_ms; // memory that is restored before it runs
+	double total_ms;   // both, and copying what no round copies
+	char text[200];    // as a sentence
+};
+
 struct departure {
 	// what relocd asked for; the JSON owns the strings
 	json_t *start;
@@ -32,6 +41,7 @@ struct departure {
 	bool end_exec; // sessions of exec are ended, not a reason to refuse
 	const struct memory_engine *engine;
 	char engine_why[200]; // why it is not a better one; empty: none is better
+	bool on_demand;       // the peer may restore private memory after it runs
 	double max_downtime_ms;
 	bool strict_downtime;
 	enum converge_policy on_diverge;
@@ -62,6 +72,7 @@ struct departure {
 	size_t flush_count;
 	size_t sockets; // names of sockets that are kept for the move
 	struct memory_run *memory;
+	struct departure_prediction prediction;
 	struct memory_round last_round;
 	json_t *rounds;       // figures of each
 	const char *advice;   // what to try against it
@@ -124,12 +135,14 @@ void departure_sink_idle(struct departure *d);
 // The bandwidth counts from here on.
 void departure_sink_pace(struct departure *d);
 
+// predict.c
+void departure_predict(struct departure *d, struct departure_prediction *p);
+
 // precopy.c
 // PREPARE: the engine; it changes nothing yet.
 int departure_open_memory(struct departure *d, struct error *err);
-// What of the downtime does not depend on what the partition writes, about.
-double departure_fixed_ms(struct departure *d);
-// PRECOPY: rounds, with an engine that has them. ERR_DIVERGES.
+// PRECOPY: rounds, with an engine that has them. ERR_DIVERGES; ERR_DOWNTIME where what is predicted
+// then is too long and may not be.
 int departure_precopy(struct departure *d, struct error *err);
 // Undoes a throttling; nothing happens without one.
 void departure_speed_up(struct departure *d);

@@ -10,13 +10,9 @@
 
 #include <string.h>
 
-#define ROUND_MS       30000 // until the peer has stored what the link still holds of a round
-#define CPU_LEAST      10    // thousandths of a processor: less cannot be told to the kernel
-#define BASE_MS        30    // of the downtime, whatever moves
-#define TASK_MS        7     // for each process
-#define LIST_MS_PER_GB 15    // to list all pages once more
-#define GB             1e9
-#define MIB            1048576.0
+#define ROUND_MS  30000 // until the peer has stored what the link still holds of a round
+#define CPU_LEAST 10    // thousandths of a processor: less cannot be told to the kernel
+#define MIB       1048576.0
 
 static int list_tasks(void *arg, pid_t **pids, size_t *count, struct error *err)
 {
@@ -36,15 +32,6 @@ int departure_open_memory(struct departure *d, struct error *err)
 	sink = squeeze_sink(d->squeeze);
 	d->memory = d->engine->begin(&subject, &sink, err);
 	return d->memory ? 0 : -1;
-}
-
-double departure_fixed_ms(struct departure *d)
-{
-	_cleanup_free_ pid_t *pids = NULL;
-	size_t count = 0;
-	if (!d->cgroup || cgroup_pids(d->cgroup, &pids, &count, NULL) < 0)
-		return BASE_MS;
-	return BASE_MS + TASK_MS * (double)count + LIST_MS_PER_GB * (double)d->memory_bytes / GB;
 }
 
 // ---- slowing it down ----------------------------------------------------------------------------
@@ -168,28 +155,51 @@ static void explain(struct departure *d, const struct converge *c, const struct 
 {
 	char *text = d->limited_by;
 	size_t size = sizeof(d->limited_by);
+	const struct departure_prediction *p = &d->prediction;
 	if (c->diverged) {
 		snprintf(text, size,
 			 "writing: %.0f MiB/s were written while %.0f MiB/s could be copied%s",
 			 r->dirty_rate / MIB, r->link_rate / MIB,
 			 r->cpu_percent < 100 ? ", so it was slowed down" : "");
 		d->advice = "a faster link, a quieter hour, or a longer --max-downtime";
-	} else if (r->frozen_ms > c->goal.fixed_ms && r->frozen_ms > r->send_ms) {
+	} else if (p->restore_ms > p->fixed_ms && p->restore_ms > r->memory_ms) {
+		snprintf(text, size,
+			 "the restore: %s memory is there before it runs, which takes about "
+			 "%.0f ms",
+			 d->on_demand ? "shared" : "all", p->restore_ms);
+		d->advice = d->on_demand ? "less shared memory; copying cannot shorten this"
+					 : "a restore on demand, where it is possible (--restore)";
+	} else if (r->frozen_ms > p->fixed_ms && r->frozen_ms > r->send_ms) {
 		snprintf(text, size,
 			 "shared memory: comparing it with what was sent takes about %.0f ms",
 			 r->frozen_ms);
 		d->advice = "less shared memory; copying cannot shorten this";
-	} else if (c->goal.fixed_ms >= r->memory_ms) {
+	} else if (p->fixed_ms >= r->memory_ms) {
 		snprintf(text, size,
 			 "the fixed part of the downtime (processes, descriptors, mounts), about "
 			 "%.0f ms; memory adds %.0f ms",
-			 c->goal.fixed_ms, r->memory_ms);
+			 p->fixed_ms, r->memory_ms);
 		d->advice = "fewer processes in the partition; copying cannot shorten this";
 	} else {
 		snprintf(text, size, "the link: %.0f MiB/s, for the last %.1f MiB of memory",
 			 r->link_rate / MIB, (double)r->dirty_bytes / MIB);
 		d->advice = "a faster link, or a shorter --max-downtime for more rounds";
 	}
+}
+
+// Longer than wanted it is no fault of the rounds: they have done what they can.
+static int check_downtime(struct departure *d, const struct converge_round *r, struct error *err)
+{
+	if (r->downtime_ms <= d->max_downtime_ms)
+		return 0;
+	if (d->strict_downtime)
+		return error_set(err, ERR_DOWNTIME,
+				 "after %u rounds about %.0f ms of downtime are predicted, %.0f ms "
+				 "are wanted; limited by %s",
+				 r->number, r->downtime_ms, d->max_downtime_ms, d->limited_by);
+	log_warn("about %.0f ms of downtime are predicted, %.0f ms are wanted; limited by %s",
+		 r->downtime_ms, d->max_downtime_ms, d->limited_by);
+	return 0;
 }
 
 static int rounds(struct departure *d, struct converge *c, struct error *err)
@@ -202,7 +212,7 @@ static int rounds(struct departure *d, struct converge *c, struct error *err)
 		tell_round(d, &r, &d->last_round);
 		explain(d, c, &r);
 		if (next == CONVERGE_FREEZE)
-			return 0;
+			return check_downtime(d, &r, err);
 		if (next == CONVERGE_GIVE_UP)
 			return give_up(d, &r, err);
 		if (next == CONVERGE_THROTTLE && slow_down(d, c->cpu_percent, err) < 0)
@@ -218,8 +228,9 @@ int departure_precopy(struct departure *d, struct error *err)
 	if (d->report.phase != PHASE_PRECOPY)
 		report_phase(&d->report, PHASE_PRECOPY);
 	departure_sink_pace(d);
+	departure_predict(d, &d->prediction);
 	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = d->max_downtime_ms,
-						   .fixed_ms = departure_fixed_ms(d),
+						   .fixed_ms = d->prediction.total_ms,
 						   .policy = d->on_diverge});
 	return rounds(d, &c, err);
 }

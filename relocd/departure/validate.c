@@ -276,21 +276,15 @@ static void check_here(struct departure *d, struct offer *o, json_t *checks,
 // What no round can shorten. A warning, unless it was asked to be more.
 static void check_downtime(struct departure *d, json_t *checks)
 {
-	char sentence[200];
+	char sentence[256];
+	struct departure_prediction p;
 	struct error why;
-	double fixed_ms = departure_fixed_ms(d);
-	if (!d->engine->round)
-		return;
-	if (fixed_ms <= d->max_downtime_ms) {
-		checks_pass(checks, d->host, "downtime",
-			    "the fixed part of the downtime is about "
-			    "%.0f ms",
-			    fixed_ms);
+	departure_predict(d, &p);
+	if (p.total_ms <= d->max_downtime_ms) {
+		checks_pass(checks, d->host, "downtime", "%s", p.text);
 		return;
 	}
-	snprintf(sentence, sizeof(sentence),
-		 "the fixed part of the downtime alone is about %.0f ms, %.0f ms are wanted",
-		 fixed_ms, d->max_downtime_ms);
+	snprintf(sentence, sizeof(sentence), "%s; %.0f ms are wanted", p.text, d->max_downtime_ms);
 	error_set(&why, ERR_DOWNTIME, "%s", sentence);
 	if (d->strict_downtime)
 		checks_fail(checks, d->host, "downtime", &why);

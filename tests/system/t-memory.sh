@@ -114,6 +114,23 @@ test_diverging_moves_all_the_same() {
 	jq -e '[.rounds[].cpu_percent] | min < 100' <<<"$result" >/dev/null || die "it was not slowed down: $result"
 }
 
+test_strict_downtime() {
+	local before
+	writer 384 --cpus 1.5
+	before=$(processors)
+	# what is certain already is too long: nothing was done yet
+	assert_refused 4 WPAR-V007 hostA wparctl relocate w hostB --engine track --strict-downtime --max-downtime 20ms
+	assert_undisturbed "$before"
+	assert_contains "$(in_host hostA wparctl validate w hostB)" "ms of downtime are certain"
+	# all memory would be copied while it stands still
+	assert_refused 4 WPAR-V007 hostA wparctl relocate w hostB --engine stop --strict-downtime --max-downtime 600ms
+	assert_undisturbed "$before"
+	# what the rounds leave is too much
+	assert_refused 4 WPAR-V007 hostA wparctl relocate w hostB --engine track --strict-downtime --max-downtime 480ms --on-diverge stop
+	assert_contains "$err" "rounds"
+	assert_undisturbed "$before"
+}
+
 test_cancel_in_a_round() {
 	local before got=0
 	writer 64
