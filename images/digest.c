@@ -3,7 +3,6 @@
 
 #include "lib/base/cleanup.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -44,29 +43,9 @@ int digest_end(struct digest_ctx *c, struct digest *out, struct error *err)
 	return ok == 1 ? 0 : failed(err);
 }
 
-int digest_now(const struct digest_ctx *c, struct digest *out, struct error *err)
-{
-	EVP_MD_CTX *copy = EVP_MD_CTX_new();
-
-	if (!copy || EVP_MD_CTX_copy_ex(copy, evp(c)) != 1) {
-		EVP_MD_CTX_free(copy);
-		return failed(err);
-	}
-	return digest_end((struct digest_ctx *)copy, out, err);
-}
-
 void digest_free(struct digest_ctx *c)
 {
 	EVP_MD_CTX_free(evp(c));
-}
-
-int digest_page_entry(struct digest_ctx *c, uint64_t dst_id, uint64_t vaddr, uint64_t nr_pages,
-		      uint32_t flags, struct error *err)
-{
-	const uint64_t words[] = {htole64(dst_id), htole64(vaddr), htole64(nr_pages),
-				  htole64(flags)};
-
-	return digest_update(c, words, sizeof(words), err);
 }
 
 int digest_of(const void *bytes, size_t length, struct digest *out, struct error *err)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one digest of images, pages and manifests: SHA-256. Both ends compute it over what they sent
-// and what they stored, so that nothing is restored that is not what was dumped.
+// The one digest of images, packed folders, layers and manifests: SHA-256. Both ends compute it
+// over what they sent and what they stored. Pages have none: each of their messages is checked
+// where it arrives (lib/transport/seal.h).
 #ifndef WPAR_IMAGES_DIGEST_H
 #define WPAR_IMAGES_DIGEST_H
 
@@ -21,16 +22,9 @@ struct digest_ctx; // a digest being computed
 
 struct digest_ctx *digest_begin(struct error *err);
 int digest_update(struct digest_ctx *c, const void *bytes, size_t length, struct error *err);
-// The digest so far; more may be added afterwards.
-int digest_now(const struct digest_ctx *c, struct digest *out, struct error *err);
 // The digest; frees c, also on error.
 int digest_end(struct digest_ctx *c, struct digest *out, struct error *err);
 void digest_free(struct digest_ctx *c);
-
-// Adds the header of a page entry, as both ends do before its data: destination, address, number
-// of pages and flags as little-endian 64-bit numbers.
-int digest_page_entry(struct digest_ctx *c, uint64_t dst_id, uint64_t vaddr, uint64_t nr_pages,
-		      uint32_t flags, struct error *err);
 
 int digest_of(const void *bytes, size_t length, struct digest *out, struct error *err);
 

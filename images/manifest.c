@@ -42,8 +42,7 @@ int manifest_add_object(struct manifest *m, const char *name, uint64_t length,
 	return 0;
 }
 
-int manifest_add_pages(struct manifest *m, uint64_t destination, uint64_t pages,
-		       const struct digest *digest, struct error *err)
+int manifest_add_pages(struct manifest *m, uint64_t destination, uint64_t pages, struct error *err)
 {
 	if (m->pages_count >= MANIFEST_PAGES_MAX)
 		return error_set(err, ERR_PROTOCOL, "more than %d page streams",
@@ -52,7 +51,7 @@ int manifest_add_pages(struct manifest *m, uint64_t destination, uint64_t pages,
 	if (!more)
 		return error_set(err, ERR_NOMEM, "no memory for a manifest");
 	m->pages = more;
-	more[m->pages_count++] = (struct manifest_pages){destination, pages, *digest};
+	more[m->pages_count++] = (struct manifest_pages){destination, pages};
 	return 0;
 }
 
@@ -93,7 +92,6 @@ static int wire_fill(struct wire *w, const struct manifest *m, struct error *err
 		wpar__manifest_pages__init(&w->pages[i]);
 		w->pages[i].destination = m->pages[i].destination;
 		w->pages[i].pages = m->pages[i].pages;
-		w->pages[i].sha256 = digest_bytes(&m->pages[i].digest);
 		w->pages_list[i] = &w->pages[i];
 	}
 	return 0;
@@ -142,8 +140,7 @@ static int take_message(struct manifest *m, const Wpar__Manifest *message, struc
 	}
 	for (size_t i = 0; i < message->n_pages; i++) {
 		const Wpar__ManifestPages *p = message->pages[i];
-		if (take_digest(&p->sha256, &digest, err) < 0 ||
-		    manifest_add_pages(m, p->destination, p->pages, &digest, err) < 0)
+		if (manifest_add_pages(m, p->destination, p->pages, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -212,8 +209,7 @@ int manifest_compare(struct manifest *announced, struct manifest *received, stru
 	}
 	for (size_t i = 0; i < announced->pages_count; i++) {
 		const struct manifest_pages *a = &announced->pages[i], *b = &received->pages[i];
-		if (a->destination != b->destination || b->pages != a->pages ||
-		    !digest_equal(&a->digest, &b->digest))
+		if (a->destination != b->destination || b->pages != a->pages)
 			return error_set(err, ERR_DIGEST,
 					 "the pages of %s %llu did not arrive as they were sent",
 					 (a->destination & 0xff) == 1 ? "task" : "shared segment",

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The manifest of an image set: every object with its length and digest, every page stream with its
-// number of pages and digest. B restores exactly what is listed and nothing that differs.
+// number of pages. B restores exactly what is listed and nothing that differs. Objects go into
+// files and packed folders that live on, so their SHA-256 is kept; pages are checked one message
+// after the other, where they arrive (lib/transport/seal.h).
 #ifndef WPAR_IMAGES_MANIFEST_H
 #define WPAR_IMAGES_MANIFEST_H
 
@@ -25,7 +27,6 @@ struct manifest_object {
 struct manifest_pages {
 	uint64_t destination;
 	uint64_t pages;
-	struct digest digest;
 };
 
 struct manifest {
@@ -45,8 +46,7 @@ bool manifest_name_ok(const char *name);
 // ERR_PROTOCOL for a bad name, or beyond the limits.
 int manifest_add_object(struct manifest *m, const char *name, uint64_t length,
 			const struct digest *digest, struct error *err);
-int manifest_add_pages(struct manifest *m, uint64_t destination, uint64_t pages,
-		       const struct digest *digest, struct error *err);
+int manifest_add_pages(struct manifest *m, uint64_t destination, uint64_t pages, struct error *err);
 
 // As the MANIFEST message (images/peer.proto); appended to out.
 int manifest_write(const struct manifest *m, struct buf *out, struct error *err);

@@ -16,9 +16,9 @@
 // inside in place of the address, and zeroes; then, as one block, a message of the kind above, no
 // longer than it could be by itself.
 //
-// The digest of a destination is over all its frames of at least one page, in their order:
-// digest_page_entry(), then the data if it has any. The number of pages in the manifest is that of
-// the pages that came with data, each time that they came. Packing makes no difference to either.
+// The number of pages in the manifest is that of the pages that came with data, each time that they
+// came. Packing makes no difference to it. Whether the bytes are those that were sent is the link's
+// business (lib/transport/seal.h).
 #ifndef WPAR_IMAGES_PAGEFRAME_H
 #define WPAR_IMAGES_PAGEFRAME_H
 
@@ -30,7 +30,7 @@
 
 #define PAGEFRAME_HEADER    32 // four little-endian 64-bit numbers
 #define PAGEFRAME_PAGE      4096u
-#define PAGEFRAME_PAGES_MAX 63           // with data: what a message has room for (WIRE_DATA_MAX)
+#define PAGEFRAME_PAGES_MAX 63           // with data: what a message has room for (LINK_DATA_MAX)
 #define PAGEFRAME_END       (1ull << 56) // above all addresses: five levels of page tables
 
 // The low byte is CRIU's PE_*.

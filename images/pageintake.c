@@ -13,7 +13,7 @@
 struct pageintake {
 	size_t max;
 	ZSTD_DCtx *zstd;
-	uint8_t *packed, *unpacked; // `max` bytes each
+	uint8_t *unpacked; // `max` bytes
 };
 
 struct pageintake *pageintake_new(size_t message_max, struct error *err)
@@ -22,10 +22,9 @@ struct pageintake *pageintake_new(size_t message_max, struct error *err)
 	if (in) {
 		in->max = message_max;
 		in->zstd = ZSTD_createDCtx();
-		in->packed = malloc(message_max);
 		in->unpacked = malloc(message_max);
 	}
-	if (in && in->zstd && in->packed && in->unpacked)
+	if (in && in->zstd && in->unpacked)
 		return in;
 	pageintake_free(in);
 	error_set(err, ERR_NOMEM, "no memory to take pages in");
@@ -37,7 +36,6 @@ void pageintake_free(struct pageintake *in)
 	if (!in)
 		return;
 	ZSTD_freeDCtx(in->zstd);
-	free(in->packed);
 	free(in->unpacked);
 	free(in);
 }
@@ -46,12 +44,10 @@ void pageintake_free(struct pageintake *in)
 static ssize_t take_frame(struct pagestore *store, bool rounds_only, const uint8_t *bytes,
 			  size_t length, uint64_t *stored, struct error *err)
 {
-	uint8_t header[PAGEFRAME_HEADER];
 	struct pageframe frame;
 	if (length < PAGEFRAME_HEADER)
 		return error_set(err, ERR_PROTOCOL, "%zu bytes of PAGES are no frame", length);
-	memcpy(header, bytes, PAGEFRAME_HEADER);
-	pageframe_get(header, &frame);
+	pageframe_get(bytes, &frame);
 	if (pageframe_check(&frame, err) < 0)
 		return -1;
 	if (rounds_only && !(frame.flags & PAGEFRAME_ROUND))
@@ -85,12 +81,13 @@ static int64_t take_frames(struct pagestore *store, bool rounds_only, const uint
 }
 
 // Neither writes more than `whole` bytes, whatever the data says.
-static int unpack(struct pageintake *in, bool zstd, size_t length, size_t whole, struct error *err)
+static int unpack(struct pageintake *in, bool zstd, const uint8_t *packed, size_t length,
+		  size_t whole, struct error *err)
 {
-	bool done = zstd ? ZSTD_decompressDCtx(in->zstd, in->unpacked, whole, in->packed, length) ==
-				    whole
-			 : LZ4_decompress_safe((const char *)in->packed, (char *)in->unpacked,
-					       (int)length, (int)whole) == (int)whole;
+	bool done =
+		zstd ? ZSTD_decompressDCtx(in->zstd, in->unpacked, whole, packed, length) == whole
+		     : LZ4_decompress_safe((const char *)packed, (char *)in->unpacked, (int)length,
+					   (int)whole) == (int)whole;
 	return done ? 0 : error_set(err, ERR_PROTOCOL, "packed PAGES do not unpack");
 }
 
@@ -98,20 +95,18 @@ int64_t pageintake_take(struct pageintake *in, struct pagestore *store, bool rou
 			const void *message, size_t length, struct error *err)
 {
 	const uint8_t *bytes = message;
-	uint8_t first[PAGEFRAME_HEADER];
 	struct pageframe header;
 	if (length < PAGEFRAME_HEADER || length > in->max)
 		return error_set(err, ERR_PROTOCOL, "PAGES has %zu bytes", length);
-	memcpy(first, bytes, PAGEFRAME_HEADER);
-	pageframe_get(first, &header);
+	pageframe_get(bytes, &header);
 	if (!(header.flags & PAGEFRAME_PACKED))
 		return take_frames(store, rounds_only, bytes, length, err);
 	length -= PAGEFRAME_HEADER;
 	size_t whole = pageframe_unpacked(&header, length, in->max, err);
 	if (whole == 0)
 		return -1;
-	memcpy(in->packed, bytes + PAGEFRAME_HEADER, length);
-	if (unpack(in, header.flags == PAGEFRAME_ZSTD, length, whole, err) < 0)
+	if (unpack(in, header.flags == PAGEFRAME_ZSTD, bytes + PAGEFRAME_HEADER, length, whole,
+		   err) < 0)
 		return -1;
 	return take_frames(store, rounds_only, in->unpacked, whole, err);
 }

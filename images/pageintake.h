@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a PAGES message to the page store: unpacks it, takes the frames apart, checks them. The
-// message may lie in memory that a less trusted process can write to: each byte is copied out once,
-// before it is looked at.
+// From a PAGES message to the page store: unpacks it, takes the frames apart, checks them.
 #ifndef WPAR_IMAGES_PAGEINTAKE_H
 #define WPAR_IMAGES_PAGEINTAKE_H
 

@@ -12,9 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-// Data passes through a private copy of this size, small enough to stay in the CPU's cache.
-enum { COPY_BYTES = 64 * 1024 };
-
 // Store files of this size and more grow by as much: a tmpfs gives huge pages only within the size
 // of a file. Zeroes of as much are punched out; less is written, which keeps huge pages whole.
 enum { HUGE_BYTES = 2 << 20 };
@@ -34,8 +31,7 @@ struct pagestore *pagestore_open(int dirfd, const struct pagestore_limits *limit
 	s->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
 	// Never moved: `open` points into it.
 	s->dst = calloc(limits->destinations, sizeof(*s->dst));
-	s->copy = malloc(COPY_BYTES);
-	if (!s->dst || !s->copy) {
+	if (!s->dst) {
 		error_set(err, ERR_NOMEM, "no memory for the page store");
 		return NULL;
 	}
@@ -54,7 +50,6 @@ static void release_destination(struct destination *d)
 	free(d->all.run);
 	free(d->piece);
 	pageplace_free(d->places);
-	digest_free(d->digest);
 }
 
 void pagestore_free(struct pagestore *s)
@@ -65,7 +60,6 @@ void pagestore_free(struct pagestore *s)
 		release_destination(&s->dst[i]);
 	if (s->dirfd >= 0)
 		close(s->dirfd);
-	free(s->copy);
 	free(s->dst);
 	free(s);
 }
@@ -98,15 +92,10 @@ static int create_files(struct pagestore *s, struct destination *d, struct error
 	char name[32];
 
 	pagestore_name(d, name);
-	d->digest = digest_begin(err);
-	if (!d->digest)
-		return -1;
 	d->fd = openat(s->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (d->fd < 0) {
-		error_sys(err, ERR_STORAGE, errno, "cannot create %s in the page store", name);
-		digest_free(d->digest);
-		return -1;
-	}
+	if (d->fd < 0)
+		return error_sys(err, ERR_STORAGE, errno, "cannot create %s in the page store",
+				 name);
 	return 0;
 }
 
@@ -344,8 +333,7 @@ int pagestore_add(struct pagestore *s, uint64_t dst_id, uint64_t vaddr, uint64_t
 	if (nr_pages > (s->limits.bytes - s->bytes) / PAGESTORE_PAGE)
 		return too_much(s, err);
 	if (record(s, &s->open->plain, r, err) < 0 ||
-	    take_slots(s, s->open, nr_pages, &slot, err) < 0 ||
-	    digest_page_entry(s->open->digest, dst_id, vaddr, nr_pages, flags, err) < 0)
+	    take_slots(s, s->open, nr_pages, &slot, err) < 0)
 		return -1;
 	s->open->came += nr_pages;
 	s->scattered = false;
@@ -466,8 +454,6 @@ int pagestore_frame(struct pagestore *s, const struct pageframe *frame, struct e
 	if (pagestore_begin(s, frame->destination, err) < 0)
 		return -1;
 	d = s->open;
-	if (digest_page_entry(d->digest, d->dst_id, frame->vaddr, frame->pages, flags, err) < 0)
-		return -1;
 	if (flags & PAGEFRAME_MAP)
 		return add_map(s, d, frame, err);
 	if (open_places(s, d, err) < 0)
@@ -487,27 +473,6 @@ static void next_span(struct pagestore *s)
 	s->span_left = run.pages * PAGESTORE_PAGE;
 }
 
-static int store_copy(struct pagestore *s, size_t size, struct error *err)
-{
-	if (digest_update(s->open->digest, s->copy, size, err) < 0)
-		return -1;
-	for (size_t done = 0; done < size;) {
-		size_t part = size - done;
-
-		if (s->span_left == 0)
-			next_span(s);
-		if (part > s->span_left)
-			part = (size_t)s->span_left;
-		if (pwrite_all(s->open, s->copy + done, part, s->span_at, err) < 0)
-			return -1;
-		done += part;
-		s->span_at += part;
-		s->span_left -= part;
-		s->data_left -= part;
-	}
-	return 0;
-}
-
 int pagestore_write(struct pagestore *s, const void *bytes, size_t length, struct error *err)
 {
 	const uint8_t *from = bytes;
@@ -516,13 +481,19 @@ int pagestore_write(struct pagestore *s, const void *bytes, size_t length, struc
 		return error_set(err, ERR_PROTOCOL, "%zu bytes more than the page entry has",
 				 length - (size_t)s->data_left);
 	while (length > 0) {
-		size_t size = length < COPY_BYTES ? length : COPY_BYTES;
+		size_t part = length;
 
-		memcpy(s->copy, from, size);
-		if (store_copy(s, size, err) < 0)
+		if (s->span_left == 0)
+			next_span(s);
+		if (part > s->span_left)
+			part = (size_t)s->span_left;
+		if (pwrite_all(s->open, from, part, s->span_at, err) < 0)
 			return -1;
-		from += size;
-		length -= size;
+		from += part;
+		length -= part;
+		s->span_at += part;
+		s->span_left -= part;
+		s->data_left -= part;
 	}
 	return 0;
 }
@@ -587,12 +558,7 @@ uint64_t pagestore_destination(const struct pagestore *s, size_t index)
 	return s->dst[index].dst_id;
 }
 
-int pagestore_digest(const struct pagestore *s, size_t index, uint64_t *dst_id, uint64_t *pages,
-		     struct digest *digest, struct error *err)
+uint64_t pagestore_came(const struct pagestore *s, size_t index)
 {
-	if (index >= s->count)
-		return error_set(err, ERR_INTERNAL, "no destination %zu in the page store", index);
-	*dst_id = s->dst[index].dst_id;
-	*pages = s->dst[index].came;
-	return digest_now(s->dst[index].digest, digest, err);
+	return s->dst[index].came;
 }

@@ -10,13 +10,11 @@
 // named and never came is refused. Plain and MAP entries of one destination may not overlap; rounds
 // do not change plain pages.
 //
-// Data beyond the limit is refused. The bytes are copied out of the caller's memory (a ring that a
-// less trusted process can write to) before they are hashed and stored, so that what was hashed is
-// what is restored.
+// Data beyond the limit is refused. What it is given must be checked already, and in memory that
+// nobody else can write to (lib/transport/link.h hands out such).
 #ifndef WPAR_IMAGES_PAGESTORE_H
 #define WPAR_IMAGES_PAGESTORE_H
 
-#include "images/digest.h"
 #include "images/lazymap.h"
 #include "images/pageframe.h"
 #include "lib/base/error.h"
@@ -88,13 +86,11 @@ int pagestore_finish(struct pagestore *s, enum pagestore_mode mode, struct error
 
 uint64_t pagestore_bytes(const struct pagestore *s);
 
-// Destinations in the order of their first entry: their digest is over the frames as they were
-// added (digest_page_entry(), then the data), `pages` those that came with data. Index past the
-// end: -1 without *err.
+// Destinations in the order of their first entry, by index; and how many pages came with data, each
+// time that they came.
 size_t pagestore_count(const struct pagestore *s);
 uint64_t pagestore_destination(const struct pagestore *s, size_t index);
-int pagestore_digest(const struct pagestore *s, size_t index, uint64_t *dst_id, uint64_t *pages,
-		     struct digest *digest, struct error *err);
+uint64_t pagestore_came(const struct pagestore *s, size_t index);
 
 // Closes it; the files stay.
 void pagestore_free(struct pagestore *s);

@@ -49,7 +49,6 @@ struct destination {
 	struct pagestore_runs all;
 	struct pagestore_piece *piece;
 	size_t pieces, piece_room;
-	struct digest_ctx *digest;
 };
 
 struct pagestore {
@@ -64,7 +63,6 @@ struct pagestore {
 	uint64_t span_at, span_left; // bytes of the file that come next
 	uint64_t bytes, mapped, entries, expected;
 	bool sealed, finished;
-	uint8_t *copy;
 };
 
 void pagestore_name(const struct destination *d, char name[32]);

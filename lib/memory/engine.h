@@ -3,7 +3,7 @@
 //
 // An engine copies in rounds while the partition runs (none for `stop`), and once more, the final
 // part, while it is frozen and CRIU dumps the rest. Pages leave through a sink in frames of one run
-// of pages each; the engine keeps a digest of every stream for the manifest. Chosen by name or by
+// of pages each; the engine counts those of every stream for the manifest. Chosen by name or by
 // probing.
 #ifndef WPAR_MEMORY_ENGINE_H
 #define WPAR_MEMORY_ENGINE_H

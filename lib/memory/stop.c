@@ -106,7 +106,7 @@ static int close_frame(struct memory_run *run, struct error *err)
 	struct pageframe frame = run->entry;
 	frame.pages = pages;
 	// Hashed before it is handed on: from then on the mover may write to that memory.
-	if (streams_digest(&run->streams, &frame, run->place + PAGEFRAME_HEADER, err) < 0 ||
+	if (streams_count(&run->streams, &frame, err) < 0 ||
 	    run->sink.send(run->sink.arg, run->place, PAGEFRAME_HEADER + run->frame_data, err) < 0)
 		return -1;
 	run->bytes += run->frame_data;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The page streams of a move, one for each destination (images/pageframe.h), with the digest of all
-// that was sent to it, in that order: what the manifest vouches for.
+// The page streams of a move, one for each destination (images/pageframe.h), and how many pages
+// were sent to it: what the manifest says.
 #ifndef WPAR_MEMORY_STREAMS_H
 #define WPAR_MEMORY_STREAMS_H
 
@@ -18,9 +18,8 @@ struct streams {
 
 // A destination exists from its first mention on. 1: it is new; 0; -1.
 int streams_open(struct streams *s, uint64_t destination, struct error *err);
-// A frame that is about to be sent, with its bytes; NULL: it has none.
-int streams_digest(struct streams *s, const struct pageframe *frame, const void *data,
-		   struct error *err);
+// A frame that is about to be sent.
+int streams_count(struct streams *s, const struct pageframe *frame, struct error *err);
 uint64_t streams_at(const struct streams *s, size_t index); // the destination of one
 int streams_manifest(const struct streams *s, struct manifest *m, struct error *err);
 void streams_free(struct streams *s);

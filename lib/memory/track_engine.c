@@ -40,10 +40,9 @@ struct memory_run {
 
 // ---- the sink -----------------------------------------------------------------------------------
 
-// The tracker's frames pass through here, several in one place: they are digested before they are
-// handed on, since from then on the mover may write to that memory.
-static int digest_frames(struct memory_run *run, const uint8_t *bytes, size_t length,
-			 struct error *err)
+// The tracker's frames pass through here, several in one place.
+static int count_frames(struct memory_run *run, const uint8_t *bytes, size_t length,
+			struct error *err)
 {
 	while (length) {
 		struct pageframe frame;
@@ -53,8 +52,7 @@ static int digest_frames(struct memory_run *run, const uint8_t *bytes, size_t le
 		size_t data = frame.flags & PAGEFRAME_ZERO ? 0 : frame.pages * PAGE_BYTES;
 		if (data > length - PAGEFRAME_HEADER)
 			return error_set(err, ERR_INTERNAL, "a frame of pages is cut off");
-		if (streams_digest(&run->streams, &frame, data ? bytes + PAGEFRAME_HEADER : NULL,
-				   err) < 0)
+		if (streams_count(&run->streams, &frame, err) < 0)
 			return -1;
 		run->bytes += data;
 		bytes += PAGEFRAME_HEADER + data;
@@ -72,7 +70,7 @@ static void *take_place(void *arg, size_t *room, struct error *err)
 static int take_frames(void *arg, void *place, size_t length, struct error *err)
 {
 	struct memory_run *run = arg;
-	if (digest_frames(run, place, length, err) < 0)
+	if (count_frames(run, place, length, err) < 0)
 		return -1;
 	return run->sink.send(run->sink.arg, place, length, err);
 }
@@ -270,8 +268,7 @@ static int send_piece(struct memory_run *run, uint64_t pages, struct error *err)
 					  (uint32_t)run->entry.flags};
 	uint8_t *place = take_ptr(run->place);
 	pageframe_put(place, &frame);
-	if (streams_digest(&run->streams, &frame, place + PAGEFRAME_HEADER, err) < 0 ||
-	    map_add(run, &entry, 1, err) < 0)
+	if (streams_count(&run->streams, &frame, err) < 0 || map_add(run, &entry, 1, err) < 0)
 		return -1;
 	run->bytes += run->piece;
 	return run->sink.send(run->sink.arg, place, PAGEFRAME_HEADER + run->piece, err);
@@ -376,7 +373,7 @@ static int list_pages(struct memory_run *run, struct error *err)
 		const struct track_entry *e = &run->map[i];
 		const struct pageframe frame = {e->destination, e->vaddr, e->pages,
 						PAGEFRAME_MAP | e->flags};
-		if (streams_digest(&run->streams, &frame, NULL, err) < 0 ||
+		if (streams_count(&run->streams, &frame, err) < 0 ||
 		    listing_add(&l, &frame, err) < 0)
 			return -1;
 	}

@@ -1,45 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "lib/transport/link.h"
+#include "lib/transport/link_inner.h"
 
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "lib/base/spawn.h"
-#include "lib/transport/dial.h"
-#include "lib/transport/mover.h"
-#include "lib/transport/pki.h"
-#include "lib/transport/seal.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #define STALL_MS (LINK_DEAD_PEER_MS + 5000)
 #define CLOSE_MS 3000
-#define QUEUE    (LINK_SLOTS + LINK_CREDIT) // the ledger lets no more in
-
-struct link {
-	struct mover mover;
-	int ready;   // epoll: the channel, or pending
-	int pending; // eventfd: something waits in the queue, or the link has failed
-	bool pending_set;
-	bool join, up;
-	struct seal *seal; // NULL in a join
-	bool sealed;       // keys are agreed: from now on every control message carries its tag
-	unsigned seals;    // SEALs heard, for which the mover has not got its credit back
-	struct ring_ledger ledger;
-	char peer[PKI_NAME_MAX + 1];
-	char label[320]; // for sentences
-	struct link_message queue[QUEUE];
-	size_t head, count;
-	struct error failure; // once set, nothing is sent or received any more
-	uint8_t packet[WIRE_CONTROL_MAX];
-};
 
 // ---- what the mover says
 static void show_pending(struct link *link)
@@ -55,7 +29,7 @@ static void show_pending(struct link *link)
 	(void)n; // an eventfd of ours takes and gives one without fail
 }
 
-static int fail(struct link *link, const struct error *why)
+int link_fail(struct link *link, const struct error *why)
 {
 	if (!error_is_set(&link->failure)) {
 		link->failure = *why;
@@ -64,7 +38,7 @@ static int fail(struct link *link, const struct error *why)
 	return -1;
 }
 
-static int report(const struct link *link, struct error *err)
+int link_report(const struct link *link, struct error *err)
 {
 	if (err)
 		*err = link->failure;
@@ -73,11 +47,13 @@ static int report(const struct link *link, struct error *err)
 
 static void enqueue(struct link *link, const struct ring_note *note, const uint8_t *payload)
 {
-	link->queue[(link->head + link->count++) % QUEUE] = (struct link_message){
-		.type = note->type,
-		.payload = payload,
-		.length = note->length,
-		.slot = note->kind == RING_DATA ? (int)note->slot : -1,
+	const bool data = note->kind == RING_DATA;
+	link->queue[(link->head + link->count++) % LINK_QUEUE] = (struct link_queued){
+		.message = {.type = note->type,
+			    .payload = payload,
+			    .length = note->length,
+			    .slot = data ? (int)note->slot : -1},
+		.number = data ? seal_count(link->seal) : 0,
 	};
 }
 
@@ -150,6 +126,14 @@ static int take_failure(struct link *link, const struct ring_note *note, struct 
 	return error_set(err, ring_failure_error(note->type), "%s", text);
 }
 
+static int take_data(struct link *link, const struct ring_note *note, struct error *err)
+{
+	if (!link->sealed)
+		return error_set(err, ERR_PROTOCOL, "%s comes before SEAL", wire_name(note->type));
+	enqueue(link, note, ring_slot(link->mover.ring.from_mover, note->slot));
+	return 0;
+}
+
 static int dispatch(struct link *link, struct ring_note *note, struct error *err)
 {
 	if (ring_ledger_received(&link->ledger, note, err) < 0)
@@ -162,8 +146,7 @@ static int dispatch(struct link *link, struct ring_note *note, struct error *err
 	case RING_CONTROL:
 		return take_control(link, note, err);
 	case RING_DATA:
-		enqueue(link, note, ring_slot(link->mover.ring.from_mover, note->slot));
-		return 0;
+		return take_data(link, note, err);
 	case RING_UP:
 		return take_up(link, note, err);
 	case RING_FAILED:
@@ -173,8 +156,7 @@ static int dispatch(struct link *link, struct ring_note *note, struct error *err
 	}
 }
 
-// Takes in all that has come. -1: the link has failed (link->failure).
-static int pump(struct link *link)
+int link_pump(struct link *link)
 {
 	struct error err = {0};
 	struct ring_note note;
@@ -185,25 +167,24 @@ static int pump(struct link *link)
 			error_set(&err, ERR_PROTOCOL, "the mover has died");
 		if (got == RING_CLOSED || got == RING_ERROR ||
 		    (got == RING_DONE && dispatch(link, &note, &err) < 0))
-			fail(link, &err);
+			link_fail(link, &err);
 	}
 	show_pending(link);
 	return error_is_set(&link->failure) ? -1 : 0;
 }
 
-// Waits for the mover to say or to take something: 1, 0 deadline passed, -1 link->failure.
-static int wait_channel(struct link *link, short events, deadline_t deadline)
+int link_wait_channel(struct link *link, short events, deadline_t deadline)
 {
 	struct error err;
 	int ready = fdio_wait(link->mover.channel, events, deadline, &err);
 	if (ready < 0) {
-		fail(link, &err);
+		link_fail(link, &err);
 		show_pending(link);
 	}
 	return ready;
 }
 
-static int tell(struct link *link, const struct ring_note *note, const void *payload)
+int link_tell(struct link *link, const struct ring_note *note, const void *payload)
 {
 	const deadline_t deadline = deadline_in_ms(STALL_MS);
 	struct error err = {0};
@@ -214,217 +195,20 @@ static int tell(struct link *link, const struct ring_note *note, const void *pay
 			return 0;
 		}
 		// Its last words may be waiting.
-		if (pump(link) < 0)
+		if (link_pump(link) < 0)
 			return -1;
 		if (sent == RING_CLOSED)
 			error_set(&err, ERR_PROTOCOL, "the mover has died");
-		int ready = sent == RING_NONE ? wait_channel(link, POLLOUT | POLLIN, deadline) : 1;
+		int ready =
+			sent == RING_NONE ? link_wait_channel(link, POLLOUT | POLLIN, deadline) : 1;
 		if (ready == 0)
 			error_set(&err, ERR_DEADLINE, "the mover takes no messages");
 		if (ready <= 0 || sent != RING_NONE) {
-			fail(link, &err);
+			link_fail(link, &err);
 			show_pending(link);
 			return -1;
 		}
 	}
-}
-
-// ---- opening
-static int make_ready(struct link *link, struct error *err)
-{
-	link->pending = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	link->ready = epoll_create1(EPOLL_CLOEXEC);
-	struct epoll_event in = {.events = EPOLLIN};
-	if (link->pending < 0 || link->ready < 0 ||
-	    epoll_ctl(link->ready, EPOLL_CTL_ADD, link->pending, &in) < 0 ||
-	    epoll_ctl(link->ready, EPOLL_CTL_ADD, link->mover.channel, &in) < 0)
-		return error_sys(err, ERR_SYSTEM, errno, "cannot watch a connection");
-	return 0;
-}
-
-static int wait_up(struct link *link, deadline_t deadline)
-{
-	struct error err;
-	while (pump(link) == 0 && !link->up) {
-		int ready = wait_channel(link, POLLIN, deadline);
-		if (ready < 0)
-			return -1;
-		if (ready == 0) {
-			error_set(&err, ERR_DEADLINE, "no secure connection in time");
-			return fail(link, &err);
-		}
-	}
-	// The peer may be gone again by now: what it sent first is still to be received.
-	return link->up ? 0 : -1;
-}
-
-// ---- agreeing on the seal: nothing else passes meanwhile
-static int say_seal(struct link *link, struct error *err)
-{
-	_cleanup_buf_ struct buf step = BUF_INIT(SEAL_STEP_MAX);
-	int said = seal_say(link->seal, &step, err);
-	if (said <= 0)
-		return said;
-	const struct ring_note note = {
-		.kind = RING_CONTROL, .type = WIRE_SEAL, .length = (uint32_t)step.length};
-	return tell(link, &note, step.data) < 0 ? report(link, err) : 1;
-}
-
-static int hear_seal(struct link *link, deadline_t deadline, struct error *err)
-{
-	while (pump(link) == 0 && !link->seals)
-		if (wait_channel(link, POLLIN, deadline) == 0)
-			return error_set(err, ERR_DEADLINE, "%s: no SEAL in time", link->label);
-	return link->seals ? 0 : report(link, err);
-}
-
-static void give_credit_back(struct link *link)
-{
-	const struct ring_note taken = {.kind = RING_CONTROL_TAKEN};
-	for (; link->seals; link->seals--)
-		if (!error_is_set(&link->failure))
-			tell(link, &taken, NULL); // a failure is reported by the next call
-}
-
-static int agree_on_seal(struct link *link, deadline_t deadline, struct error *err)
-{
-	while (!link->sealed) {
-		int said = say_seal(link, err);
-		if (said < 0)
-			return -1;
-		link->sealed = seal_peer(link->seal) != NULL;
-		if (!said && !link->sealed && hear_seal(link, deadline, err) < 0)
-			return -1;
-		give_credit_back(link);
-	}
-	if (!strcmp(seal_peer(link->seal), link->peer))
-		return 0;
-	return error_set(err, ERR_PEER_UNTRUSTED, "%s: it is host %s by its seal, %s by TLS",
-			 link->label, seal_peer(link->seal), link->peer);
-}
-
-static int check_name(struct link *link, const char *peer_name, struct error *err)
-{
-	if (!peer_name || !strcmp(peer_name, link->peer))
-		return 0;
-	return error_set(err, ERR_PEER_UNTRUSTED, "%s: it is host %s, expected was %s", link->label,
-			 link->peer, peer_name);
-}
-
-// What a link is to be.
-struct opening {
-	int sock;            // connected; -1: to address
-	const char *address; // connecting side
-	const char *label;
-	const char *peer;
-	bool join;
-	const struct link_tls *tls;
-	deadline_t deadline;
-};
-
-static int connect_and_greet(const struct opening *o, struct error *err)
-{
-	uint8_t preamble[WIRE_PREAMBLE];
-	_cleanup_close_ int sock = dial(o->address, o->deadline, err);
-	if (sock < 0)
-		return error_wrap(err, "%s", o->label);
-	wire_preamble_put(preamble, o->join ? WIRE_KIND_JOIN : WIRE_KIND_CONTROL);
-	if (send(sock, preamble, sizeof(preamble), MSG_NOSIGNAL) != sizeof(preamble))
-		return error_sys(err, ERR_PEER_UNREACHABLE, errno, "%s: cannot send", o->label);
-	return take_fd(&sock);
-}
-
-static int start_mover(struct link *link, const struct opening *o, const struct identity *identity,
-		       struct error *err)
-{
-	_cleanup_close_ int dialled = o->address ? connect_and_greet(o, err) : -1;
-	const int sock = o->address ? dialled : o->sock;
-	if (sock < 0 || dial_set_options(sock, err) < 0)
-		return -1;
-	const struct mover_plan plan = {.sock = sock,
-					.accepting = !o->address,
-					.join = o->join,
-					.peer = o->peer,
-					.fingerprint = o->tls->fingerprint,
-					.identity = identity};
-	return mover_start(&plan, &link->mover, err);
-}
-
-static int open_link(struct link *link, const struct opening *o, struct error *err)
-{
-	__attribute__((cleanup(identity_free))) struct identity identity = {0};
-	if (identity_make(o->tls, !o->address, o->join, &identity, err) < 0)
-		return -1;
-	// Without a certificate (to be refused by the peer) there is nothing to seal with.
-	if (!o->join && o->tls->cert && !(link->seal = seal_open(!o->address, o->tls, err)))
-		return -1;
-	if (start_mover(link, o, &identity, err) < 0 || make_ready(link, err) < 0)
-		return -1;
-	if (wait_up(link, o->deadline) < 0)
-		return report(link, err);
-	if (!o->join && (!link->seal || agree_on_seal(link, o->deadline, err) < 0))
-		return link->seal ? -1
-				  : error_set(err, ERR_CERTIFICATE,
-					      "this host has no certificate to show");
-	return check_name(link, o->peer, err);
-}
-
-static struct link *link_open(const struct opening *o, struct error *err)
-{
-	struct link *link = calloc(1, sizeof(*link));
-	if (!link) {
-		error_set(err, ERR_NOMEM, "no memory for a connection");
-		return NULL;
-	}
-	link->mover = (struct mover){.channel = -1, .pidfd = -1};
-	link->ready = link->pending = -1;
-	link->join = o->join;
-	snprintf(link->label, sizeof(link->label), "%s", o->label);
-	if (open_link(link, o, err) == 0)
-		return link;
-	link_close(link);
-	return NULL;
-}
-
-struct link *link_connect(const char *address, const char *peer_name, const struct link_tls *tls,
-			  bool join, deadline_t deadline, struct error *err)
-{
-	char label[320];
-	if (peer_name && pki_name_check(peer_name, err) < 0)
-		return NULL;
-	if (!peer_name && !join) {
-		error_set(err, ERR_INTERNAL, "a connection needs the name of its peer");
-		return NULL;
-	}
-	snprintf(label, sizeof(label), "%s at %s", peer_name ? peer_name : "cluster", address);
-	return link_open(&(struct opening){.sock = -1,
-					   .address = address,
-					   .label = label,
-					   .peer = peer_name,
-					   .join = join,
-					   .tls = tls,
-					   .deadline = deadline},
-			 err);
-}
-
-struct link *link_accept(int sock, bool join, const struct link_tls *tls, deadline_t deadline,
-			 struct error *err)
-{
-	_cleanup_close_ int owned = sock;
-	char label[320], host[NI_MAXHOST], port[NI_MAXSERV];
-	struct sockaddr_storage address;
-	socklen_t length = sizeof(address);
-	if (getpeername(owned, (struct sockaddr *)&address, &length) < 0 ||
-	    getnameinfo((struct sockaddr *)&address, length, host, sizeof(host), port, sizeof(port),
-			NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-		snprintf(host, sizeof(host), "?"), port[0] = 0;
-	snprintf(label, sizeof(label), "connection from %.200s port %s", host, port);
-	return link_open(&(struct opening){.sock = owned,
-					   .label = label,
-					   .join = join,
-					   .tls = tls,
-					   .deadline = deadline},
-			 err);
 }
 
 const char *link_peer(const struct link *link)
@@ -450,7 +234,7 @@ static int check_outgoing(struct link *link, uint16_t type, size_t length, bool 
 		return -1;
 	if (wire_is_data(type) != data || type == WIRE_SEAL || (link->join && !wire_is_join(type)))
 		return error_set(err, ERR_INTERNAL, "%s is sent the wrong way", wire_name(type));
-	return pump(link) < 0 ? report(link, err) : 0;
+	return link_pump(link) < 0 ? link_report(link, err) : 0;
 }
 
 static int send_sealed(struct link *link, uint16_t type, const void *payload, size_t length,
@@ -467,7 +251,7 @@ static int send_sealed(struct link *link, uint16_t type, const void *payload, si
 	}
 	const struct ring_note note = {
 		.kind = RING_CONTROL, .type = type, .length = (uint32_t)length};
-	return tell(link, &note, sealed) < 0 ? report(link, err) : 0;
+	return link_tell(link, &note, sealed) < 0 ? link_report(link, err) : 0;
 }
 
 int link_send(struct link *link, uint16_t type, const void *payload, size_t length,
@@ -481,9 +265,9 @@ int link_send(struct link *link, uint16_t type, const void *payload, size_t leng
 	if (check_outgoing(link, type, length, false, err) < 0)
 		return -1;
 	while (link->ledger.controls_lent >= LINK_CREDIT) {
-		int ready = wait_channel(link, POLLIN, deadline);
-		if (ready < 0 || pump(link) < 0)
-			return report(link, err);
+		int ready = link_wait_channel(link, POLLIN, deadline);
+		if (ready < 0 || link_pump(link) < 0)
+			return link_report(link, err);
 		if (ready == 0)
 			return error_set(err, ERR_PEER_UNREACHABLE,
 					 "%s: the peer takes no messages", link->label);
@@ -494,18 +278,18 @@ int link_send(struct link *link, uint16_t type, const void *payload, size_t leng
 void *link_slot(struct link *link, deadline_t deadline, struct error *err)
 {
 	for (;;) {
-		if (pump(link) < 0) {
-			report(link, err);
+		if (link_pump(link) < 0) {
+			link_report(link, err);
 			return NULL;
 		}
 		int slot = ring_ledger_free_slot(&link->ledger);
 		if (slot >= 0)
 			return ring_slot(link->mover.ring.to_mover, (unsigned)slot);
-		int ready = wait_channel(link, POLLIN, deadline);
+		int ready = link_wait_channel(link, POLLIN, deadline);
 		if (ready == 0)
 			error_set(err, ERR_DEADLINE, "%s: the peer takes no data", link->label);
 		else if (ready < 0)
-			report(link, err);
+			link_report(link, err);
 		if (ready <= 0)
 			return NULL;
 	}
@@ -516,13 +300,14 @@ int link_send_slot(struct link *link, uint16_t type, void *slot, size_t length, 
 	size_t at = (size_t)((uint8_t *)slot - link->mover.ring.to_mover);
 	if (at >= RING_ROW || at % WIRE_DATA_MAX || link->ledger.lent & 1U << at / WIRE_DATA_MAX)
 		return error_set(err, ERR_INTERNAL, "this is not a free slot");
-	if (check_outgoing(link, type, length, true, err) < 0)
+	if (check_outgoing(link, type, length + SEAL_TAG, true, err) < 0 ||
+	    seal_put_data(link->seal, type, slot, length, (uint8_t *)slot + length, err) < 0)
 		return -1;
 	const struct ring_note note = {.kind = RING_DATA,
 				       .type = type,
 				       .slot = (uint32_t)(at / WIRE_DATA_MAX),
-				       .length = (uint32_t)length};
-	return tell(link, &note, NULL) < 0 ? report(link, err) : 0;
+				       .length = (uint32_t)(length + SEAL_TAG)};
+	return link_tell(link, &note, NULL) < 0 ? link_report(link, err) : 0;
 }
 
 bool link_idle(const struct link *link)
@@ -533,14 +318,14 @@ bool link_idle(const struct link *link)
 int link_flush(struct link *link, deadline_t deadline, struct error *err)
 {
 	const struct ring_note note = {.kind = RING_FLUSH};
-	if (pump(link) < 0)
-		return report(link, err);
-	if (link->ledger.flushes < RING_FLUSHES_MAX && tell(link, &note, NULL) < 0)
-		return report(link, err);
+	if (link_pump(link) < 0)
+		return link_report(link, err);
+	if (link->ledger.flushes < RING_FLUSHES_MAX && link_tell(link, &note, NULL) < 0)
+		return link_report(link, err);
 	while (link->ledger.flushes) {
-		int ready = wait_channel(link, POLLIN, deadline);
-		if (ready < 0 || pump(link) < 0)
-			return report(link, err);
+		int ready = link_wait_channel(link, POLLIN, deadline);
+		if (ready < 0 || link_pump(link) < 0)
+			return link_report(link, err);
 		if (ready == 0)
 			return error_set(err, ERR_DEADLINE, "%s: the peer takes no data",
 					 link->label);
@@ -549,24 +334,72 @@ int link_flush(struct link *link, deadline_t deadline, struct error *err)
 }
 
 // ---- receiving
+
+// The lowest free one, which is the one that the processor's caches hold.
+static uint8_t *take_copy(struct link *link, struct error *err)
+{
+	int n = __builtin_ctz(~link->copies_held);
+	if (!link->copies[n])
+		link->copies[n] = malloc(WIRE_DATA_MAX);
+	if (link->copies[n])
+		link->copies_held |= 1U << n;
+	else
+		error_set(err, ERR_NOMEM, "no memory for a message");
+	return link->copies[n];
+}
+
+static void give_copy_back(struct link *link, const uint8_t *copy)
+{
+	for (unsigned n = 0; n < LINK_SLOTS; n++)
+		if (link->copies[n] == copy)
+			link->copies_held &= ~(1U << n);
+}
+
+// The mover can write to the ring at any time: what is checked is a copy.
+static int open_data(struct link *link, const struct link_queued *queued,
+		     struct link_message *message, struct error *err)
+{
+	uint8_t *copy = take_copy(link, err);
+	if (!copy)
+		return -1;
+	memcpy(copy, queued->message.payload, queued->message.length);
+	*message = queued->message;
+	message->payload = copy;
+	ssize_t length = seal_check_data(link->seal, queued->number, message->type, copy,
+					 message->length, err);
+	message->length = length < 0 ? 0 : (size_t)length;
+	return length < 0 ? -1 : 0;
+}
+
+static int hand_out(struct link *link, struct link_message *message, struct error *err)
+{
+	struct error why;
+	const struct link_queued *queued = &link->queue[link->head];
+	link->head = (link->head + 1) % LINK_QUEUE;
+	link->count--;
+	if (queued->message.slot < 0)
+		*message = queued->message;
+	else if (open_data(link, queued, message, &why) < 0) {
+		*message = (struct link_message){.slot = -1};
+		link_fail(link, &why);
+	}
+	show_pending(link);
+	return message->type ? 1 : link_report(link, err);
+}
+
 int link_recv(struct link *link, deadline_t deadline, struct link_message *message,
 	      struct error *err)
 {
 	*message = (struct link_message){.slot = -1};
 	for (;;) {
-		int alive = pump(link);
-		if (link->count) {
-			*message = link->queue[link->head];
-			link->head = (link->head + 1) % QUEUE;
-			link->count--;
-			show_pending(link);
-			return 1;
-		}
+		int alive = link_pump(link);
+		if (link->count)
+			return hand_out(link, message, err);
 		if (alive < 0)
-			return report(link, err);
-		int ready = wait_channel(link, POLLIN, deadline);
+			return link_report(link, err);
+		int ready = link_wait_channel(link, POLLIN, deadline);
 		if (ready <= 0)
-			return ready < 0 ? report(link, err) : 0;
+			return ready < 0 ? link_report(link, err) : 0;
 	}
 }
 
@@ -578,12 +411,13 @@ void link_done(struct link *link, struct link_message *message)
 	if (message->slot >= 0) {
 		note.kind = RING_SLOT_TAKEN;
 		note.slot = (uint32_t)message->slot;
+		give_copy_back(link, message->payload);
 	} else {
 		free((void *)message->payload);
 	}
 	*message = (struct link_message){.slot = -1};
 	if (!error_is_set(&link->failure))
-		tell(link, &note, NULL); // a failure is reported by the next call
+		link_tell(link, &note, NULL); // a failure is reported by the next call
 }
 
 // ---- closing
@@ -610,9 +444,11 @@ void link_close(struct link *link)
 		return;
 	if (link->mover.pidfd >= 0)
 		end_mover(link);
-	for (; link->count; link->count--, link->head = (link->head + 1) % QUEUE)
-		if (link->queue[link->head].slot < 0)
-			free((void *)link->queue[link->head].payload);
+	for (; link->count; link->count--, link->head = (link->head + 1) % LINK_QUEUE)
+		if (link->queue[link->head].message.slot < 0)
+			free((void *)link->queue[link->head].message.payload);
+	for (unsigned n = 0; n < LINK_SLOTS; n++)
+		free(link->copies[n]);
 	cleanup_close(&link->ready);
 	cleanup_close(&link->pending);
 	mover_release(&link->mover);

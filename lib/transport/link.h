@@ -4,8 +4,8 @@
 // TLS and framing belong to a mover: an unprivileged, confined child process (libexec/mover). Bulk
 // data passes through rings of slots in sealed memfds that both map; everything else through a
 // SOCK_SEQPACKET channel. Nothing that the mover says is trusted: slot numbers, lengths and types
-// are checked here, control messages carry a seal that it cannot make (seal.h; not in a join), and
-// a mover that misbehaves is an error (ERR_PROTOCOL), never a crash.
+// are checked here, messages carry a seal that it cannot make (seal.h; not in a join), and a mover
+// that misbehaves is an error (ERR_PROTOCOL), never a crash.
 //
 // A link is used by one thread at a time. The mover dies with the thread that opened the link
 // (PR_SET_PDEATHSIG) and with the channel. A dead peer is noticed within about LINK_DEAD_PEER_MS,
@@ -25,8 +25,9 @@
 #define LINK_CREDIT       16   // control messages under way each way
 #define LINK_DEAD_PEER_MS 5000 // TCP_USER_TIMEOUT: a frozen partition waits as long
 
-#define SEAL_TAG         16 // bytes that the seal adds to a control message
+#define SEAL_TAG         16 // bytes that the seal adds to a message
 #define LINK_CONTROL_MAX (WIRE_CONTROL_MAX - SEAL_TAG)
+#define LINK_DATA_MAX    (WIRE_DATA_MAX - SEAL_TAG)
 
 struct link_tls {
 	const char *ca;          // PEM files; no mover reads them
@@ -68,15 +69,14 @@ int link_fd(const struct link *link);
 int link_send(struct link *link, uint16_t type, const void *payload, size_t length,
 	      struct error *err);
 
-// A free slot of WIRE_DATA_MAX bytes for the caller to fill; the same one again until it is handed
+// A free slot of LINK_DATA_MAX bytes for the caller to fill; the same one again until it is handed
 // over. NULL: ERR_DEADLINE, or the link failed.
 void *link_slot(struct link *link, deadline_t deadline, struct error *err);
 // Hands it over, in order with link_send. The caller must not touch it any more, also on failure.
 int link_send_slot(struct link *link, uint16_t type, void *slot, size_t length, struct error *err);
 
-// A received message; give each back by link_done before the link is closed.
-// A data payload is shared memory that a captured mover can change at any time: copy before you
-// check or hash, and read each byte once. A control payload is our own copy.
+// A received message; give each back by link_done before the link is closed. The payload is our own
+// copy, and its seal was right: it is what the peer's privileged side has sent.
 struct link_message {
 	uint16_t type;
 	const uint8_t *payload;

@@ -18,6 +18,7 @@
 #define PUBLIC 32
 #define KEY    32
 #define HASH   32
+#define NONCE  12 // of GMAC: type and number, never the same twice with one key
 
 // What a host's key signs begins with one of these; nothing else that it signs does.
 static const char context_server[] = "wpar seal 1, accepting side";
@@ -34,6 +35,7 @@ struct seal {
 	char peer[PKI_NAME_MAX + 1];
 	char peer_key[PKI_FINGERPRINT_MAX];
 	uint8_t key_out[KEY], key_in[KEY];
+	EVP_CIPHER_CTX *data_out, *data_in;
 	uint64_t sent, received;
 };
 
@@ -85,6 +87,8 @@ void seal_close(struct seal *s)
 	X509_free(s->host);
 	X509_STORE_free(s->trusted);
 	EVP_MD_CTX_free(s->transcript);
+	EVP_CIPHER_CTX_free(s->data_out);
+	EVP_CIPHER_CTX_free(s->data_in);
 	OPENSSL_cleanse(s, sizeof(*s));
 	free(s);
 }
@@ -303,6 +307,21 @@ static int expand(const uint8_t secret[PUBLIC], const uint8_t salt[HASH], const 
 	return done;
 }
 
+static EVP_CIPHER_CTX *make_data_key(const uint8_t secret[PUBLIC], const uint8_t salt[HASH],
+				     const char *label)
+{
+	uint8_t key[KEY]; // AES-128 takes the first half
+	EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+	int done = context && expand(secret, salt, label, key) &&
+		   EVP_EncryptInit_ex(context, EVP_aes_128_gcm(), NULL, key, NULL);
+	OPENSSL_cleanse(key, sizeof(key));
+	if (!done) {
+		EVP_CIPHER_CTX_free(context);
+		context = NULL;
+	}
+	return context;
+}
+
 static int make_keys(struct seal *s, struct error *err)
 {
 	uint8_t secret[PUBLIC], salt[HASH];
@@ -311,6 +330,13 @@ static int make_keys(struct seal *s, struct error *err)
 	int done = agree(s, secret) &&
 		   expand(secret, salt, "connecting", s->server ? s->key_in : s->key_out) &&
 		   expand(secret, salt, "accepting", s->server ? s->key_out : s->key_in);
+	EVP_CIPHER_CTX **connecting = s->server ? &s->data_in : &s->data_out;
+	EVP_CIPHER_CTX **accepting = s->server ? &s->data_out : &s->data_in;
+	if (done) {
+		*connecting = make_data_key(secret, salt, "connecting, data");
+		*accepting = make_data_key(secret, salt, "accepting, data");
+		done = *connecting && *accepting;
+	}
 	OPENSSL_cleanse(secret, sizeof(secret));
 	return done ? 0 : malformed(err);
 }
@@ -392,6 +418,13 @@ int seal_put(struct seal *s, uint16_t type, const void *payload, size_t length,
 	return tag_of(s->key_out, s->sent++, type, payload, length, tag) ? 0 : broken(err);
 }
 
+static ssize_t wrong(uint16_t type, struct error *err)
+{
+	return error_set(err, ERR_PROTOCOL,
+			 "%s was changed, repeated or lost on its way: its seal is wrong",
+			 wire_name(type));
+}
+
 ssize_t seal_check(struct seal *s, uint16_t type, const uint8_t *message, size_t length,
 		   struct error *err)
 {
@@ -399,9 +432,47 @@ ssize_t seal_check(struct seal *s, uint16_t type, const uint8_t *message, size_t
 	size_t payload = length - SEAL_TAG;
 	if (length < SEAL_TAG || !tag_of(s->key_in, s->received, type, message, payload, tag) ||
 	    CRYPTO_memcmp(tag, message + payload, SEAL_TAG) != 0)
-		return error_set(err, ERR_PROTOCOL,
-				 "%s was changed, repeated or lost on its way: its seal is wrong",
-				 wire_name(type));
+		return wrong(type, err);
 	s->received++;
+	return (ssize_t)payload;
+}
+
+// ---- data messages ------------------------------------------------------------------------------
+
+// GMAC is GCM of nothing, with the payload as what is only authenticated.
+static int data_tag_of(EVP_CIPHER_CTX *context, uint64_t number, uint16_t type, const void *payload,
+		       size_t length, uint8_t tag[SEAL_TAG])
+{
+	const uint64_t n = htole64(number);
+	const uint32_t t = htole32(type);
+	uint8_t nonce[NONCE], none[1];
+	int written = 0;
+	memcpy(nonce, &t, sizeof(t));
+	memcpy(nonce + sizeof(t), &n, sizeof(n));
+	return EVP_EncryptInit_ex(context, NULL, NULL, NULL, nonce) &&
+	       (length == 0 || EVP_EncryptUpdate(context, NULL, &written, payload, (int)length)) &&
+	       EVP_EncryptFinal_ex(context, none, &written) &&
+	       EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, SEAL_TAG, tag);
+}
+
+int seal_put_data(struct seal *s, uint16_t type, const void *payload, size_t length,
+		  uint8_t tag[SEAL_TAG], struct error *err)
+{
+	return data_tag_of(s->data_out, s->sent++, type, payload, length, tag) ? 0 : broken(err);
+}
+
+uint64_t seal_count(struct seal *s)
+{
+	return s->received++;
+}
+
+ssize_t seal_check_data(struct seal *s, uint64_t number, uint16_t type, const uint8_t *message,
+			size_t length, struct error *err)
+{
+	uint8_t tag[SEAL_TAG];
+	size_t payload = length - SEAL_TAG;
+	if (length < SEAL_TAG || !data_tag_of(s->data_in, number, type, message, payload, tag) ||
+	    CRYPTO_memcmp(tag, message + payload, SEAL_TAG) != 0)
+		return wrong(type, err);
 	return (ssize_t)payload;
 }

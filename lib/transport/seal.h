@@ -10,7 +10,13 @@
 // From then on a message carries the HMAC-SHA-256, cut to SEAL_TAG bytes, of its number, type and
 // payload, by a key for each direction (HKDF over all of the above).
 //
-// Data messages are not sealed: what they bring is held against digests in sealed messages.
+// Data messages are numbered in one row with them and carry AES-128-GMAC over type, number and
+// payload, by keys of their own. It is the one check of memory between the two hosts, so it must
+// hold against a captured mover, which sees all that passes: that rules out fast hashes such as
+// XXH3, whose key such a mover could work out. Measured (EPYC, one thread): SHA-256 1.7 GB/s,
+// BLAKE2b 0.96, GMAC 7, XXH3 18, copying alone 50. A tag for each message, rather than one digest
+// of everything, does not depend on the order in which several connections bring their parts, and
+// finds what is wrong before it is stored.
 #ifndef WPAR_TRANSPORT_SEAL_H
 #define WPAR_TRANSPORT_SEAL_H
 
@@ -45,5 +51,14 @@ int seal_put(struct seal *seal, uint16_t type, const void *payload, size_t lengt
 // ERR_PROTOCOL.
 ssize_t seal_check(struct seal *seal, uint16_t type, const uint8_t *message, size_t length,
 		   struct error *err);
+
+// The same for data messages. The number is taken when the message comes (seal_count), so that the
+// check can wait until somebody wants it.
+int seal_put_data(struct seal *seal, uint16_t type, const void *payload, size_t length,
+		  uint8_t tag[SEAL_TAG], struct error *err);
+uint64_t seal_count(struct seal *seal);
+// `message` must be memory that no mover can change.
+ssize_t seal_check_data(struct seal *seal, uint64_t number, uint16_t type, const uint8_t *message,
+			size_t length, struct error *err);
 
 #endif

@@ -88,7 +88,6 @@ struct arrival {
 	struct manifest received;
 	uint64_t received_bytes;
 	uint32_t rounds; // of memory, complete
-	uint8_t *copy;   // of one slot: what is checked is what is stored
 
 	// its root, where it is made of an image
 	int image, upper;       // -1: it is a folder, or not yet there

@@ -38,7 +38,6 @@ struct incoming {
 	uint64_t left, total;
 	size_t count;
 	bool last, complete;
-	uint8_t *copy; // of one slot: what is checked is what is written
 };
 
 static int end_of_blob(struct incoming *in, struct error *err)
@@ -88,9 +87,8 @@ static int on_chunk(struct arrival *a, struct incoming *in, const struct link_me
 {
 	if (in->fd < 0 || message->length > in->left)
 		return error_set(err, ERR_PROTOCOL, "CHUNK has no place");
-	memcpy(in->copy, message->payload, message->length);
-	if (digest_update(in->digest, in->copy, message->length, err) < 0 ||
-	    fdio_write_all(in->fd, in->copy, message->length, err) < 0 ||
+	if (digest_update(in->digest, message->payload, message->length, err) < 0 ||
+	    fdio_write_all(in->fd, message->payload, message->length, err) < 0 ||
 	    tool_check_space(a->staging, 0, err) < 0)
 		return -1;
 	in->left -= message->length;
@@ -144,16 +142,13 @@ static int still_wanted(void *arg, struct error *err)
 
 static int receive_into(struct arrival *a, int folder, struct error *err)
 {
-	struct incoming in = {.folder = folder, .fd = -1, .copy = malloc(WIRE_DATA_MAX)};
-	int done = -1;
-	if (!in.copy)
-		error_set(err, ERR_NOMEM, "no memory for an image");
-	else if (image_receive_begin(folder, err) == 0)
+	struct incoming in = {.folder = folder, .fd = -1};
+	int done = image_receive_begin(folder, err);
+	if (done == 0)
 		done = receive_all(a, &in, err);
 	digest_free(in.digest);
 	if (in.fd >= 0)
 		close(in.fd);
-	free(in.copy);
 	return done;
 }
 

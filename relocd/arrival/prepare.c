@@ -40,11 +40,10 @@ static int open_store(struct arrival *a, struct error *err)
 					  .entries = 1u << 24,
 					  .destinations = MANIFEST_PAGES_MAX};
 	a->images = scratch_open(err);
-	a->copy = a->images < 0 ? NULL : malloc(WIRE_DATA_MAX);
-	a->store = a->copy ? pagestore_open(a->images, &limits, err) : NULL;
-	a->intake = a->store ? pageintake_new(WIRE_DATA_MAX, err) : NULL;
+	a->store = a->images < 0 ? NULL : pagestore_open(a->images, &limits, err);
+	a->intake = a->store ? pageintake_new(LINK_DATA_MAX, err) : NULL;
 	if (!a->intake)
-		return a->copy ? -1 : error_set(err, ERR_NOMEM, "no memory for the page store");
+		return -1;
 	uint64_t left = a->offer->memory_bytes;
 	for (size_t i = 0; i < a->offer->n_expect; i++) {
 		uint64_t bytes = a->offer->expect[i]->bytes;
@@ -127,8 +126,6 @@ static void drop_images(struct arrival *a)
 	keeper_trees_close(&a->folders);
 	if (a->images >= 0)
 		close(take_fd(&a->images));
-	free(a->copy);
-	a->copy = NULL;
 }
 
 // One that hangs, asleep in a lock or in the kernel, takes nothing but SIGKILL.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What arrives: image files, packed folders, pages, held frames. Everything is copied out of the
-// shared ring first: the mover that writes to it is not trusted, and what was checked must be what
-// is stored.
+// What arrives: image files, packed folders, pages, held frames. The link hands out copies whose
+// seal is right: the mover that wrote them to the ring is not trusted.
 #include "relocd/arrival/arrival.h"
 
 #include "lib/base/cleanup.h"
@@ -86,14 +85,13 @@ int arrival_on_chunk(struct arrival *a, const struct link_message *message, stru
 	struct arriving_object *o = &a->object;
 	if (!o->digest || message->length > o->length - o->received)
 		return error_set(err, ERR_PROTOCOL, "CHUNK has no place");
-	memcpy(a->copy, message->payload, message->length);
 	o->received += message->length;
 	a->received_bytes += message->length;
-	if (digest_update(o->digest, a->copy, message->length, err) < 0)
+	if (digest_update(o->digest, message->payload, message->length, err) < 0)
 		return -1;
 	if (o->memory)
-		return buf_append(o->memory, a->copy, message->length, err);
-	return fdio_write_all(o->fd, a->copy, message->length, err);
+		return buf_append(o->memory, message->payload, message->length, err);
+	return fdio_write_all(o->fd, message->payload, message->length, err);
 }
 
 static int compare_end(const struct arriving_object *o, const struct digest *mine,
@@ -156,9 +154,9 @@ int arrival_on_held(struct arrival *a, const struct link_message *message, struc
 {
 	if (message->length < 1)
 		return error_set(err, ERR_PROTOCOL, "HELD is too short");
-	memcpy(a->copy, message->payload, message->length);
-	if (a->copy[0] >= a->cable.count)
-		return error_set(err, ERR_PROTOCOL, "HELD is for network %u of %zu", a->copy[0],
-				 a->cable.count);
-	return hold_add_frames(a->cable.holds[a->copy[0]], a->copy + 1, message->length - 1, err);
+	if (message->payload[0] >= a->cable.count)
+		return error_set(err, ERR_PROTOCOL, "HELD is for network %u of %zu",
+				 message->payload[0], a->cable.count);
+	return hold_add_frames(a->cable.holds[message->payload[0]], message->payload + 1,
+			       message->length - 1, err);
 }

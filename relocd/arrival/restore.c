@@ -28,13 +28,10 @@ static int verify(struct arrival *a, struct error *err)
 		return -1;
 	snprintf(a->received.move, sizeof(a->received.move), "%s", a->offer->move);
 	a->received.epoch = a->offer->epoch;
-	for (size_t i = 0; i < pagestore_count(a->store); i++) {
-		struct digest digest;
-		uint64_t destination, pages;
-		if (pagestore_digest(a->store, i, &destination, &pages, &digest, err) < 0 ||
-		    manifest_add_pages(&a->received, destination, pages, &digest, err) < 0)
+	for (size_t i = 0; i < pagestore_count(a->store); i++)
+		if (manifest_add_pages(&a->received, pagestore_destination(a->store, i),
+				       pagestore_came(a->store, i), err) < 0)
 			return -1;
-	}
 	return manifest_compare(&announced, &a->received, err);
 }
 

@@ -67,12 +67,11 @@ int arrival_on_upper(struct arrival *a, const struct link_message *message, stru
 {
 	if (!a->unpacker)
 		return error_set(err, ERR_PROTOCOL, "UPPER has no place");
-	memcpy(a->copy, message->payload, message->length);
 	a->received_bytes += message->length;
 	report_progress(&a->report, a->received_bytes, a->received_bytes + a->offer->memory_bytes);
 	if (check_space(a, message->length, err) < 0 ||
-	    digest_update(a->upper_digest, a->copy, message->length, err) < 0 ||
-	    folder_unpacker_feed(a->unpacker, a->copy, message->length, err) < 0)
+	    digest_update(a->upper_digest, message->payload, message->length, err) < 0 ||
+	    folder_unpacker_feed(a->unpacker, message->payload, message->length, err) < 0)
 		return error_wrap(err, "the layer above the image");
 	// At the end of a round there is time; the last one then has little left to write.
 	if (a->report.phase == PHASE_PRECOPY && folder_unpacker_idle(a->unpacker) &&

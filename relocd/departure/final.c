@@ -216,7 +216,7 @@ static int send_held(struct departure *d, struct error *err)
 				return -1;
 			slot[0] = (uint8_t)i; // of which network
 			size_t length = hold_serialise(d->cable.holds[i], &cursor, slot + 1,
-						       WIRE_DATA_MAX - 1);
+						       LINK_DATA_MAX - 1);
 			if (!length)
 				break; // an unsent slot is handed out again
 			if (link_send_slot(d->link, WIRE_HELD, slot, length + 1, err) < 0)

@@ -77,7 +77,7 @@ static int send_bytes(struct departure *d, int fd, uint64_t length, struct error
 {
 	for (uint64_t done = 0; done < length;) {
 		size_t part =
-			length - done < WIRE_DATA_MAX ? (size_t)(length - done) : WIRE_DATA_MAX;
+			length - done < LINK_DATA_MAX ? (size_t)(length - done) : LINK_DATA_MAX;
 		void *slot = departure_listen(d, err) < 0
 				     ? NULL
 				     : talk_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);

@@ -15,7 +15,7 @@
 struct put_by {
 	struct put_by *next;
 	size_t length;
-	uint8_t bytes[WIRE_DATA_MAX];
+	uint8_t bytes[LINK_DATA_MAX];
 };
 
 // ---- while it is frozen -------------------------------------------------------------------------
@@ -147,7 +147,7 @@ void departure_sink_idle(struct departure *d)
 static void *place(void *arg, size_t *room, struct error *err)
 {
 	struct departure *d = arg;
-	*room = WIRE_DATA_MAX;
+	*room = LINK_DATA_MAX;
 	if (d->frozen)
 		return frozen_place(d, err);
 	if (d->bandwidth && keep_bandwidth(d, err) < 0)

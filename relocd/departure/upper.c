@@ -64,12 +64,12 @@ static int put(void *arg, const void *bytes, size_t length, struct error *err)
 			s->slot = talk_slot(s->d->link, deadline_in_ms(TALK_SLOT_MS), err);
 		if (!s->slot)
 			return -1;
-		size_t room = WIRE_DATA_MAX - s->used, part = room < length ? room : length;
+		size_t room = LINK_DATA_MAX - s->used, part = room < length ? room : length;
 		memcpy(s->slot + s->used, bytes, part);
 		s->used += part;
 		bytes = (const uint8_t *)bytes + part;
 		length -= part;
-		if (s->used == WIRE_DATA_MAX && hand_over(s, err) < 0)
+		if (s->used == LINK_DATA_MAX && hand_over(s, err) < 0)
 			return -1;
 	}
 	return 0;

@@ -177,7 +177,7 @@ static int send_chunks(struct link *link, const uint8_t *bytes, uint64_t length,
 {
 	for (uint64_t done = 0; done < length;) {
 		size_t part =
-			length - done < WIRE_DATA_MAX ? (size_t)(length - done) : WIRE_DATA_MAX;
+			length - done < LINK_DATA_MAX ? (size_t)(length - done) : LINK_DATA_MAX;
 		void *slot = talk_slot(link, deadline_in_ms(TALK_SLOT_MS), err);
 		if (!slot)
 			return -1;

@@ -13,7 +13,7 @@
 
 #include <stdbool.h>
 
-#define TALK_PROTOCOL 1
+#define TALK_PROTOCOL 2
 #define TALK_SLOT_MS  30000 // how long the peer may take nothing before the move is given up
 
 // How long a restore of that many bytes may take on a slow host, in milliseconds, beside what takes

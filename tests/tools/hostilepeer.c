@@ -6,6 +6,7 @@
 #include "lib/base/fdio.h"
 #include "lib/transport/dial.h"
 #include "lib/transport/link.h"
+#include "relocd/move/talk.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -64,10 +65,10 @@ static int act(struct link *link, const char *name, const char *host)
 	if (!strcmp(name, "version"))
 		return say_hello(link, 99, host);
 	if (!strcmp(name, "name"))
-		return say_hello(link, 1, "hostZ");
+		return say_hello(link, TALK_PROTOCOL, "hostZ");
 	if (!strcmp(name, "silent-commit"))
 		return send_decision(link, WIRE_COMMIT);
-	if (say_hello(link, 1, host) < 0)
+	if (say_hello(link, TALK_PROTOCOL, host) < 0)
 		return -1;
 	if (!strcmp(name, "garbage"))
 		return link_send(link, WIRE_OFFER, "\xff\xff\xff\xff", 4, &err);

@@ -59,7 +59,6 @@ static void make_certificates(const char *dir)
 static int serve(int listener)
 {
 	uint8_t preamble[WIRE_PREAMBLE];
-	static uint8_t copy[WIRE_DATA_MAX];
 	struct link_message message;
 	int sock = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	if (fdio_read_all(sock, preamble, sizeof(preamble), &err) < 0)
@@ -69,7 +68,6 @@ static int serve(int listener)
 		die("accept");
 	while (link_recv(link, deadline_in_ms(WAIT_MS), &message, &err) == 1) {
 		bool last = message.type == WIRE_PING;
-		memcpy(copy, message.payload, message.length);
 		link_done(link, &message);
 		if (last)
 			link_send(link, WIRE_STATE, "", 0, &err);
@@ -80,15 +78,15 @@ static int serve(int listener)
 
 static void send_all(struct link *link, double bytes)
 {
-	static uint8_t source[WIRE_DATA_MAX];
+	static uint8_t source[LINK_DATA_MAX];
 	struct link_message message;
 	memset(source, 7, sizeof(source));
-	for (double sent = 0; sent < bytes; sent += WIRE_DATA_MAX) {
+	for (double sent = 0; sent < bytes; sent += LINK_DATA_MAX) {
 		void *slot = link_slot(link, deadline_in_ms(WAIT_MS), &err);
 		if (!slot)
 			die("slot");
-		memcpy(slot, source, WIRE_DATA_MAX);
-		if (link_send_slot(link, WIRE_PAGES, slot, WIRE_DATA_MAX, &err) < 0)
+		memcpy(slot, source, LINK_DATA_MAX);
+		if (link_send_slot(link, WIRE_PAGES, slot, LINK_DATA_MAX, &err) < 0)
 			die("send");
 	}
 	if (link_send(link, WIRE_PING, "", 0, &err) < 0 ||

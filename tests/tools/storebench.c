@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How fast the page store takes memory in: storebench FOLDER MIB. The folder should be on a tmpfs.
-// One thread, messages as they come from the ring, digests included; prints a line of JSON for each
-// way.
+// One thread, messages as a link hands them out; prints a line of JSON for each way.
 #include "images/pageintake.h"
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"

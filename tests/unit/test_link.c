@@ -88,13 +88,13 @@ static void test_messages_pass_in_order(void **state)
 	uint8_t *slot = link_slot(link, deadline_in_ms(FIXTURE_MS), NULL);
 	assert_non_null(slot);
 	send_text(link, WIRE_HELLO, "hello");
-	memset(slot, 7, WIRE_DATA_MAX);
-	assert_int_equal(link_send_slot(link, WIRE_PAGES, slot, WIRE_DATA_MAX, NULL), 0);
+	memset(slot, 7, LINK_DATA_MAX);
+	assert_int_equal(link_send_slot(link, WIRE_PAGES, slot, LINK_DATA_MAX, NULL), 0);
 	send_text(link, WIRE_PING, "");
 	slot = link_slot(link, deadline_in_ms(FIXTURE_MS), NULL);
 	assert_non_null(slot);
 	assert_int_equal(link_send_slot(link, WIRE_HELD, slot, 0, NULL), 0);
-	static uint8_t largest[LINK_CONTROL_MAX], pages[WIRE_DATA_MAX];
+	static uint8_t largest[LINK_CONTROL_MAX], pages[LINK_DATA_MAX];
 	memset(largest, 9, sizeof(largest));
 	memset(pages, 7, sizeof(pages));
 	assert_int_equal(link_send(link, WIRE_MANIFEST, largest, sizeof(largest), NULL), 0);
@@ -124,7 +124,7 @@ static void test_what_is_not_allowed_is_not_sent(void **state)
 	assert_int_equal(link_send(link, WIRE_PAGES, "", 0, &err), -1);
 	assert_int_equal(err.id, ERR_INTERNAL);
 	assert_int_equal(link_send_slot(link, WIRE_HELLO, slot, 1, &err), -1);
-	assert_int_equal(link_send_slot(link, WIRE_PAGES, slot, WIRE_DATA_MAX + 1, &err), -1);
+	assert_int_equal(link_send_slot(link, WIRE_PAGES, slot, LINK_DATA_MAX + 1, &err), -1);
 	assert_int_equal(link_send_slot(link, WIRE_PAGES, slot + 1, 1, &err), -1);
 	assert_int_equal(link_send_slot(link, WIRE_PAGES, over, 1, &err), -1);
 	send_text(link, WIRE_PING, "alive");
@@ -200,7 +200,7 @@ static void test_large_transfer_arrives_whole(void **state)
 		void *slot = link_slot(link, deadline_in_ms(FIXTURE_MS), &err);
 		if (!slot)
 			fail_msg("%s", err.message);
-		part = WIRE_DATA_MAX - seed % 1000 * 4; // of all lengths
+		part = LINK_DATA_MAX - seed % 1000 * 4; // of all lengths
 		fill(slot, part, &seed);
 		digest_update(digest, slot, part);
 		assert_int_equal(link_send_slot(link, WIRE_CHUNK, slot, part, &err), 0);
@@ -256,7 +256,7 @@ static bool send_number(struct link *link, uint32_t number, int64_t wait_ms)
 		return false;
 	}
 	memcpy(slot, &number, sizeof(number));
-	assert_int_equal(link_send_slot(link, WIRE_PAGES, slot, WIRE_DATA_MAX, NULL), 0);
+	assert_int_equal(link_send_slot(link, WIRE_PAGES, slot, LINK_DATA_MAX, NULL), 0);
 	return true;
 }
 
@@ -293,12 +293,12 @@ static void flood(struct link *link, void *argument)
 	struct link_message message;
 	for (uint32_t i = 0; i < 2 * LINK_SLOTS; i++) {
 		void *slot = link_slot(link, deadline_in_ms(FIXTURE_MS), NULL);
-		if (!slot || link_send_slot(link, WIRE_PAGES, slot, WIRE_DATA_MAX, NULL) < 0)
+		if (!slot || link_send_slot(link, WIRE_PAGES, slot, LINK_DATA_MAX, NULL) < 0)
 			return;
 	}
 	while (*received < 2 * LINK_SLOTS &&
 	       link_recv(link, deadline_in_ms(FIXTURE_MS), &message, NULL) == 1) {
-		*received += message.length == WIRE_DATA_MAX;
+		*received += message.length == LINK_DATA_MAX;
 		link_done(link, &message);
 	}
 	link_flush(link, deadline_in_ms(FIXTURE_MS), NULL);

@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#define PAGE_VALUE 0x5a
+
 static struct fixture_host host_a, host_b;
 
 // ---- the mover's side
@@ -126,6 +128,78 @@ static void control_sent_back(void)
 			tell(RING_CONTROL, note->type, 0, note->length, packet + sizeof(*note));
 			return;
 		}
+}
+
+// A data message with its seal, into the ring.
+static void put_data(unsigned slot, uint16_t type, const char *text)
+{
+	static uint8_t *row;
+	size_t length = strlen(text);
+	if (!row)
+		row = mmap(NULL, RING_ROW, PROT_READ | PROT_WRITE, MAP_SHARED, RING_FD_FROM_MOVER,
+			   0);
+	if (row == MAP_FAILED)
+		_exit(1);
+	uint8_t *to = ring_slot(row, slot);
+	memcpy(to, text, length);
+	seal_put_data(seal, type, text, length, to + length, NULL);
+}
+
+static void tell_data(unsigned slot, uint16_t type, size_t length)
+{
+	tell(RING_DATA, type, slot, (uint32_t)(length + SEAL_TAG), NULL);
+}
+
+static void data_without_a_seal(void)
+{
+	tell(RING_DATA, WIRE_PAGES, 0, PAGESTORE_PAGE, NULL);
+}
+
+static void data_shorter_than_a_seal(void)
+{
+	tell(RING_DATA, WIRE_PAGES, 0, 3, NULL);
+}
+
+static void data_of_another_type(void)
+{
+	put_data(0, WIRE_CHUNK, "text");
+	tell_data(0, WIRE_PAGES, 4);
+}
+
+static void data_cut(void)
+{
+	put_data(0, WIRE_PAGES, "text");
+	tell_data(0, WIRE_PAGES, 3);
+}
+
+static void data_repeated(void)
+{
+	put_data(0, WIRE_PAGES, "text");
+	tell_data(0, WIRE_PAGES, 4);
+	tell_data(0, WIRE_PAGES, 4);
+}
+
+static void data_dropped(void)
+{
+	put_data(0, WIRE_PAGES, "one");
+	put_data(1, WIRE_PAGES, "two");
+	tell_data(1, WIRE_PAGES, 3);
+}
+
+static void data_reordered(void)
+{
+	put_data(0, WIRE_PAGES, "one");
+	put_data(1, WIRE_PAGES, "two");
+	tell_data(1, WIRE_PAGES, 3);
+	tell_data(0, WIRE_PAGES, 3);
+}
+
+// "All is sent" must not come before what it is about.
+static void data_behind_control(void)
+{
+	put_data(0, WIRE_PAGES, "one");
+	tell_sealed(WIRE_ROUND, "all");
+	tell_data(0, WIRE_PAGES, 3);
 }
 
 static void seal_again(void)
@@ -289,6 +363,14 @@ static const struct {
 	ACT(control_reordered),
 	ACT(control_dropped),
 	ACT(control_sent_back),
+	ACT(data_without_a_seal),
+	ACT(data_shorter_than_a_seal),
+	ACT(data_of_another_type),
+	ACT(data_cut),
+	ACT(data_repeated),
+	ACT(data_dropped),
+	ACT(data_reordered),
+	ACT(data_behind_control),
 	ACT(seal_again),
 };
 
@@ -324,19 +406,25 @@ static bool memory_withstands(void)
 	       cannot_write(RING_FD_TO_MOVER);
 }
 
-// Hands a page over and goes on changing it until the parent closes.
+// Hands pages over as they came, and changes each at a moment of its own: before, while or after
+// the parent takes it.
 static void mutate(void)
 {
+	static uint8_t page[PAGESTORE_PAGE + SEAL_TAG];
 	uint8_t *row =
 		mmap(NULL, RING_ROW, PROT_READ | PROT_WRITE, MAP_SHARED, RING_FD_FROM_MOVER, 0);
 	if (row == MAP_FAILED)
 		_exit(1);
-	tell(RING_DATA, WIRE_PAGES, 0, PAGESTORE_PAGE, NULL);
-	for (uint8_t value = 0;; value++) {
-		memset(row, value, PAGESTORE_PAGE);
-		if (value == 0 && recv(RING_FD_CHANNEL, packet, 1, MSG_DONTWAIT) == 0)
-			_exit(0);
-	}
+	memset(page, PAGE_VALUE, PAGESTORE_PAGE);
+	seal_put_data(seal, WIRE_PAGES, page, PAGESTORE_PAGE, page + PAGESTORE_PAGE, NULL);
+	memcpy(row, page, sizeof(page));
+	tell_data(0, WIRE_PAGES, PAGESTORE_PAGE);
+	for (long left = atol(getenv("HOSTILE_DELAY")); left > 0; left--)
+		__asm__ volatile("" ::: "memory");
+	memset(row, PAGE_VALUE + 1, PAGESTORE_PAGE);
+	while (recv(RING_FD_CHANNEL, packet, sizeof(packet), 0) > 0)
+		;
+	_exit(0);
 }
 
 static int be_the_mover(const char *act)
@@ -462,64 +550,40 @@ static void test_the_memory_cannot_be_taken_away(void **state)
 	link_done(link, &message);
 	uint8_t *slot = link_slot(link, deadline_in_ms(10), &err);
 	assert_non_null(slot);
-	memset(slot, 1, WIRE_DATA_MAX); // no SIGBUS
+	memset(slot, 1, LINK_DATA_MAX); // no SIGBUS
 	link_close(link);
 }
 
-#define ROUNDS 2000
-
-static void store_page_often(struct pagestore *store, const uint8_t *page)
+// What is handed out is the page that was sealed, and stays it; or nothing is.
+static void test_a_page_that_changes_while_it_is_taken(void **state)
 {
-	struct error err = {0};
-	for (uint64_t i = 0; i < ROUNDS; i++)
-		if (pagestore_add(store, 1 << 8 | PAGESTORE_TASK, i * PAGESTORE_PAGE, 1,
-				  PAGESTORE_PRESENT, &err) < 0 ||
-		    pagestore_write(store, page, PAGESTORE_PAGE, &err) < 0)
-			fail_msg("%s", err.message);
-}
-
-// The same digest, computed from what lies in the file that CRIU would read.
-static void digest_of_file(int dir, struct digest *digest)
-{
-	static uint8_t page[PAGESTORE_PAGE];
-	struct digest_ctx *context = digest_begin(NULL);
-	int fd = openat(dir, "pages-1.img", O_RDONLY | O_CLOEXEC);
-	assert_true(fd >= 0);
-	for (uint64_t i = 0; i < ROUNDS; i++) {
-		assert_int_equal(fdio_read_all(fd, page, sizeof(page), NULL), 0);
-		digest_page_entry(context, 1 << 8 | PAGESTORE_TASK, i * PAGESTORE_PAGE, 1,
-				  PAGESTORE_PRESENT, NULL);
-		digest_update(context, page, sizeof(page), NULL);
-	}
-	close(fd);
-	digest_end(context, digest, NULL);
-}
-
-static void test_a_page_that_changes_while_it_is_stored(void **state)
-{
-	const struct pagestore_limits limits = {
-		.bytes = 1 << 30, .entries = ROUNDS, .destinations = 4};
-	struct error err = {0};
-	struct link_message message;
-	struct digest announced, stored;
-	uint64_t destination, pages;
+	unsigned handed_out = 0;
 	(void)state;
-	struct link *link = open_link("mutate", false, &err);
-	if (!link)
-		fail_msg("%s", err.message);
-	assert_int_equal(link_recv(link, deadline_in_ms(FIXTURE_MS), &message, &err), 1);
-	int dir = open(fixture_top, O_DIRECTORY | O_CLOEXEC);
-	struct pagestore *store = pagestore_open(dir, &limits, &err);
-	assert_non_null(store);
-	store_page_often(store, message.payload);
-	assert_int_equal(pagestore_finish(store, PAGESTORE_EAGER, &err), 0);
-	assert_int_equal(pagestore_digest(store, 0, &destination, &pages, &announced, &err), 0);
-	assert_int_equal(pages, ROUNDS);
-	digest_of_file(dir, &stored);
-	assert_true(digest_equal(&announced, &stored));
-	pagestore_free(store);
-	close(dir);
-	link_close(link);
+	for (unsigned i = 0; i < 40; i++) {
+		static uint8_t sealed[PAGESTORE_PAGE];
+		struct error err = {0};
+		struct link_message message;
+		char delay[16];
+		snprintf(delay, sizeof(delay), "%u", i < 2 ? 0 : 1u << i / 2);
+		setenv("HOSTILE_DELAY", delay, 1);
+		struct link *link = open_link("mutate", false, &err);
+		if (!link)
+			fail_msg("%s", err.message);
+		int got = link_recv(link, deadline_in_ms(FIXTURE_MS), &message, &err);
+		memset(sealed, PAGE_VALUE, sizeof(sealed));
+		if (got == 1) {
+			assert_int_equal(message.length, PAGESTORE_PAGE);
+			for (int again = 0; again < 100; again++)
+				assert_memory_equal(message.payload, sealed, sizeof(sealed));
+			link_done(link, &message);
+			handed_out++;
+		} else {
+			assert_int_equal(got, -1);
+			assert_int_equal(err.id, ERR_PROTOCOL);
+		}
+		link_close(link);
+	}
+	assert_true(handed_out > 0);
 }
 
 static int setup(void **state)
@@ -552,7 +616,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_misdeeds_before_the_handshake),
 		cmocka_unit_test(test_a_join_lets_nothing_else_in),
 		cmocka_unit_test(test_the_memory_cannot_be_taken_away),
-		cmocka_unit_test(test_a_page_that_changes_while_it_is_stored),
+		cmocka_unit_test(test_a_page_that_changes_while_it_is_taken),
 	};
 	return cmocka_run_group_tests(tests, setup, fixture_teardown);
 }

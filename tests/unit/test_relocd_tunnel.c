@@ -279,7 +279,7 @@ static void stand_still(struct call *c)
 			       deadline_in_ms(FIXTURE_MS), &c->err);
 	void *slot = NULL;
 	while (c->link && (slot = talk_slot(c->link, deadline_in_ms(300), &c->err)))
-		if (link_send_slot(c->link, WIRE_PAGES, slot, WIRE_DATA_MAX, &c->err) < 0)
+		if (link_send_slot(c->link, WIRE_PAGES, slot, LINK_DATA_MAX, &c->err) < 0)
 			break;
 	shutdown(c->theirs[0], SHUT_WR); // the other side may go
 	link_close(c->link);

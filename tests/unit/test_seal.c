@@ -177,6 +177,35 @@ static void test_messages_pass_once_in_order_and_unchanged(void **state)
 	assert_int_equal(seal_check(server, WIRE_PING, two, sizeof(two), &err), 3);
 }
 
+// The same of data messages, which are numbered with the others.
+static void test_data_passes_in_its_place_and_unchanged(void **state)
+{
+	uint8_t data[5 + SEAL_TAG] = "pages", other[5 + SEAL_TAG] = "pages";
+	struct error err = {0};
+	(void)state;
+	open_both(&host_a.tls, &host_b.tls);
+	assert_true(agree(-1, 0, &err));
+	assert_int_equal(seal_put_data(client, WIRE_PAGES, data, 5, data + 5, NULL), 0);
+	assert_int_equal(seal_put_data(client, WIRE_PAGES, other, 5, other + 5, NULL), 0);
+	assert_memory_not_equal(data + 5, other + 5, SEAL_TAG);
+	uint64_t first = seal_count(server), second = seal_count(server);
+	const size_t all = sizeof(data);
+	assert_int_equal(seal_check_data(server, second, WIRE_PAGES, data, all, &err), -1);
+	assert_int_equal(err.id, ERR_PROTOCOL);
+	assert_int_equal(seal_check_data(server, first, WIRE_CHUNK, data, all, &err), -1);
+	assert_int_equal(seal_check_data(server, first, WIRE_PAGES, data, all - 1, &err), -1);
+	assert_int_equal(seal_check_data(server, first, WIRE_PAGES, data, 2, &err), -1);
+	assert_int_equal(seal_check_data(client, first, WIRE_PAGES, data, all, &err), -1);
+	for (size_t bit = 0; bit < all * 8; bit++) {
+		data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		assert_int_equal(seal_check_data(server, first, WIRE_PAGES, data, all, &err), -1);
+		data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+	assert_int_equal(seal_check_data(server, first, WIRE_PAGES, data, all, &err), 5);
+	assert_int_equal(seal_check_data(server, second, WIRE_PAGES, other, all, &err), 5);
+	assert_true(passes(client, server));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -189,6 +218,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_steps_out_of_turn, close_both),
 		cmocka_unit_test_teardown(test_messages_pass_once_in_order_and_unchanged,
 					  close_both),
+		cmocka_unit_test_teardown(test_data_passes_in_its_place_and_unchanged, close_both),
 	};
 	return cmocka_run_group_tests(tests, setup, fixture_teardown);
 }
