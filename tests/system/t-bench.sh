@@ -84,3 +84,15 @@ test_pump_brings_what_it_got() {
 	wait $!
 	cmp "$lab_dir/pumped" "$lab_dir/arrived"
 }
+
+# The picture of a demo: what was waited through is seen, however short, and no number is none.
+test_curve_with_moves() {
+	local svg
+	svg=$(jq -nc '{title: "a < b", subtitle: "", unit: "tps", seconds: 10, points: [range(40) | [. / 4, . * 10]],
+		moves: [{from_s: 2, to_s: 4, gap_from_s: 3, gap_to_s: 3.01, labels: ["A → B", "short"]},
+			{from_s: 8, to_s: 9, gap_from_s: 8.2, gap_to_s: 8.8, labels: ["B → A", "long"]}]}' | jq -r -f "$top/tests/bench/curve.jq")
+	assert_eq 'x="290" y="112" width="220" x="950" y="112" width="110"' "$(grep -o 'class="move" x="[0-9]*" y="112" width="[0-9.]*"' <<<"$svg" | cut -d ' ' -f 2- | xargs -d '\n')" "moves"
+	assert_eq '1.5 66' "$(grep -o 'class="gap" x="[0-9.]*" y="112" width="[0-9.]*"' <<<"$svg" | grep -o '[0-9.]*"$' | tr -d '"' | xargs)" "gaps"
+	assert_contains "$svg" "a &lt; b"
+	! grep -q 'null\|nan' <<<"$svg" || die "$svg"
+}

@@ -111,17 +111,17 @@ engine_options() {
 # the list in FILE. The command is given to FROM, where the partition is. ENGINE chooses how memory
 # goes, MOVE_SECONDS (60) how long it may take, MOVE_OPTIONS are further options.
 relocate() { # FILE NAME FROM TO
-	local begin end out options
+	local begin end said options
 	options=$(engine_options) || return
 	begin=$(now_ms)
 	# shellcheck disable=SC2086 # words
-	out=$(in_host "$3" timeout "${MOVE_SECONDS:-60}" wparctl --json relocate $options ${MOVE_OPTIONS-} "$2" "$4") || {
+	said=$(in_host "$3" timeout "${MOVE_SECONDS:-60}" wparctl --json relocate $options ${MOVE_OPTIONS-} "$2" "$4") || {
 		local rc=$?
-		echo "$out" >&2
+		echo "$said" >&2
 		return $rc
 	}
 	end=$(now_ms)
-	tail -n 1 <<<"$out" | jq -c --argjson t0 "$begin" --argjson t1 "$end" '.data
+	tail -n 1 <<<"$said" | jq -c --argjson t0 "$begin" --argjson t1 "$end" '.data
 		| {from, to, begin_realtime_ms: $t0, end_realtime_ms: $t1, downtime_ms, total_ms, phases, engine,
 			rounds: (.rounds | if type == "array" then length else . end), transferred_bytes}' >>"$1"
 }
