@@ -108,6 +108,10 @@ struct departure {
 	struct digest_ctx *digest; // of all of it
 	uint64_t digested;         // bytes in it
 	deadline_t upper_deadline; // of what is sent of it while frozen
+	int64_t upper_ns;          // when its last round began
+	unsigned upper_again;      // rounds of it between those of memory
+	double upper_rate;         // bytes a millisecond, of its first round; 0: too little to tell
+	double upper_ms;           // what is left of it will take, about
 
 	// the report
 	int64_t began_ns, frozen_ns;
@@ -177,6 +181,9 @@ void departure_close_image(struct departure *d);
 // upper.c: the layer above the image. PRECOPY: in rounds, while the partition runs. ERR_UPPER_BUSY:
 // it writes too much.
 int departure_copy_upper(struct departure *d, struct error *err);
+// Between rounds of memory: much may have been written since the last round of it.
+bool departure_upper_is_old(const struct departure *d);
+int departure_copy_upper_again(struct departure *d, struct error *err);
 // Frozen: what has changed since.
 int departure_finish_upper(struct departure *d, struct error *err);
 

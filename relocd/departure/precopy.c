@@ -202,6 +202,16 @@ static int check_downtime(struct departure *d, const struct converge_round *r, s
 	return 0;
 }
 
+// Of its files as of its memory: what is left to the freeze shall be little.
+static int catch_up(struct departure *d, struct converge *c, struct error *err)
+{
+	double before_ms = d->upper_ms;
+	if (departure_copy_upper_again(d, err) < 0)
+		return -1;
+	c->goal.fixed_ms += d->upper_ms - before_ms;
+	return 0;
+}
+
 static int rounds(struct departure *d, struct converge *c, struct error *err)
 {
 	for (unsigned number = 1;; number++) {
@@ -211,8 +221,10 @@ static int rounds(struct departure *d, struct converge *c, struct error *err)
 		enum converge_next next = converge_after(c, &r);
 		tell_round(d, &r, &d->last_round);
 		explain(d, c, &r);
-		if (next == CONVERGE_FREEZE)
+		if (next == CONVERGE_FREEZE && !departure_upper_is_old(d))
 			return check_downtime(d, &r, err);
+		if (next == CONVERGE_FREEZE && catch_up(d, c, err) < 0)
+			return -1;
 		if (next == CONVERGE_GIVE_UP)
 			return give_up(d, &r, err);
 		if (next == CONVERGE_THROTTLE && slow_down(d, c->cpu_percent, err) < 0)

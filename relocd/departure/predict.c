@@ -35,7 +35,7 @@ void departure_predict(struct departure *d, struct departure_prediction *p)
 	double copy_ms = d->engine->round ? 0 : STOP_MS_PER_GB * (double)d->memory_bytes / GB;
 	p->fixed_ms = fixed_ms(d);
 	p->restore_ms = restore_ms(d);
-	p->total_ms = p->fixed_ms + p->restore_ms + copy_ms;
+	p->total_ms = p->fixed_ms + p->restore_ms + copy_ms + d->upper_ms;
 	snprintf(p->text, sizeof(p->text),
 		 "about %.0f ms of downtime are certain: %.0f for processes and mounts, %.0f to "
 		 "restore memory%s",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the partition has written above its image travels in rounds while it runs, and what changed
-// after the last of them while it is frozen.
+// What the partition has written above its image travels in rounds while it runs: before memory
+// does, and again when memory is about to be frozen, since much may have been written meanwhile.
+// What changed after the last of them travels while it is frozen.
 #include "relocd/departure/departure.h"
 
 #include "lib/base/log.h"
@@ -13,6 +14,8 @@
 #define FROZEN_MS    5000       // that the rest may take, as the rounds before tell
 #define FROZEN_HARD  15000      // that it may take indeed
 #define FROZEN_BYTES (1ull << 30)
+#define FRESH_MS     200 // a round that began so lately need not be made again
+#define AGAIN_MAX    3   // times, for memory has to go again after it
 
 // Fills slots of the ring.
 struct upper_sink {
@@ -79,10 +82,12 @@ static int send_round(struct departure *d, bool last, struct snapshot_round *rou
 		      struct error *err)
 {
 	struct upper_sink state = {.d = d};
+	int64_t began = clock_now_ns();
 	const struct folder_sink sink = {put, &state};
 	if (snapshot_send(d->snapshot, d->upper, last, &sink, round, err) < 0 ||
 	    hand_over(&state, err) < 0)
 		return -1;
+	d->upper_ns = began;
 	log_info("files: %llu entries, %llu KiB, %llu removed, %.1f ms",
 		 (unsigned long long)round->entries, (unsigned long long)(round->bytes >> 10),
 		 (unsigned long long)round->removed, round->ms);
@@ -90,11 +95,10 @@ static int send_round(struct departure *d, bool last, struct snapshot_round *rou
 }
 
 // Freezing it is of no use when it changes more than can be sent in the time.
-static int check_pace(const struct snapshot_round *first, const struct snapshot_round *last,
-		      struct error *err)
+static int check_pace(struct departure *d, const struct snapshot_round *last, struct error *err)
 {
-	double rate = first->bytes > SMALL && first->ms > 0 ? (double)first->bytes / first->ms : 0;
-	double ms = rate > 0 ? (double)last->bytes / rate : 0;
+	double ms = d->upper_rate > 0 ? (double)last->bytes / d->upper_rate : 0;
+	d->upper_ms = ms;
 	if (last->bytes <= FROZEN_BYTES && ms <= FROZEN_MS)
 		return 0;
 	return error_set(
@@ -119,7 +123,22 @@ int departure_copy_upper(struct departure *d, struct error *err)
 			break;
 		before = last.bytes;
 	}
-	return check_pace(&first, &last, err);
+	if (first.bytes > SMALL && first.ms > 0)
+		d->upper_rate = (double)first.bytes / first.ms;
+	return check_pace(d, &last, err);
+}
+
+bool departure_upper_is_old(const struct departure *d)
+{
+	return d->def->image && d->upper_again < AGAIN_MAX &&
+	       clock_ms_since(d->upper_ns) > FRESH_MS;
+}
+
+int departure_copy_upper_again(struct departure *d, struct error *err)
+{
+	struct snapshot_round round;
+	d->upper_again++;
+	return send_round(d, false, &round, err) < 0 ? -1 : check_pace(d, &round, err);
 }
 
 int departure_finish_upper(struct departure *d, struct error *err)

@@ -140,6 +140,25 @@ test_python_of_an_image_moves() {
 	wait_until 10 no_images
 }
 
+# What it writes while its memory is copied goes before it is frozen, but for the last of it.
+test_files_go_again_after_memory() {
+	local move
+	image_partition py python 10.77.0.61 --user root -- -c '
+import os, time
+memory = bytearray(os.urandom(1 << 20)) * 300
+for i in range(1 << 30):
+    with open("/app/state/file%d" % (i % 100), "wb") as f:
+        f.write(os.urandom(1 << 20))
+    time.sleep(0.03)'
+	wait_until 20 in_host hostA wparctl exec py -- /bin/sh -c '[ -e /app/state/file9 ]'
+	move=$(in_host hostA timeout 60 wparctl --json relocate py hostB --engine track --on-diverge stop | tail -n 1 | jq -re .data.move)
+	# rounds of files after the first one of memory: at least one while it runs, and one while it is frozen
+	[ "$(sed -n "/departure $move: round 1:/,\$ { /departure $move: files:/p }" "$lab_dir/hostA.log" | wc -l)" -ge 2 ] ||
+		die "$(grep "departure $move" "$lab_dir/hostA.log")"
+	in_host hostB wparctl remove py --force
+	wait_until 10 no_images
+}
+
 # Files that are open, of both layers: deleted, renamed, locked, mapped, watched.
 test_open_files_of_an_image_move() {
 	local host
