@@ -93,7 +93,7 @@ struct departure {
 	// sink.c
 	struct put_by *put_by, *put_by_last; // frames that wait for a slot
 	struct put_by *spare;                // the place that the engine has got
-	uint64_t put_by_bytes;
+	uint64_t put_by_bytes, put_by_max;
 	uint64_t paced_bytes; // sent since paced_since_ns
 	int64_t paced_since_ns, paused_ns;
 	int64_t handed_ns, idle_ns; // when the last frame was; how long none was under way
@@ -129,6 +129,9 @@ void departure_unprepare(struct departure *d);
 
 // sink.c: where the engine's frames go.
 struct memory_sink departure_sink(struct departure *d);
+// Before the freeze: how many bytes may be put by. While the link is slower than memory they wait
+// here and not where the partition's memory is counted.
+int departure_sink_bound(struct departure *d, struct error *err);
 // Sends what was put by while it is frozen, until the deadline at most: without a slot that is free
 // by then something stays.
 int departure_sink_flush(struct departure *d, deadline_t deadline, struct error *err);

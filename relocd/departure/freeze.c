@@ -50,7 +50,7 @@ int departure_freeze(struct departure *d, struct error *err)
 {
 	struct talk_decision frozen = {.move = d->move, .epoch = d->epoch};
 	report_phase(&d->report, PHASE_FREEZE);
-	if (end_sessions(d, err) < 0)
+	if (end_sessions(d, err) < 0 || departure_sink_bound(d, err) < 0)
 		return -1;
 	d->frozen = true; // from here on a thaw does no harm
 	squeeze_settle(d->squeeze);

@@ -5,12 +5,12 @@
 #include "relocd/departure/departure.h"
 
 #include "lib/base/cleanup.h"
+#include "relocd/move/facts.h"
 #include "relocd/move/talk.h"
 
 #include <string.h>
 
-#define PUT_BY_MAX (1ull << 30) // then the link is waited for after all
-#define PAUSE_MS   10
+#define PAUSE_MS 10
 
 struct put_by {
 	struct put_by *next;
@@ -42,6 +42,16 @@ static void put_by(struct departure *d, size_t length)
 		d->put_by = p;
 	d->put_by_last = p;
 	d->put_by_bytes += length;
+}
+
+// VALIDATE asks this host for no memory: what there is to spare when it is frozen is the bound.
+int departure_sink_bound(struct departure *d, struct error *err)
+{
+	uint64_t available, total;
+	if (facts_memory(&available, &total, err) < 0)
+		return -1;
+	d->put_by_max = facts_spare(available);
+	return 0;
 }
 
 int departure_sink_flush(struct departure *d, deadline_t deadline, struct error *err)
@@ -100,7 +110,8 @@ static void *frozen_place(struct departure *d, struct error *err)
 	if (cable_collect(&d->cable, err) < 0 || report_may_go_on(&d->report, err) < 0 ||
 	    departure_sink_flush(d, deadline_in_ms(0), err) < 0)
 		return NULL;
-	if (d->put_by_bytes >= PUT_BY_MAX && departure_sink_drain(d, err) < 0)
+	// Then the link is waited for after all.
+	if (d->put_by_bytes >= d->put_by_max && departure_sink_drain(d, err) < 0)
 		return NULL;
 	if (!d->put_by) {
 		void *slot = link_slot(d->link, deadline_in_ms(0), &none_free);

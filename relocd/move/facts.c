@@ -92,6 +92,11 @@ int facts_memory(uint64_t *available, uint64_t *total, struct error *err)
 	return 0;
 }
 
+uint64_t facts_spare(uint64_t available)
+{
+	return available / 4 < FACTS_SPARE_MAX ? available / 4 : FACTS_SPARE_MAX;
+}
+
 int facts_folder(const char *path, struct facts_folder *folder, struct error *err)
 {
 	struct stat st;

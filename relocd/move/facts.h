@@ -25,6 +25,10 @@ int facts_criu(const json_t *start, struct criu_program *program, struct criu_ve
 	       struct error *err);
 
 int facts_memory(uint64_t *available, uint64_t *total, struct error *err);
+// Of what is available, how much may be taken for pages that wait for the link: a quarter, and no
+// more than FACTS_SPARE_MAX.
+#define FACTS_SPARE_MAX (1ull << 30)
+uint64_t facts_spare(uint64_t available);
 
 // Is a folder the same one on both hosts? Its inode number and change time tell, on any shared
 // filesystem. ERR_ROOTFS_MISSING.

@@ -45,6 +45,18 @@ static void a_check_without_outcome_has_failed(void **state)
 	json_decref(checks);
 }
 
+static void takes_little_where_little_is_free(void **state)
+{
+	(void)state;
+	uint64_t available, total;
+	assert_int_equal(facts_spare(0), 0);
+	assert_int_equal(facts_spare(400 << 20), 100 << 20);
+	assert_int_equal(facts_spare(64ull << 30), FACTS_SPARE_MAX);
+	assert_int_equal(facts_spare(UINT64_MAX), FACTS_SPARE_MAX);
+	assert_int_equal(facts_memory(&available, &total, NULL), 0);
+	assert_true(available > 0 && available <= total);
+}
+
 static void names_missing_processor_features(void **state)
 {
 	(void)state;
@@ -153,6 +165,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(first_failure_is_the_error),
 		cmocka_unit_test(a_check_without_outcome_has_failed),
+		cmocka_unit_test(takes_little_where_little_is_free),
 		cmocka_unit_test(names_missing_processor_features),
 		cmocka_unit_test(knows_this_task),
 		cmocka_unit_test(tells_folders_apart),
