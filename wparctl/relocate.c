@@ -47,6 +47,7 @@ static json_t *move_options(const struct args *args, struct error *err)
 	set_word(options, "on_diverge", args, "on-diverge");
 	set_word(options, "compress", args, "compress");
 	set_word(options, "engine", args, "engine");
+	set_word(options, "restore", args, "restore");
 	if (!set_duration(options, "deadline_ms", args, "deadline", err) &&
 	    !set_duration(options, "max_downtime_ms", args, "max-downtime", err) &&
 	    !set_rate(options, args, err))

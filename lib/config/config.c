@@ -8,6 +8,7 @@
 #include "lib/config/outline.h"
 #include "lib/config/schema.h"
 #include "lib/memory/converge.h"
+#include "lib/memory/restore.h"
 #include "lib/memory/squeeze.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@
 #define DEFAULT_GROUP    "wpar"
 #define DEFAULT_BRIDGE   "br0"
 #define DEFAULT_COMPRESS "auto"
+#define DEFAULT_RESTORE  "auto"
 #define DEFAULT_DIVERGE  "throttle-then-abort"
 #define DEFAULT_SHARED   "/srv/shared"
 
@@ -167,7 +169,11 @@ static int read_move(const struct reading *r, struct config *c)
 	enum squeeze_method method;
 	if (v->compress && squeeze_parse(v->compress, &method, &why) < 0)
 		return complain(r, "move.compress", "%s", why.message);
-	if (take(&c->compress, v->compress, DEFAULT_COMPRESS, r->err) < 0)
+	enum restore_wish wish;
+	if (v->restore && restore_parse(v->restore, &wish, &why) < 0)
+		return complain(r, "move.restore", "%s", why.message);
+	if (take(&c->compress, v->compress, DEFAULT_COMPRESS, r->err) < 0 ||
+	    take(&c->restore, v->restore, DEFAULT_RESTORE, r->err) < 0)
 		return -1;
 	return take(&c->on_diverge, v->on_diverge, DEFAULT_DIVERGE, r->err);
 }
@@ -368,11 +374,11 @@ static void free_names(struct config_names *names)
 
 void config_free(struct config *config)
 {
-	char *texts[] = {config->host,      config->listen,     config->api_socket,
-			 config->api_group, config->tls_ca,     config->tls_cert,
-			 config->tls_key,   config->bridge,     config->storage_root,
-			 config->criu,      config->preload,    config->on_diverge,
-			 config->compress,  config->peers_role, config->metrics};
+	char *texts[] = {
+		config->host,         config->listen,   config->api_socket, config->api_group,
+		config->tls_ca,       config->tls_cert, config->tls_key,    config->bridge,
+		config->storage_root, config->criu,     config->preload,    config->on_diverge,
+		config->compress,     config->restore,  config->peers_role, config->metrics};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		free(texts[i]);
 	for (size_t i = 0; i < config->shared_count; i++)

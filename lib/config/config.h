@@ -32,6 +32,7 @@ struct config {
 	int64_t max_downtime_ms;
 	char *on_diverge;                     // lib/memory/converge.h
 	char *compress;                       // lib/memory/squeeze.h
+	char *restore;                        // lib/memory/restore.h
 	uint64_t bandwidth;                   // of a move, bytes a second; 0: no limit
 	unsigned moves;                       // departures at once
 	unsigned memory_for_arrivals_percent; // of this host's memory

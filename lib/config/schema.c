@@ -42,7 +42,9 @@ static const cyaml_schema_field_t move_fields[] = {
 	TEXT("max_downtime", struct config_move, max_downtime),
 	TEXT("on_diverge", struct config_move, on_diverge),
 	TEXT("compress", struct config_move, compress),
-	TEXT("bandwidth", struct config_move, bandwidth), CYAML_FIELD_END};
+	TEXT("restore", struct config_move, restore),
+	TEXT("bandwidth", struct config_move, bandwidth),
+	CYAML_FIELD_END};
 
 static const cyaml_schema_field_t limits_fields[] = {
 	TEXT("moves", struct config_limits, moves),

@@ -24,7 +24,7 @@ struct config_criu {
 	char *path, *preload;
 };
 struct config_move {
-	char *max_downtime, *on_diverge, *compress, *bandwidth;
+	char *max_downtime, *on_diverge, *compress, *restore, *bandwidth;
 };
 struct config_limits {
 	char *moves, *memory_for_arrivals;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 // Best first. What is not known well enough yet is only taken by its name.
-static const struct memory_engine *const engines[] = {&memory_engine_stop, &memory_engine_track};
+static const struct memory_engine *const engines[] = {&memory_engine_track, &memory_engine_stop};
 
 const struct memory_engine *memory_engine_find(const char *name, char *why, size_t size,
 					       struct error *err)

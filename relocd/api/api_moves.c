@@ -5,6 +5,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/memory/converge.h"
 #include "lib/memory/engine.h"
+#include "lib/memory/restore.h"
 #include "lib/memory/squeeze.h"
 #include "relocd/api/lines.h"
 #include "relocd/peers/forward.h"
@@ -14,39 +15,46 @@
 
 #define DOWNTIME_MAX_MS (3600 * 1000)
 
-static int check_words(const char *engine, const char *on_diverge, const char *compress,
-		       struct error *err)
+struct words {
+	const char *engine, *on_diverge, *compress, *restore;
+};
+
+static int check_words(const struct words *w, struct error *err)
 {
 	enum converge_policy policy;
-	if (engine && !memory_engine_exists(engine))
-		return error_set(err, ERR_USAGE, "there is no memory engine \"%s\"", engine);
-	if (on_diverge && converge_policy_of(on_diverge, &policy, err) < 0)
-		return error_wrap(err, "on_diverge");
 	enum squeeze_method method;
-	if (compress && squeeze_parse(compress, &method, err) < 0)
+	enum restore_wish wish;
+	if (w->engine && !memory_engine_exists(w->engine))
+		return error_set(err, ERR_USAGE, "there is no memory engine \"%s\"", w->engine);
+	if (w->on_diverge && converge_policy_of(w->on_diverge, &policy, err) < 0)
+		return error_wrap(err, "on_diverge");
+	if (w->compress && squeeze_parse(w->compress, &method, err) < 0)
 		return error_wrap(err, "compress");
+	if (w->restore && restore_parse(w->restore, &wish, err) < 0)
+		return error_wrap(err, "restore");
 	return 0;
 }
 
 static int check_options(const json_t *options, struct error *err)
 {
 	json_int_t downtime_ms = 1, deadline_ms = 1, bandwidth = 0;
-	const char *engine = NULL, *on_diverge = NULL, *compress = NULL;
+	struct words w = {0};
 	int end_exec, strict;
 	json_error_t why;
 	if (options &&
 	    json_unpack_ex((json_t *)options, &why, JSON_STRICT,
-			   "{s?I, s?I, s?I, s?s, s?s, s?s, s?b, s?b}", "max_downtime_ms",
+			   "{s?I, s?I, s?I, s?s, s?s, s?s, s?s, s?b, s?b}", "max_downtime_ms",
 			   &downtime_ms, "deadline_ms", &deadline_ms, "bandwidth_bytes", &bandwidth,
-			   "engine", &engine, "on_diverge", &on_diverge, "compress", &compress,
-			   "strict_downtime", &strict, "end_exec", &end_exec) < 0)
+			   "engine", &w.engine, "on_diverge", &w.on_diverge, "compress",
+			   &w.compress, "restore", &w.restore, "strict_downtime", &strict,
+			   "end_exec", &end_exec) < 0)
 		return error_set(err, ERR_USAGE, "the move's options are not right: %s", why.text);
 	if (downtime_ms <= 0 || downtime_ms > DOWNTIME_MAX_MS || deadline_ms <= 0)
 		return error_set(err, ERR_USAGE,
 				 "a downtime is above 0 and at most an hour, a deadline above 0");
 	if (bandwidth < 0)
 		return error_set(err, ERR_USAGE, "the move's bandwidth is negative");
-	return check_words(engine, on_diverge, compress, err);
+	return check_words(&w, err);
 }
 
 int api_move_start(struct request *q, struct error *err)

@@ -243,6 +243,8 @@ static int send_checks(struct arrival *a, json_t *checks, struct error *err)
 	message.checks = text;
 	message.ok = checks_ok(checks);
 	message.has_rounds = message.rounds = true;
+	message.has_on_demand = true;
+	message.on_demand = arrival_demand_possible(a);
 	return talk_send(a->link, WIRE_CHECKS, &message.base, err);
 }
 

@@ -171,8 +171,10 @@ int arrival_on_manifest(struct arrival *a, const struct link_message *message, s
 int arrival_on_commit(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_resume(struct arrival *a, struct error *err);
 
-// demand.c: writes the images of memory, for a restore on demand where that is possible
-// (on_demand). All others are there.
+// demand.c: VALIDATE: may memory come on demand, as far as can be told before it is here?
+bool arrival_demand_possible(const struct arrival *a);
+// Writes the images of memory, for a restore on demand where that is possible (on_demand). All
+// others are there.
 int arrival_demand_begin(struct arrival *a, struct error *err);
 // The source is released: the rest of the memory is filled.
 void arrival_demand_fill(struct arrival *a);

@@ -8,18 +8,22 @@
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "lib/memory/pager.h"
+#include "lib/memory/restore.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
-// $RELOCD_RESTORE of the destination: "lazy" or "eager".
-static bool wanted(void)
+static enum restore_wish wish_of(const Wpar__Offer *offer)
 {
-	const char *how = secure_getenv("RELOCD_RESTORE");
-	return how && !strcmp(how, "lazy");
+	return offer->has_restore ? (enum restore_wish)offer->restore : RESTORE_AUTO;
+}
+
+bool arrival_demand_possible(const struct arrival *a)
+{
+	char why[200];
+	return wish_of(a->offer) != RESTORE_EAGER && pager_usable(why, sizeof(why));
 }
 
 // In the work directory of CRIU, which only we see: by way of the descriptor.
@@ -40,10 +44,12 @@ static int decide(struct arrival *a, bool *yes, struct error *err)
 {
 	char why[200];
 	__attribute__((cleanup(lazyplan_free))) struct lazyplan plan = {0};
-	if (!wanted())
+	if (wish_of(a->offer) == RESTORE_EAGER)
 		return 0;
 	if (lazyplan_read(a->store, &plan, err) < 0)
 		return -1;
+	if (!restore_on_demand_pays(wish_of(a->offer), plan.pages * LAZYMAP_PAGE))
+		return 0;
 	*yes = pager_usable(why, sizeof(why)) &&
 	       lazyplan_fits(&plan, a->images, a->def->memory_bytes, why, sizeof(why));
 	if (*yes)

@@ -30,6 +30,7 @@ static const size_t texts[] = {
 	offsetof(struct config, bridge),     offsetof(struct config, criu),
 	offsetof(struct config, preload),    offsetof(struct config, on_diverge),
 	offsetof(struct config, peers_role), offsetof(struct config, compress),
+	offsetof(struct config, restore),
 };
 
 static char **text_at(struct config *c, size_t offset)

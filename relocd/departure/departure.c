@@ -30,11 +30,12 @@ static void read_deadline(struct departure *d, const json_t *options)
 static int read_downtime(struct departure *d, const json_t *options, struct error *err)
 {
 	const char *policy = text_at(options, "on_diverge"),
-		   *compress = text_at(options, "compress");
+		   *compress = text_at(options, "compress"), *restore = text_at(options, "restore");
 	d->max_downtime_ms = json_number_value(json_object_get(options, "max_downtime_ms"));
 	d->strict_downtime = json_is_true(json_object_get(options, "strict_downtime"));
 	d->bandwidth = (uint64_t)json_integer_value(json_object_get(options, "bandwidth_bytes"));
-	if (compress && squeeze_parse(compress, &d->compress, err) < 0)
+	if ((compress && squeeze_parse(compress, &d->compress, err) < 0) ||
+	    (restore && restore_parse(restore, &d->restore, err) < 0))
 		return -1;
 	return policy ? converge_policy_of(policy, &d->on_diverge, err) : 0;
 }

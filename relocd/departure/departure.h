@@ -8,6 +8,7 @@
 #include "lib/criu/rpc.h"
 #include "lib/memory/converge.h"
 #include "lib/memory/engine.h"
+#include "lib/memory/restore.h"
 #include "lib/memory/squeeze.h"
 #include "lib/partition/cgroup.h"
 #include "lib/partition/definition.h"
@@ -46,6 +47,7 @@ struct departure {
 	bool strict_downtime;
 	enum converge_policy on_diverge;
 	enum squeeze_method compress;
+	enum restore_wish restore;
 	struct squeeze *squeeze; // between the engine and the link
 	uint64_t bandwidth;      // bytes a second, while the partition runs; 0: no limit
 	struct link_tls tls;

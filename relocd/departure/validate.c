@@ -185,6 +185,8 @@ static int fill_offer(struct departure *d, struct offer *o, const struct facts_f
 	o->message.tree_bytes = tree_bytes(d);
 	o->message.has_realtime_ns = true;
 	o->message.realtime_ns = clock_realtime_ns();
+	o->message.has_restore = true;
+	o->message.restore = d->restore;
 	o->message.n_stdio = 2;
 	o->message.stdio = d->status.stdio;
 	if (fill_features(d, o, err) < 0 || fill_kernel_paths(d, o, err) < 0 ||

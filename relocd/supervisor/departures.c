@@ -201,9 +201,9 @@ int departure_attach(struct move *m, pid_t pid, int pidfd, int chan, struct erro
 static json_t *options_json(const struct config *c, const json_t *given, bool dry_run)
 {
 	json_t *options = json_pack(
-		"{s:I, s:I, s:s, s:s, s:I}", "max_downtime_ms", (json_int_t)c->max_downtime_ms,
+		"{s:I, s:I, s:s, s:s, s:s, s:I}", "max_downtime_ms", (json_int_t)c->max_downtime_ms,
 		"deadline_ms", (json_int_t)DEADLINE_MS, "on_diverge", c->on_diverge, "compress",
-		c->compress, "bandwidth_bytes", (json_int_t)c->bandwidth);
+		c->compress, "restore", c->restore, "bandwidth_bytes", (json_int_t)c->bandwidth);
 	if (given)
 		json_object_update(options, (json_t *)given);
 	json_object_set_new(options, "dry_run", json_boolean(dry_run));

@@ -41,16 +41,20 @@ start_move() { # FILE [OPTION...]
 	move=$!
 }
 
+# What makes a phase long enough to be hit.
+long_rounds=(--engine track --bandwidth 60MiB/s)
+long_final=(--engine stop)
+
 test_cancel_while_frozen() {
 	busy_redis
-	start_move "$lab_dir/relocate.out"
+	start_move "$lab_dir/relocate.out" "${long_final[@]}"
 	in_phase final hostA 'wparctl cancel r'
 	assert_undone 8 WPAR-M013 "$lab_dir/relocate.out"
 }
 
 test_criu_dies_at_the_destination() {
 	busy_redis
-	start_move "$lab_dir/relocate.out"
+	start_move "$lab_dir/relocate.out" "${long_final[@]}"
 	in_phase final hostB 'kill -9 $(pgrep -f "[c]riu.* swrk")'
 	assert_undone 1 WPAR-M011 "$lab_dir/relocate.out"
 }
@@ -73,7 +77,7 @@ test_criu_dies_at_the_source_in_the_dump() {
 	before=$(snapshot | grep -v '^\[')
 	redis_partition r 10.77.0.61
 	client redis_data fill 10.77.0.61 6379 300
-	start_move "$lab_dir/relocate.out" --engine stop # its dump takes long enough to be hit
+	start_move "$lab_dir/relocate.out" "${long_final[@]}"
 	in_phase final hostA "$kill_criu"
 	wait "$move" || got=$?
 	assert_eq 1 "$got" "status of relocate ($(cat "$lab_dir/relocate.out"))"
@@ -96,35 +100,33 @@ test_criu_dies_at_the_source_after_the_dump() {
 	assert_undone 1 WPAR-M011 "$lab_dir/relocate.out"
 }
 
-test_mover_dies_at_the_destination() {
+killed_at_the_destination() { # PROGRAM PHASE OPTION...
 	busy_redis
-	start_move "$lab_dir/relocate.out"
-	in_phase final hostB 'kill -9 $(pgrep -x mover)'
+	start_move "$lab_dir/relocate.out" "${@:3}"
+	in_phase "$2" hostB "kill -9 \$(pgrep -x $1)"
 	assert_undone 6 WPAR-M004 "$lab_dir/relocate.out"
 }
+test_mover_dies_at_the_destination() { killed_at_the_destination mover final "${long_final[@]}"; }
+test_mover_dies_in_a_round() { killed_at_the_destination mover precopy "${long_rounds[@]}"; }
+test_arrival_dies() { killed_at_the_destination arrival final "${long_final[@]}"; }
+test_arrival_dies_in_a_round() { killed_at_the_destination arrival precopy "${long_rounds[@]}"; }
 
-test_arrival_dies() {
-	busy_redis
-	start_move "$lab_dir/relocate.out"
-	in_phase final hostB 'kill -9 $(pgrep -x arrival)'
-	assert_undone 6 WPAR-M004 "$lab_dir/relocate.out"
-}
-
-# The destination's cable is cut while the partition is frozen: the source notices, runs on, and the
-# destination clears up when it is reachable again.
-link_cut_in() { # PHASE [CMD-IN-FINAL CMD-AFTER-THE-CUT]
+# The destination's cable is cut: the source notices, the partition runs on there, and the destination
+# clears up when it is reachable again.
+link_cut_in() { # PHASE LONG-PHASE [CMD-IN-FINAL CMD-AFTER-THE-CUT]
+	local -n options=$2
 	redis_partition r 10.77.0.61
 	client redis_data fill 10.77.0.61 6379 300
 	before=$(snapshot)
-	start_move "$lab_dir/relocate.out"
-	[ -z "${2-}" ] || in_phase final hostB "$2"
-	in_phase "$1" hostB "ip link set up0 down; ${3-true}"
+	start_move "$lab_dir/relocate.out" "${options[@]}"
+	[ -z "${3-}" ] || in_phase final hostB "$3"
+	in_phase "$1" hostB "ip link set up0 down; ${4-true}"
 	cut=$(now_ms)
 	trap 'in_host hostB ip link set up0 up' EXIT
 	local got=0
 	wait "$move" || got=$?
 	assert_eq 6 "$got" "status of relocate"
-	# the partition has stood still all the time
+	# it may have stood still all the time
 	[ $(($(now_ms) - cut)) -lt 10000 ] || die "the source noticed after $(($(now_ms) - cut)) ms"
 	assert_contains "$(cat "$lab_dir/relocate.out")" WPAR-M004
 	assert_eq Active "$(state_of hostA r)" "state at the source"
@@ -133,9 +135,10 @@ link_cut_in() { # PHASE [CMD-IN-FINAL CMD-AFTER-THE-CUT]
 	in_host hostB ip link set up0 up
 	wait_until 60 at_rest "$before"
 }
-test_link_cut_before_the_vote() { link_cut_in final; }
+test_link_cut_in_a_round() { link_cut_in precopy long_rounds; }
+test_link_cut_before_the_vote() { link_cut_in final long_final; }
 
 # The destination votes, as CRIU goes on only after the cut: it is in doubt, holds what it has, and asks.
-test_link_cut_around_the_vote() { link_cut_in restore "${kill_criu/-9/-STOP}" "${kill_criu/-9/-CONT}"; }
+test_link_cut_around_the_vote() { link_cut_in restore long_final "${kill_criu/-9/-STOP}" "${kill_criu/-9/-CONT}"; }
 
 at_rest() { [ "$(snapshot)" = "$1" ]; }

@@ -315,7 +315,7 @@ http.server.test(http.server.SimpleHTTPRequestHandler, port=80)'
 	asked() { [[ $(client curl -sf http://10.77.0.61/layers/) == *kept* ]]; }
 	wait_until 20 asked
 	while read -r phase host act; do
-		in_host hostA timeout 60 wparctl relocate web hostB >"$lab_dir/relocate.out" 2>&1 &
+		in_host hostA timeout 60 wparctl relocate web hostB --engine stop >"$lab_dir/relocate.out" 2>&1 &
 		move=$!
 		id=$(in_host hostA timeout 30 bash -c "
 			until wparctl --json moves | jq -er '.data[] | select(.phase == \"$phase\") | .move // .id'; do :; done")

@@ -109,7 +109,7 @@ test_diverging_moves_all_the_same() {
 	result=$(track w hostA hostB --max-downtime 20ms --on-diverge stop)
 	jq -e '.limited_by | startswith("writing: ")' <<<"$result" >/dev/null || die "$result"
 	assert_eq PONG "$(redis ping)"
-	result=$(track w hostB hostA --max-downtime 20ms --on-diverge throttle-then-stop)
+	result=$(track w hostB hostA --bandwidth 50MiB/s --max-downtime 20ms --on-diverge throttle-then-stop)
 	assert_eq PONG "$(redis ping)"
 	jq -e '[.rounds[].cpu_percent] | min < 100' <<<"$result" >/dev/null || die "it was not slowed down: $result"
 }

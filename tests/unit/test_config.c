@@ -48,6 +48,7 @@ static void defaults(void **state)
 		assert_int_equal(config.max_downtime_ms, 100);
 		assert_string_equal(config.on_diverge, "throttle-then-abort");
 		assert_string_equal(config.compress, "auto");
+		assert_string_equal(config.restore, "auto");
 		assert_int_equal(config.bandwidth, 0);
 		config_free(&config);
 	}
@@ -56,16 +57,16 @@ static void defaults(void **state)
 static void all_values(void **state)
 {
 	(void)state;
-	const char *text =
-		"host: hostA\n"
-		"listen: \"10.0.0.1:7000\"\n"
-		"api: {socket: /run/x.sock, group: ops}\n"
-		"tls: {ca: my-ca.pem, cert: /pki/c.pem, key: /pki/k.pem}\n"
-		"network: {bridge: br7}\n"
-		"storage: {root: /data/relocd, shared: [/srv/a, /srv/b]}\n"
-		"criu: {path: /opt/criu, preload: none}\n"
-		"move: {max_downtime: 2s, on_diverge: abort, compress: zstd, bandwidth: 8Mbit/s}\n"
-		"limits: {moves: 2, memory_for_arrivals: 50%}\n";
+	const char *text = "host: hostA\n"
+			   "listen: \"10.0.0.1:7000\"\n"
+			   "api: {socket: /run/x.sock, group: ops}\n"
+			   "tls: {ca: my-ca.pem, cert: /pki/c.pem, key: /pki/k.pem}\n"
+			   "network: {bridge: br7}\n"
+			   "storage: {root: /data/relocd, shared: [/srv/a, /srv/b]}\n"
+			   "criu: {path: /opt/criu, preload: none}\n"
+			   "move: {max_downtime: 2s, on_diverge: abort, compress: zstd, "
+			   "restore: lazy, bandwidth: 8Mbit/s}\n"
+			   "limits: {moves: 2, memory_for_arrivals: 50%}\n";
 	struct config config;
 	struct error err = {0};
 	if (parse(text, &config, &err) < 0)
@@ -86,6 +87,7 @@ static void all_values(void **state)
 	assert_int_equal(config.max_downtime_ms, 2000);
 	assert_string_equal(config.on_diverge, "abort");
 	assert_string_equal(config.compress, "zstd");
+	assert_string_equal(config.restore, "lazy");
 	assert_int_equal(config.bandwidth, 1000000);
 	assert_int_equal(config.moves, 2);
 	assert_int_equal(config.memory_for_arrivals_percent, 50);
@@ -163,6 +165,7 @@ static void bad_values(void **state)
 	expect_refused("move: {bandwidth: 100}\n", "move.bandwidth");
 	expect_refused("move: {on_diverge: postcopy}\n", "move.on_diverge");
 	expect_refused("move: {compress: gzip}\n", "move.compress");
+	expect_refused("move: {restore: later}\n", "move.restore");
 	expect_refused("move: {max_downtime: 100}\n", "move.max_downtime");
 	expect_refused("move: {max_downtime: -1ms}\n", "move.max_downtime");
 	expect_refused("network: {bridge: a/b}\n", "network.bridge");
