@@ -23,6 +23,9 @@
 #define FEATURES                                                                                \
 	(UFFD_FEATURE_PAGEFAULT_FLAG_WP | FEATURE_WP_HUGETLBFS_SHMEM | FEATURE_WP_UNPOPULATED | \
 	 FEATURE_WP_ASYNC)
+#define EVENTS                                                                            \
+	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | \
+	 UFFD_FEATURE_EVENT_UNMAP)
 // Without it an unprivileged task may not; what the kernel itself writes is tracked all the same.
 #define USER_MODE_ONLY 1
 
@@ -31,9 +34,9 @@
 #define THREAD_MS  100 // how long a thread has to stop before another one is tried
 #define MORE_FILES 8
 
-static int negotiate(int uffd)
+static int negotiate(int uffd, uint64_t features)
 {
-	struct uffdio_api api = {.api = UFFD_API, .features = FEATURES};
+	struct uffdio_api api = {.api = UFFD_API, .features = features};
 	return ioctl(uffd, UFFDIO_API, &api);
 }
 
@@ -41,7 +44,7 @@ bool arm_usable(void)
 {
 	_cleanup_close_ int uffd =
 		(int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY);
-	return uffd >= 0 && negotiate(uffd) == 0;
+	return uffd >= 0 && negotiate(uffd, FEATURES) == 0;
 }
 
 int arm_register(int uffd, uint64_t start, uint64_t end)
@@ -60,6 +63,8 @@ struct target {
 	uint64_t insn; // of a system call
 	deadline_t deadline;
 	int strip; // a descriptor that is to be closed, and no more; -1: to be armed
+	const struct scan_range *ranges; // to be registered at once, with events; NULL: none
+	size_t count;
 };
 
 static long status_number(const char *status, const char *name)
@@ -179,8 +184,33 @@ static int make(struct inject *in, struct error *err)
 	return mine;
 }
 
+static int register_ranges(const struct target *t, int uffd, struct error *err)
+{
+	int sys = negotiate(uffd, FEATURES | EVENTS) < 0 ? errno : 0;
+	for (size_t i = 0; i < t->count && !sys; i++)
+		sys = arm_register(uffd, t->ranges[i].start, t->ranges[i].end);
+	return sys ? error_sys(err, ERR_SYSTEM, sys,
+			       "the kernel cannot track shared memory of process %d", (int)t->pid)
+		   : 0;
+}
+
+// One thread, which stands still: it starts no other one meanwhile.
+static int make_and_register(const struct target *t, struct inject *in, struct error *err)
+{
+	_cleanup_free_ char *status = fdio_read_file(t->folder, "status", STATUS_MAX, err);
+	if (!status)
+		return -1;
+	if (status_number(status, "\nThreads:") != 1)
+		return error_set(err, ERR_UNDUMPABLE, "process %d has several threads",
+				 (int)t->pid);
+	_cleanup_close_ int uffd = make(in, err);
+	return uffd < 0 || register_ranges(t, uffd, err) < 0 ? -1 : take_fd(&uffd);
+}
+
 static int make_or_strip(const struct target *t, struct inject *in, struct error *err)
 {
+	if (t->ranges)
+		return make_and_register(t, in, err);
 	if (t->strip < 0)
 		return make(in, err);
 	return inject_call(in, SYS_close, t->strip, err) == INJECT_FAILED ? -1 : 0;
@@ -216,7 +246,7 @@ static int arm_thread(const struct target *t, pid_t tid, int *uffd, uint64_t *st
 		return -1;
 	if (t->strip >= 0)
 		return 1;
-	if (negotiate(uffd_made) < 0)
+	if (!t->ranges && negotiate(uffd_made, FEATURES) < 0)
 		return error_sys(err, ERR_SYSTEM, errno,
 				 "the kernel cannot track pages of process %d", (int)t->pid);
 	*uffd = take_fd(&uffd_made);
@@ -298,6 +328,18 @@ static int run(struct target *t, int *uffd, uint64_t *stopped_ns, struct error *
 int arm_task(pid_t pid, deadline_t deadline, int *uffd, uint64_t *stopped_ns, struct error *err)
 {
 	struct target t = {.pid = pid, .folder = -1, .deadline = deadline, .strip = -1};
+	return run(&t, uffd, stopped_ns, err);
+}
+
+int arm_watch(pid_t pid, const struct scan_range *ranges, size_t count, deadline_t deadline,
+	      int *uffd, uint64_t *stopped_ns, struct error *err)
+{
+	struct target t = {.pid = pid,
+			   .folder = -1,
+			   .deadline = deadline,
+			   .strip = -1,
+			   .ranges = ranges,
+			   .count = count};
 	return run(&t, uffd, stopped_ns, err);
 }
 

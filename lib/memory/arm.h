@@ -13,6 +13,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
+#include "lib/memory/scan.h"
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -26,6 +27,13 @@ bool arm_usable(void);
 // descriptors are in use and the limit cannot be raised), ERR_DEADLINE (no thread of it could be
 // stopped: all wait in the kernel, or are frozen), ERR_SYSTEM.
 int arm_task(pid_t pid, deadline_t deadline, int *uffd, uint64_t *stopped_ns, struct error *err);
+
+// Arms these ranges of whole mappings of shared memory, with a userfaultfd of their own that tells
+// of all that happens to them (watch.h, which must take it soon: the process waits for its reader).
+// They are registered while its thread stands still, so that no fork is under way of which nothing
+// would be told; therefore ERR_UNDUMPABLE for a process with several threads. Else as arm_task().
+int arm_watch(pid_t pid, const struct scan_range *ranges, size_t count, deadline_t deadline,
+	      int *uffd, uint64_t *stopped_ns, struct error *err);
 
 // Lets the process close a descriptor, in the same way. Returns as arm_task().
 int arm_strip(pid_t pid, int fd, deadline_t deadline, struct error *err);

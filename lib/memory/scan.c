@@ -49,6 +49,27 @@ bool scan_usable(void)
 	return fd >= 0 && call(fd, &arg) >= 0;
 }
 
+static int walk(int pagemap, struct pm_scan_arg *arg, uint64_t *at, size_t *count,
+		struct error *err)
+{
+	const struct scan_range *found = (const struct scan_range *)(uintptr_t)arg->vec;
+	int n = call(pagemap, arg);
+	if (n < 0)
+		return error_sys(err, ERR_SYSTEM, errno, "cannot scan a page table at %llx",
+				 (unsigned long long)*at);
+	// The kernel walks in steps, and when all fits after a step that did not, it leaves the end
+	// of that step in walk_end, although it went on.
+	if (n && found[n - 1].end > arg->walk_end)
+		arg->walk_end = found[n - 1].end;
+	if (arg->walk_end <= *at)
+		return error_sys(err, ERR_SYSTEM, EIO,
+				 "a scan of a page table stands still at %llx",
+				 (unsigned long long)*at);
+	*count = (size_t)n;
+	*at = arg->walk_end;
+	return 0;
+}
+
 int scan_next(int pagemap, enum scan_what what, bool files, uint64_t *at, uint64_t end,
 	      uint64_t pages, struct scan_range *ranges, size_t *count, struct error *err)
 {
@@ -66,21 +87,23 @@ int scan_next(int pagemap, enum scan_what what, bool files, uint64_t *at, uint64
 		.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED,
 		.return_mask = SCAN_WRITTEN | SCAN_ARMED,
 	};
-	int n = call(pagemap, &arg);
-	if (n < 0)
-		return error_sys(err, ERR_SYSTEM, errno, "cannot scan a page table at %llx",
-				 (unsigned long long)*at);
-	// The kernel walks in steps, and when all fits after a step that did not, it leaves the end
-	// of that step in walk_end, although it went on.
-	if (n && ranges[n - 1].end > arg.walk_end)
-		arg.walk_end = ranges[n - 1].end;
-	if (arg.walk_end <= *at)
-		return error_sys(err, ERR_SYSTEM, EIO,
-				 "a scan of a page table stands still at %llx",
-				 (unsigned long long)*at);
-	*count = (size_t)n;
-	*at = arg.walk_end;
-	return 0;
+	return walk(pagemap, &arg, at, count, err);
+}
+
+int scan_unprotected(int pagemap, bool protect, uint64_t *at, uint64_t end,
+		     struct scan_range *ranges, size_t *count, struct error *err)
+{
+	// WRITTEN and nothing else: so it matches holes as well.
+	struct pm_scan_arg arg = {
+		.flags = CHECK_WPASYNC | (protect ? WP_MATCHING : 0),
+		.start = *at,
+		.end = end,
+		.vec = (uintptr_t)ranges,
+		.vec_len = *count,
+		.category_mask = SCAN_WRITTEN,
+		.return_mask = SCAN_WRITTEN,
+	};
+	return walk(pagemap, &arg, at, count, err);
 }
 
 bool scan_is_armed(int pagemap, uint64_t start)

@@ -45,6 +45,13 @@ bool scan_usable(void);
 int scan_next(int pagemap, enum scan_what what, bool files, uint64_t *at, uint64_t end,
 	      uint64_t pages, struct scan_range *ranges, size_t *count, struct error *err);
 
+// As scan_next(), for mappings of shared memory: finds what is not protected explicitly, be there a
+// page or not, and with `protect` protects it in the same step. Where a page table has lost what it
+// knew (pages that were swapped out, or dropped) it is not protected. Fails with EPERM in err->sys
+// where a mapping is not registered for that.
+int scan_unprotected(int pagemap, bool protect, uint64_t *at, uint64_t end,
+		     struct scan_range *ranges, size_t *count, struct error *err);
+
 // Whether the mapping that begins at start is registered with write-protection in *this* address
 // space: another program (execve) has another one.
 bool scan_is_armed(int pagemap, uint64_t start);

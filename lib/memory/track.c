@@ -7,6 +7,7 @@
 #include "lib/base/proc.h"
 #include "lib/memory/arm.h"
 #include "lib/memory/track_copy.h"
+#include "lib/memory/track_marks.h"
 #include "lib/memory/track_segment.h"
 #include "lib/memory/track_space.h"
 
@@ -25,6 +26,7 @@ struct track {
 	struct space *spaces;
 	size_t space_count;
 	struct segments segments;
+	struct marks marks;
 	bool swapped; // for tests: copy, then protect
 
 	// After the last round.
@@ -57,6 +59,7 @@ struct track *track_begin(pid_t init, const struct track_tasks *tasks,
 	t->tasks = *tasks;
 	t->copier.sink = *sink;
 	t->swapped = swapped && !strcmp(swapped, "1");
+	marks_begin(&t->marks);
 	if (segments_begin(&t->segments, err) < 0) {
 		track_end(t);
 		return NULL;
@@ -71,6 +74,7 @@ void track_end(struct track *t)
 	for (size_t i = 0; i < t->space_count; i++)
 		space_free(&t->spaces[i]);
 	free(t->spaces);
+	marks_end(&t->marks);
 	segments_free(&t->segments);
 	copy_free(&t->copier);
 	free(t->entries.list);
@@ -96,14 +100,15 @@ static int note_task(struct track *t, pid_t pid, struct error *err)
 	struct space *known = find_space(t, pid, start_time);
 	if (known) {
 		known->seen = true;
+		known->fresh = false;
 		return 0;
 	}
 	struct space *more = reallocarray(t->spaces, t->space_count + 1, sizeof(*more));
 	if (!more)
 		return error_set(err, ERR_NOMEM, "no memory for a list of tasks");
 	t->spaces = more;
-	t->spaces[t->space_count++] =
-		(struct space){.pid = pid, .start_time = start_time, .uffd = -1, .seen = true};
+	t->spaces[t->space_count++] = (struct space){
+		.pid = pid, .start_time = start_time, .uffd = -1, .seen = true, .fresh = true};
 	return 0;
 }
 
@@ -131,7 +136,21 @@ static int list_tasks(struct track *t, struct error *err)
 			return -1;
 	drop_ended(t);
 	segments_forget(&t->segments);
+	marks_forget(&t->marks, &t->segments);
 	return 0;
+}
+
+// Whether those are still all.
+static bool no_task_has_come(struct track *t)
+{
+	_cleanup_free_ pid_t *pids = NULL;
+	size_t count = 0;
+	if (t->tasks.list(t->tasks.arg, &pids, &count, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (!find_space(t, pids[i], proc_start_time(pids[i])))
+			return false;
+	return true;
 }
 
 // What fails because the task has ended, or runs another program now, is no failure: its pages are
@@ -183,6 +202,7 @@ static int round_of(struct track *t, struct space *s, struct track_round *round,
 	_cleanup_view_ struct space_view view;
 	struct error why = {0};
 	int got = space_look(s, false, &view, err);
+	marks_note(&t->marks, s, got);
 	if (got <= 0)
 		return got;
 	round->tasks++;
@@ -191,11 +211,16 @@ static int round_of(struct track *t, struct space *s, struct track_round *round,
 	if (s->uffd < 0)
 		strip_inherited(t, s, &view);
 	if (!space_arm(s, &view, round, &why)) {
+		marks_doubt(&t->segments, &view);
 		note_unarmed(round, &why);
 		return 0;
 	}
-	if (space_copy(s, &view, t->swapped, &t->copier, round, &why) == 0 ||
-	    was_the_end(t, s, &why))
+	if (marks_follow(&t->marks, &t->segments, s, &view, round, err) < 0)
+		return -1;
+	got = space_copy(s, &view, t->swapped, &t->copier, round, &why);
+	if (s->direct)
+		marks_doubt(&t->segments, &view);
+	if (got == 0 || was_the_end(t, s, &why))
 		return 0;
 	if (err)
 		*err = why;
@@ -205,10 +230,13 @@ static int round_of(struct track *t, struct space *s, struct track_round *round,
 static int copy_segments(struct track *t, bool stopped, struct track_round *round,
 			 struct error *err)
 {
-	for (size_t i = 0; i < t->segments.count; i++)
-		if (segment_copy(&t->segments, &t->segments.list[i], stopped, &t->copier, round,
-				 err) < 0)
+	marks_settle(&t->marks, &t->segments, t->marks.fresh && no_task_has_come(t), stopped);
+	for (size_t i = 0; i < t->segments.count; i++) {
+		struct segment *s = &t->segments.list[i];
+		round->trusted += s->trusted;
+		if (segment_copy(&t->segments, s, stopped, &t->copier, round, err) < 0)
 			return -1;
+	}
 	return 0;
 }
 
@@ -241,15 +269,28 @@ int track_round(struct track *t, struct track_round *round, struct error *err)
 	return 0;
 }
 
+static uint64_t dirty_of_segments(const struct segments *all)
+{
+	uint64_t pages = 0;
+	for (size_t i = 0; i < all->count; i++) {
+		const struct segment *s = &all->list[i];
+		pages += s->anchored ? marks_in(s, 0, s->marked_pages) : s->changed;
+	}
+	return pages;
+}
+
 int track_dirty(struct track *t, uint64_t *bytes, struct error *err)
 {
 	uint64_t pages = 0;
+	marks_clear(&t->segments);
 	for (size_t i = 0; i < t->space_count; i++) {
 		_cleanup_view_ struct space_view view;
 		struct error why = {0};
 		int got = space_look(&t->spaces[i], false, &view, err);
 		if (got < 0)
 			return -1;
+		if (got > 0)
+			marks_look(&t->marks, &t->segments, &t->spaces[i], &view);
 		if (got == 0 || space_dirty(&view, &pages, &why) == 0 ||
 		    was_the_end(t, &t->spaces[i], &why))
 			continue;
@@ -257,8 +298,7 @@ int track_dirty(struct track *t, uint64_t *bytes, struct error *err)
 			*err = why;
 		return -1;
 	}
-	for (size_t i = 0; i < t->segments.count; i++)
-		pages += t->segments.list[i].changed;
+	pages += dirty_of_segments(&t->segments);
 	*bytes = pages * PAGE;
 	return 0;
 }
@@ -269,12 +309,16 @@ static int final_of(struct track *t, struct space *s, struct track_round *round,
 {
 	_cleanup_view_ struct space_view view;
 	int got = space_look(s, true, &view, err);
+	marks_note(&t->marks, s, got);
 	if (got <= 0)
 		return got;
 	round->tasks++;
 	round->unarmed += s->uffd < 0;
 	if (segments_find(&t->segments, &view, false, err) < 0)
 		return -1;
+	marks_look(&t->marks, &t->segments, s, &view);
+	if (s->direct)
+		marks_doubt(&t->segments, &view);
 	return space_final(s, &view, &t->copier, &t->entries, round, err);
 }
 

@@ -9,9 +9,10 @@
 // said of pages that were given back: which pages there are in the end is in track_map().
 //
 // Memory of a task is tracked by the mark in its page tables, which belongs to an address space and
-// lasts as long as the page does. Shared segments are not: a process that writes to one and exits
-// or detaches between two rounds takes its marks away. So their pages are compared with a hash of
-// what was sent, in each round and once more at the end.
+// lasts as long as the page does. Shared segments outlive both: a process that writes to one and
+// exits or detaches between two rounds takes its marks away. So their pages are compared with a
+// hash of what was sent, in each round and once more at the end, but where the marks of all tasks
+// together are proved to be complete (track_marks.h).
 #ifndef WPAR_MEMORY_TRACK_H
 #define WPAR_MEMORY_TRACK_H
 
@@ -45,6 +46,7 @@ struct track_round {
 	uint64_t compare_ns;   // of that, comparing pages of segments that turned out unchanged
 	uint64_t final_ns;     // that comparing all of them will take once all are stopped, about
 	uint64_t ns;           // the whole round
+	size_t trusted;        // segments of which only what has marks was compared
 	char unarmed_why[160]; // of the first that could not be, as a sentence; empty: none
 };
 
@@ -75,8 +77,8 @@ struct track *track_begin(pid_t init, const struct track_tasks *tasks,
 // or a page table cannot be read, and whatever the sink says.
 int track_round(struct track *t, struct track_round *round, struct error *err);
 
-// How many bytes are written now and not copied yet; protects nothing. Shared segments are counted
-// by what they changed in the last round.
+// How many bytes are written now and not copied yet; protects nothing. Shared segments whose
+// marks cannot be trusted are counted by what they changed in the last round.
 int track_dirty(struct track *t, uint64_t *bytes, struct error *err);
 
 // The last round, with all tasks stopped (frozen, or held by CRIU): hands over what was written

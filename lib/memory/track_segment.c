@@ -4,6 +4,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/memory/parallel.h"
+#include "lib/memory/track_marks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #define WINDOW_PAGES 16384u // compared before what differs of them is copied
 #define PART_PAGES   512u   // of a window, by one thread
 #define MAPPED_GAIN  3      // times faster than through a copy
+#define SCANNED_NS   4      // to look for the mark of a page in one page table
 
 uint64_t segment_destination(const struct segment *s)
 {
@@ -27,6 +29,8 @@ static void segment_close(struct segment *s)
 {
 	if (s->fd >= 0)
 		close(s->fd);
+	free(s->marks);
+	free(s->extents);
 	if (s->hashes)
 		munmap(s->hashes, s->hash_count * sizeof(*s->hashes));
 	if (s->view)
@@ -73,7 +77,7 @@ void segments_drop_unseen(struct segments *all)
 	all->count = kept;
 }
 
-static struct segment *find(struct segments *all, uint64_t dev, uint64_t inode)
+struct segment *segments_at(const struct segments *all, uint64_t dev, uint64_t inode)
 {
 	for (size_t i = 0; i < all->count; i++)
 		if (all->list[i].inode == inode && all->list[i].dev == dev)
@@ -81,32 +85,52 @@ static struct segment *find(struct segments *all, uint64_t dev, uint64_t inode)
 	return NULL;
 }
 
-// `folder` and `name` are where it can be opened: a link in map_files or fd of a process. That
-// takes CAP_CHECKPOINT_RESTORE for the former.
-static int add(struct segments *all, int folder, const char *name, bool sysv, uint64_t inode,
-	       struct error *err)
+// Large ones that no descriptor leads to are told by marks.
+static int make_marks(struct segment *s, uint64_t bytes, struct error *err)
+{
+	if (bytes < MARKS_LEAST)
+		return 0;
+	s->marked_pages = (bytes + PAGE - 1) / PAGE;
+	s->marks = calloc((s->marked_pages + 7) / 8, 1);
+	return s->marks ? 0 : error_set(err, ERR_NOMEM, "no memory for marks of a segment");
+}
+
+// Where it can be opened: a link in map_files or fd of a process. That takes
+// CAP_CHECKPOINT_RESTORE for the former.
+struct place {
+	int folder;
+	const char *name;
+	uint64_t inode;
+	bool sysv, plain;
+};
+
+static int add(struct segments *all, const struct place *at, struct error *err)
 {
 	struct stat st;
-	struct segment *known = find(all, all->dev, inode);
-	if (known && known->seen && known->sysv != sysv)
+	struct segment *known = segments_at(all, all->dev, at->inode);
+	if (known && known->seen && known->sysv != at->sysv)
 		return error_set(err, ERR_UNDUMPABLE,
 				 "a SysV segment and other shared memory have the same number %llu",
-				 (unsigned long long)inode);
+				 (unsigned long long)at->inode);
 	if (known) {
 		known->seen = true;
 		return 0;
 	}
-	_cleanup_close_ int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = openat(at->folder, at->name, O_RDONLY | O_CLOEXEC);
 	// It may be another one by now.
-	if (fd < 0 || fstat(fd, &st) < 0 || st.st_dev != all->dev || st.st_ino != inode)
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_dev != all->dev || st.st_ino != at->inode)
 		return 0;
 	struct segment *more = reallocarray(all->list, all->count + 1, sizeof(*more));
 	if (!more)
 		return error_set(err, ERR_NOMEM, "no memory for a list of segments");
 	all->list = more;
-	all->list[all->count++] = (struct segment){
-		.dev = all->dev, .inode = inode, .sysv = sysv, .seen = true, .fd = take_fd(&fd)};
-	return 0;
+	struct segment *new = &all->list[all->count++];
+	*new = (struct segment){.dev = all->dev,
+				.inode = at->inode,
+				.sysv = at->sysv,
+				.seen = true,
+				.fd = take_fd(&fd)};
+	return at->plain ? make_marks(new, (uint64_t)st.st_size, err) : 0;
 }
 
 static int find_mapped(struct segments *all, const struct space_view *view, struct error *err)
@@ -119,7 +143,8 @@ static int find_mapped(struct segments *all, const struct space_view *view, stru
 			continue;
 		snprintf(name, sizeof(name), "map_files/%llx-%llx", (unsigned long long)v->start,
 			 (unsigned long long)v->end);
-		if (add(all, view->proc, name, v->sysv, v->inode, err) < 0)
+		const struct place at = {view->proc, name, v->inode, v->sysv, v->plain};
+		if (add(all, &at, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -138,7 +163,8 @@ static int find_open(struct segments *all, const struct space_view *view, struct
 		if (n < (ssize_t)strlen(memfd) || memcmp(link, memfd, strlen(memfd)) != 0 ||
 		    fstatat(folder, entry->d_name, &st, 0) < 0 || st.st_dev != all->dev)
 			continue;
-		if (add(all, folder, entry->d_name, false, st.st_ino, err) < 0)
+		const struct place at = {folder, entry->d_name, st.st_ino, false, false};
+		if (add(all, &at, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -193,14 +219,6 @@ static int make_hashes(struct segment *s, uint64_t pages, struct error *err)
 	return 0;
 }
 
-static int make_all_hashes(struct segment *s, struct error *err)
-{
-	struct stat st;
-	if (fstat(s->fd, &st) < 0)
-		return error_sys(err, ERR_SYSTEM, errno, "cannot look at a shared segment");
-	return make_hashes(s, ((uint64_t)st.st_size + PAGE - 1) / PAGE, err);
-}
-
 // The next part of a segment that has pages, from *at on; false: no more.
 static bool next_data(const struct segment *s, uint64_t *at, uint64_t *end)
 {
@@ -211,6 +229,43 @@ static bool next_data(const struct segment *s, uint64_t *at, uint64_t *end)
 	*at = (uint64_t)data & ~(PAGE - 1);
 	*end = ((uint64_t)hole + PAGE - 1) & ~(PAGE - 1);
 	return *end > *at;
+}
+
+static int find_extents(struct segment *s, struct error *err)
+{
+	size_t room = 0;
+	uint64_t at = 0, end;
+	free(s->extents);
+	s->extents = NULL;
+	s->extent_count = 0;
+	for (; next_data(s, &at, &end); at = end) {
+		if (s->extent_count == room) {
+			room = room ? room * 2 : 16;
+			struct scan_range *more = reallocarray(s->extents, room, sizeof(*more));
+			if (!more)
+				return error_set(err, ERR_NOMEM, "no memory for a list of pages");
+			s->extents = more;
+		}
+		s->extents[s->extent_count++] = (struct scan_range){at, end, 0};
+	}
+	return 0;
+}
+
+static uint64_t marked_in_extents(const struct segment *s)
+{
+	uint64_t pages = 0;
+	for (size_t i = 0; i < s->extent_count; i++)
+		pages += marks_in(s, s->extents[i].start / PAGE, s->extents[i].end / PAGE);
+	return pages;
+}
+
+// To ask for them takes 10 ms for each GB. Where marks are to be trusted no page was dropped; as
+// many as before are the same ones, but for pages that were only read, which the kernel may take
+// back and give to others: all that were written to are among them.
+static bool has_same_extents(const struct segment *s, uint64_t blocks)
+{
+	return s->trusted && s->extents && s->blocks == blocks &&
+	       marked_in_extents(s) == marks_in(s, 0, s->marked_pages);
 }
 
 // Part of a segment as it is mapped here, and which of its pages differ.
@@ -283,6 +338,27 @@ static void fill_view(const struct segment *s, uint64_t at, uint64_t end)
 		madvise((void *)(s->view + at), end - at, MADV_POPULATE_READ);
 }
 
+static bool is_marked(const struct segment *s, uint64_t page)
+{
+	bool marked = page >= s->marked_pages || s->marks[page / 8] >> page % 8 & 1;
+	// What was made without being written to has no mark.
+	return marked || s->hashes[page] == 0;
+}
+
+static int copy_marked(const struct choice *choice, struct copier *c, uint64_t at, uint64_t end,
+		       struct error *err)
+{
+	struct segment *s = choice->segment;
+	for (uint64_t from = at / PAGE, stop; from < end / PAGE; from = stop + 1) {
+		for (stop = from; stop < end / PAGE && is_marked(s, stop); stop++)
+			;
+		if (stop > from && copy_file(c, s->fd, segment_destination(s), from * PAGE,
+					     stop * PAGE, choose, (void *)choice, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 // When a segment is cut short meanwhile (ftruncate), reading it through a mapping kills us: the
 // view is for when all are stopped.
 static int copy_range(struct segment *s, const struct choice *choice, bool stopped,
@@ -291,6 +367,8 @@ static int copy_range(struct segment *s, const struct choice *choice, bool stopp
 	if (make_hashes(s, end / PAGE, err) < 0) // it may have grown
 		return -1;
 	map_view(s);
+	if (s->trusted)
+		return copy_marked(choice, c, at, end, err);
 	if (stopped && end <= s->view_bytes)
 		return copy_mapped(choice, c, at, end, err);
 	if (copy_file(c, s->fd, segment_destination(s), at, end, choose, (void *)choice, err) < 0)
@@ -304,25 +382,41 @@ static int copy_range(struct segment *s, const struct choice *choice, bool stopp
 static void note_costs(const struct segment *s, bool stopped, uint64_t ns, uint64_t pages,
 		       struct track_round *round)
 {
-	round->final_ns += stopped ? ns : ns / MAPPED_GAIN;
+	uint64_t scanned_ns = s->marked_pages * s->mappers * SCANNED_NS;
+	round->final_ns += stopped ? ns : s->anchored ? scanned_ns : ns / MAPPED_GAIN;
 	if (pages)
 		round->compare_ns +=
 			(uint64_t)((double)ns * (double)(pages - s->changed) / (double)pages);
 }
 
+// What there is of it, and room for what is known of that.
+static int look(struct segment *s, struct error *err)
+{
+	struct stat st;
+	if (fstat(s->fd, &st) < 0)
+		return error_sys(err, ERR_SYSTEM, errno, "cannot look at a shared segment");
+	if (make_hashes(s, ((uint64_t)st.st_size + PAGE - 1) / PAGE, err) < 0)
+		return -1;
+	if (has_same_extents(s, (uint64_t)st.st_blocks))
+		return 0;
+	s->blocks = (uint64_t)st.st_blocks;
+	return find_extents(s, err);
+}
+
 int segment_copy(struct segments *all, struct segment *s, bool stopped, struct copier *c,
 		 struct track_round *round, struct error *err)
 {
-	uint64_t at = 0, end, pages = 0, sink_ns = c->sink_ns;
+	uint64_t pages = 0, sink_ns = c->sink_ns;
 	struct choice choice = {all->secret, s};
 	int64_t since = clock_now_ns();
 	s->changed = 0;
-	if (make_all_hashes(s, err) < 0)
+	if (look(s, err) < 0)
 		return -1;
-	for (; next_data(s, &at, &end); at = end) {
-		if (copy_range(s, &choice, stopped, c, at, end, err) < 0)
+	for (size_t i = 0; i < s->extent_count; i++) {
+		const struct scan_range *e = &s->extents[i];
+		if (copy_range(s, &choice, stopped, c, e->start, e->end, err) < 0)
 			return -1;
-		pages += (end - at) / PAGE;
+		pages += (e->end - e->start) / PAGE;
 	}
 	uint64_t ns = (uint64_t)(clock_now_ns() - since);
 	round->pages += s->changed;
@@ -333,10 +427,10 @@ int segment_copy(struct segments *all, struct segment *s, bool stopped, struct c
 
 int segment_list(const struct segment *s, struct entries *entries, struct error *err)
 {
-	uint64_t at = 0, end;
-	for (; next_data(s, &at, &end); at = end) {
-		struct track_entry entry = {segment_destination(s), at, (end - at) / PAGE,
-					    PAGEFRAME_PRESENT};
+	for (size_t i = 0; i < s->extent_count; i++) {
+		const struct scan_range *e = &s->extents[i];
+		const struct track_entry entry = {segment_destination(s), e->start,
+						  (e->end - e->start) / PAGE, PAGEFRAME_PRESENT};
 		if (entries_add(entries, &entry, err) < 0)
 			return -1;
 	}

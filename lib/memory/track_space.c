@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <string.h>
 
 #define PAGE       ((uint64_t)PAGEFRAME_PAGE)
@@ -59,6 +60,14 @@ static pid_t inner_pid(const char *status)
 	return end ? (pid_t)strtol(end, NULL, 10) : 0;
 }
 
+// The bounding set holds what a program that it runs may get, too.
+static bool is_mighty(const char *status)
+{
+	const uint64_t open_mappings = 1ull << CAP_SYS_ADMIN | 1ull << CAP_CHECKPOINT_RESTORE;
+	const char *line = strstr(status, "\nCapBnd:");
+	return !line || strtoull(line + strlen("\nCapBnd:"), NULL, 16) & open_mappings;
+}
+
 static int look(struct space *s, bool final, struct space_view *view, struct error *err)
 {
 	_cleanup_free_ char *status = fdio_read_file(view->proc, "status", STATUS_MAX, err);
@@ -66,8 +75,10 @@ static int look(struct space *s, bool final, struct space_view *view, struct err
 		return -1;
 	const char *locked = strstr(status, "\nVmLck:");
 	const char *threads = strstr(status, "\nThreads:");
+	s->threads = threads ? (unsigned)strtoul(threads + strlen("\nThreads:"), NULL, 10) : 1;
+	s->mighty = is_mighty(status);
 	// Being killed, its threads end in any order.
-	if (final && !locked && threads && strtoul(threads + strlen("\nThreads:"), NULL, 10) > 1)
+	if (final && !locked && s->threads > 1)
 		return error_set(err, ERR_UNDUMPABLE,
 				 "the first thread of process %d has ended before others",
 				 (int)s->pid);

@@ -18,8 +18,11 @@ struct space {
 	pid_t inner;         // pid inside the partition
 	int uffd;            // -1: not armed
 	bool seen;           // listed in this round
+	bool fresh;          // for the first time
 	bool direct;         // it has files open with O_DIRECT
-	struct ranges last;  // what the last round copied
+	bool mighty;         // it, or what it may run, can open mappings of others
+	unsigned threads;
+	struct ranges last; // what the last round copied
 };
 
 // A process being looked at: everything anew in each round, since an exec changes all of it.
