@@ -50,6 +50,10 @@ def redis_goals: map(select(.workload == "redis")) | (map(select(.side == "ours"
 def move_goals: ((map(select(.side == "ours" and .workload == "dirtier")) | group_by(.dirty_mb_s)[] | gap_growth(10)),
 	(map(select(.side == "ours" and .workload == "huge")) | group_by(.dirty_mb_s)[] | gap_growth(null)), redis_goals) | judged;
 
+# Our links beside the least that OpenSSL needs.
+def stream_goals: group_by(.streams)[] | (map(select(.side == "link"))[0]) as $link | map(select(.side == "pump"))[]
+	| {goal: "rate of a link, in that of a pump, \(.streams) streams", value: ($link.gb_s.median / .gb_s.median), least: 0.9} | judged;
+
 def number_text: if . == null then "-" elif type == "number" then
 	(if fabs >= 100 or . == floor then rounded(0) elif fabs >= 10 then rounded(1) else rounded(2) end | tostring) else tostring end;
 

@@ -63,6 +63,17 @@ test_rows_of_moves_and_their_goals() {
 		"$(jq -c '.goals | map([(.value * 10 | round / 10), .most, .least, .met])' "$json")" goals
 }
 
+test_goals_of_links() {
+	bench_of_its_own links
+	row side=link streams=1 gb_s=0.8
+	row side=pump streams=1 gb_s=1
+	row side=pump streams=2 gb_s=2
+	row side=link streams=2 gb_s=1.9
+	row side=cipher streams=1 gb_s=4
+	assert_contains "$(bench_report "streams side" gb_s stream_goals)" "in that of a pump, 1 streams  0.8    -     0.9    false"
+	assert_eq '[[0.8,false],[0.95,true]]' "$(jq -c '.goals | map([.value, .met])' "$out/links.json")" goals
+}
+
 # A byte changed from outside is seen.
 test_memwriter_sees_a_changed_word() {
 	local said=$lab_dir/said pid at
