@@ -196,11 +196,12 @@ static int fill_offer(struct departure *d, struct offer *o, const struct facts_f
 	return fill_expects(d, o, err);
 }
 
-static int take_checks(const struct link_message *message, json_t *checks, bool *rounds,
-		       struct error *err)
+static int take_checks(struct departure *d, const struct link_message *message, json_t *checks,
+		       bool *rounds, struct error *err)
 {
 	Wpar__Checks *answer = wpar__checks__unpack(NULL, message->length, message->payload);
 	*rounds = answer && answer->has_rounds && answer->rounds;
+	d->on_demand = answer && answer->has_on_demand && answer->on_demand;
 	_cleanup_json_ json_t *theirs = answer ? json_loads(answer->checks, 0, NULL) : NULL;
 	if (answer)
 		wpar__checks__free_unpacked(answer, NULL);
@@ -247,7 +248,7 @@ static int ask_peer(struct departure *d, struct offer *o, json_t *checks, struct
 	    departure_wait(d, WIRE_CHECKS, deadline_in_ms(ANSWER_MS), &message, err) < 0)
 		return -1;
 	bool rounds = false;
-	int done = take_checks(&message, checks, &rounds, err);
+	int done = take_checks(d, &message, checks, &rounds, err);
 	link_done(d->link, &message);
 	return done < 0 ? -1 : take_rounds(d, rounds, err);
 }
