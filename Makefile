@@ -193,6 +193,9 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(SCRATCH) $(ENGINE)
 $(BUILD)/tests/unit/test_relocd_%: $(BUILD)/tests/unit/test_relocd_%.o $(SCRATCH) $(filter-out %/main.o,$(RELOCD_OBJ)) $(ENGINE)
 	$(LINK) $(WRAP) -o $@ $^ $(PKG_LIBS) -lcmocka
 
+# Both ends of the connections of a move are in one.
+$(BUILD)/tests/unit/test_relocd_streams: $(BUILD)/relocd/arrival/streams.o $(BUILD)/relocd/departure/channels.o
+
 # Tests of wparctl itself link all of it but its main().
 $(BUILD)/tests/unit/test_wparctl_%: $(BUILD)/tests/unit/test_wparctl_%.o $(SCRATCH) \
 		$(filter-out %/main.o,$(call objects_of,wparctl)) $(ENGINE)

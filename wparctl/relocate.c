@@ -30,6 +30,16 @@ static int set_rate(json_t *options, const struct args *args, struct error *err)
 	return json_object_set_new(options, "bandwidth_bytes", json_integer((json_int_t)bytes));
 }
 
+static int set_streams(json_t *options, const struct args *args, struct error *err)
+{
+	const char *text = args_value(args, "streams");
+	if (!text)
+		return 0;
+	if (strlen(text) != 1 || *text < '1' || *text > '8')
+		return error_set(err, ERR_USAGE, "--streams: \"%s\" is not 1 to 8", text);
+	return json_object_set_new(options, "streams", json_integer(*text - '0'));
+}
+
 // relocd knows which words there are.
 static void set_word(json_t *options, const char *key, const struct args *args, const char *option)
 {
@@ -50,7 +60,7 @@ static json_t *move_options(const struct args *args, struct error *err)
 	set_word(options, "restore", args, "restore");
 	if (!set_duration(options, "deadline_ms", args, "deadline", err) &&
 	    !set_duration(options, "max_downtime_ms", args, "max-downtime", err) &&
-	    !set_rate(options, args, err))
+	    !set_rate(options, args, err) && !set_streams(options, args, err))
 		return options;
 	json_decref(options);
 	return NULL;

@@ -22,6 +22,8 @@ static const struct verb_option relocate_options[] = {
 	 "throttle-then-stop, stop or abort"},
 	{"restore", 0, "WHEN",
 	 "for experts: auto, eager (all memory before it runs there) or lazy (on demand)"},
+	{"streams", 0, "NUMBER",
+	 "bring memory over so many connections at once, 1 to 8 (default: by processors)"},
 	{"strict-downtime", 0, NULL,
 	 "refuse, or leave it where it is, when more than --max-downtime is predicted"},
 	{0},
@@ -77,7 +79,8 @@ const struct verb move_verbs[] = {
 		.form = "(NAME... | --group GROUP) (HOST | --back)\n"
 			"    [--bandwidth RATE] [--compress METHOD] [--deadline TIME] [--dry-run]\n"
 			"    [--end-exec] [--engine NAME] [--keep-going] [--max-downtime TIME]\n"
-			"    [--no-wait] [--on-diverge POLICY] [--strict-downtime]",
+			"    [--no-wait] [--on-diverge POLICY] [--streams NUMBER] "
+			"[--strict-downtime]",
 		.text = "Moves running partitions to HOST, one after the other; with --no-wait all "
 			"are begun at once. Their connections stay. On a terminal a line shows the "
 			"progress, elsewhere there is a line for each phase; at the end a table "

@@ -187,6 +187,9 @@ static int read_limits(const struct reading *r, struct config *c)
 		return -1;
 	if (!c->moves)
 		return complain(r, "limits.moves", "must be at least 1");
+	struct error why;
+	if (v->bandwidth && units_parse_rate(v->bandwidth, &c->host_bandwidth, &why) < 0)
+		return complain(r, "limits.bandwidth", "%s", why.message);
 	if (!v->memory_for_arrivals)
 		return 0;
 	return read_count(r, "limits.memory_for_arrivals", v->memory_for_arrivals, "%",

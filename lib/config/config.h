@@ -30,11 +30,12 @@ struct config {
 	char *criu;    // "auto" or an absolute path
 	char *preload; // "auto", "none" or an absolute path
 	int64_t max_downtime_ms;
-	char *on_diverge;                     // lib/memory/converge.h
-	char *compress;                       // lib/memory/squeeze.h
-	char *restore;                        // lib/memory/restore.h
-	uint64_t bandwidth;                   // of a move, bytes a second; 0: no limit
-	unsigned moves;                       // departures at once
+	char *on_diverge;        // lib/memory/converge.h
+	char *compress;          // lib/memory/squeeze.h
+	char *restore;           // lib/memory/restore.h
+	uint64_t bandwidth;      // of a move, bytes a second; 0: no limit
+	unsigned moves;          // departures at once
+	uint64_t host_bandwidth; // of all of them together, bytes a second; 0: no limit
 	unsigned memory_for_arrivals_percent; // of this host's memory
 	struct config_names admins, operators, viewers;
 	char *peers_role; // what other hosts may do here at most: admin, operator, viewer or none

@@ -48,6 +48,7 @@ static const cyaml_schema_field_t move_fields[] = {
 
 static const cyaml_schema_field_t limits_fields[] = {
 	TEXT("moves", struct config_limits, moves),
+	TEXT("bandwidth", struct config_limits, bandwidth),
 	TEXT("memory_for_arrivals", struct config_limits, memory_for_arrivals), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t retention_fields[] = {

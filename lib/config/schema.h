@@ -27,7 +27,7 @@ struct config_move {
 	char *max_downtime, *on_diverge, *compress, *restore, *bandwidth;
 };
 struct config_limits {
-	char *moves, *memory_for_arrivals;
+	char *moves, *bandwidth, *memory_for_arrivals;
 };
 struct config_roles {
 	char **admin, **operator, ** viewer;

@@ -19,9 +19,15 @@
 // Where frames (images/pageframe.h) go. place() gives room for one frame (header and data; at least
 // one page), send() hands it on with its true length; both may wait, by a deadline of their own. A
 // place that is not needed stays usable for the next frame.
+//
+// Frames may travel over several connections at once, and arrive in any order. Those in places that
+// were asked for after order(true) arrive in their order and behind all that went before; after
+// order(false), which is how it begins, in any again, but never before what an earlier round has
+// sent. NULL: they always arrive in their order.
 struct memory_sink {
 	void *(*place)(void *arg, size_t *room, struct error *err);
 	int (*send)(void *arg, void *place, size_t length, struct error *err);
+	void (*order)(void *arg, bool keep);
 	void *arg;
 };
 
@@ -32,6 +38,12 @@ struct memory_subject {
 	int (*tasks)(void *arg, pid_t **pids, size_t *count, struct error *err);
 	void *arg;
 };
+
+static inline void memory_sink_order(const struct memory_sink *sink, bool keep)
+{
+	if (sink->order)
+		sink->order(sink->arg, keep);
+}
 
 struct memory_round {
 	uint64_t bytes;      // of page data that were sent

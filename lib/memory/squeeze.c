@@ -220,9 +220,15 @@ static int send(void *arg, void *message, size_t length, struct error *err)
 	return done;
 }
 
+static void order(void *arg, bool keep)
+{
+	struct squeeze *s = arg;
+	memory_sink_order(&s->to, keep);
+}
+
 struct memory_sink squeeze_sink(struct squeeze *s)
 {
-	return (struct memory_sink){.place = place, .send = send, .arg = s};
+	return (struct memory_sink){.place = place, .send = send, .order = order, .arg = s};
 }
 
 struct squeeze *squeeze_new(const struct memory_sink *to, enum squeeze_method method,

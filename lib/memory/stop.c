@@ -44,6 +44,7 @@ static struct memory_run *stop_begin(const struct memory_subject *subject,
 		return NULL;
 	}
 	run->sink = *sink;
+	memory_sink_order(sink, true); // CRIU's own, in the order of its map
 	return run;
 }
 

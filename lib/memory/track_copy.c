@@ -36,10 +36,9 @@ static int open_place(struct copier *c, struct error *err)
 
 int copy_flush(struct copier *c, struct error *err)
 {
-	if (!c->place || c->used == 0)
+	uint8_t *place = take_ptr(c->place);
+	if (!place || c->used == 0)
 		return 0;
-	uint8_t *place = c->place;
-	c->place = NULL;
 	int64_t since = clock_now_ns();
 	int sent = c->sink.send(c->sink.arg, place, c->used, err);
 	c->sink_ns += (uint64_t)(clock_now_ns() - since);

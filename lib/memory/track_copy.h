@@ -56,7 +56,7 @@ int copy_file(struct copier *c, int fd, uint64_t destination, uint64_t start, ui
 	      enum copy_fate (*choose)(void *arg, const uint8_t *bytes, uint64_t page), void *arg,
 	      struct error *err);
 
-// Hands over what is in the last place.
+// Hands over what is in the last place; the next frame asks for a new one.
 int copy_flush(struct copier *c, struct error *err);
 void copy_free(struct copier *c);
 

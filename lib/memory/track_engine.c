@@ -67,6 +67,12 @@ static void *take_place(void *arg, size_t *room, struct error *err)
 	return run->sink.place(run->sink.arg, room, err);
 }
 
+static void order_frames(void *arg, bool keep)
+{
+	struct memory_run *run = arg;
+	memory_sink_order(&run->sink, keep);
+}
+
 static int take_frames(void *arg, void *place, size_t length, struct error *err)
 {
 	struct memory_run *run = arg;
@@ -91,7 +97,8 @@ static struct memory_run *begin(const struct memory_subject *subject,
 	}
 	run->sink = *sink;
 	run->drop = drop;
-	const struct memory_sink ours = {.place = take_place, .send = take_frames, .arg = run};
+	const struct memory_sink ours = {
+		.place = take_place, .send = take_frames, .order = order_frames, .arg = run};
 	run->track = track_begin(subject->init, &tasks, &ours, err);
 	if (run->track)
 		return run;
@@ -366,6 +373,7 @@ static int list_streams(struct listing *l, struct error *err)
 static int list_pages(struct memory_run *run, struct error *err)
 {
 	struct listing l = {.run = run};
+	memory_sink_order(&run->sink, true); // it is about all that was sent
 	if (list_streams(&l, err) < 0)
 		return -1;
 	qsort(run->map, run->map_count, sizeof(*run->map), compare);

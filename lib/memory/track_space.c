@@ -294,13 +294,22 @@ static bool has_direct(int proc)
 }
 
 // A device may write to pages that it was given before they were protected, until its request is
-// done: what a round copied is copied once more by the next.
+// done: what a round copied is copied once more by the next. Some of it this round has sent
+// already, perhaps as it was before: that must not arrive later.
 static int copy_again(struct space *s, const struct space_view *view, const struct ranges *old,
 		      struct copier *c, struct error *err)
 {
 	const struct copy_task task = {s->pid, view->mem};
-	return s->direct ? copy_task(c, &task, space_destination(s), old->list, old->count, err)
-			 : 0;
+	if (!s->direct || !old->count)
+		return 0;
+	if (copy_flush(c, err) < 0)
+		return -1;
+	memory_sink_order(&c->sink, true);
+	int got = copy_task(c, &task, space_destination(s), old->list, old->count, err);
+	if (got == 0)
+		got = copy_flush(c, err);
+	memory_sink_order(&c->sink, false);
+	return got;
 }
 
 static int copy_all(struct space *s, const struct space_view *view, bool swapped, struct copier *c,

@@ -49,6 +49,12 @@ struct link;
 struct link *link_connect(const char *address, const char *peer_name, const struct link_tls *tls,
 			  bool join, deadline_t deadline, struct error *err);
 
+// A further connection of a move, which the token is of (WIRE_TOKEN bytes); otherwise as
+// link_connect.
+struct link *link_connect_further(const char *address, const char *peer_name,
+				  const struct link_tls *tls, const uint8_t *token,
+				  deadline_t deadline, struct error *err);
+
 // Goes on with an accepted TCP socket whose preamble was read. Takes ownership of sock, also when
 // it fails. join: the client is asked for no certificate and only JOIN, JOINED and REFUSE may pass.
 struct link *link_accept(int sock, bool join, const struct link_tls *tls, deadline_t deadline,

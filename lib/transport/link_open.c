@@ -99,6 +99,7 @@ struct opening {
 	const char *label;
 	const char *peer;
 	bool join;
+	const uint8_t *token; // of a move whose further connection it is; NULL
 	const struct link_tls *tls;
 	deadline_t deadline;
 };
@@ -109,7 +110,10 @@ static int connect_and_greet(const struct opening *o, struct error *err)
 	_cleanup_close_ int sock = dial(o->address, o->deadline, err);
 	if (sock < 0)
 		return error_wrap(err, "%s", o->label);
-	wire_preamble_put(preamble, o->join ? WIRE_KIND_JOIN : WIRE_KIND_CONTROL);
+	if (o->token)
+		wire_preamble_put_bulk(preamble, o->token);
+	else
+		wire_preamble_put(preamble, o->join ? WIRE_KIND_JOIN : WIRE_KIND_CONTROL);
 	if (send(sock, preamble, sizeof(preamble), MSG_NOSIGNAL) != sizeof(preamble))
 		return error_sys(err, ERR_PEER_UNREACHABLE, errno, "%s: cannot send", o->label);
 	return take_fd(&sock);
@@ -183,6 +187,24 @@ struct link *link_connect(const char *address, const char *peer_name, const stru
 					  .label = label,
 					  .peer = peer_name,
 					  .join = join,
+					  .tls = tls,
+					  .deadline = deadline},
+			err);
+}
+
+struct link *link_connect_further(const char *address, const char *peer_name,
+				  const struct link_tls *tls, const uint8_t *token,
+				  deadline_t deadline, struct error *err)
+{
+	char label[320];
+	if (pki_name_check(peer_name, err) < 0)
+		return NULL;
+	snprintf(label, sizeof(label), "%s at %s", peer_name, address);
+	return open_new(&(struct opening){.sock = -1,
+					  .address = address,
+					  .label = label,
+					  .peer = peer_name,
+					  .token = token,
 					  .tls = tls,
 					  .deadline = deadline},
 			err);

@@ -51,6 +51,7 @@ static const struct {
 	[WIRE_BLOB] = {"BLOB", 0},
 	[WIRE_UPPER] = {"UPPER", DATA},
 	[WIRE_UPPER_END] = {"UPPER_END", 0},
+	[WIRE_MARK] = {"MARK", 0},
 };
 
 static const char preamble_magic[8] = {'W', 'P', 'A', 'R', '/', '1', '\r', '\n'};

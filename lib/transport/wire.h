@@ -53,6 +53,7 @@ enum wire_type {
 	WIRE_BLOB = 42,      // begin of a blob of the image; CHUNKs follow
 	WIRE_UPPER = 43,     // data: the layer above the image, images/folder.h
 	WIRE_UPPER_END = 44, // its digest: nothing more of it comes
+	WIRE_MARK = 45,      // what came before it on any connection of the move is handled first
 	WIRE_SEAL = 40,      // between links only: lib/transport/seal.h
 };
 

@@ -8,6 +8,7 @@
 #include "lib/memory/restore.h"
 #include "lib/memory/squeeze.h"
 #include "relocd/api/lines.h"
+#include "relocd/move/share.h"
 #include "relocd/peers/forward.h"
 #include "relocd/supervisor/departures.h"
 
@@ -37,23 +38,25 @@ static int check_words(const struct words *w, struct error *err)
 
 static int check_options(const json_t *options, struct error *err)
 {
-	json_int_t downtime_ms = 1, deadline_ms = 1, bandwidth = 0;
+	json_int_t downtime_ms = 1, deadline_ms = 1, bandwidth = 0, streams = 1;
 	struct words w = {0};
 	int end_exec, strict;
 	json_error_t why;
 	if (options &&
 	    json_unpack_ex((json_t *)options, &why, JSON_STRICT,
-			   "{s?I, s?I, s?I, s?s, s?s, s?s, s?s, s?b, s?b}", "max_downtime_ms",
+			   "{s?I, s?I, s?I, s?I, s?s, s?s, s?s, s?s, s?b, s?b}", "max_downtime_ms",
 			   &downtime_ms, "deadline_ms", &deadline_ms, "bandwidth_bytes", &bandwidth,
-			   "engine", &w.engine, "on_diverge", &w.on_diverge, "compress",
-			   &w.compress, "restore", &w.restore, "strict_downtime", &strict,
-			   "end_exec", &end_exec) < 0)
+			   "streams", &streams, "engine", &w.engine, "on_diverge", &w.on_diverge,
+			   "compress", &w.compress, "restore", &w.restore, "strict_downtime",
+			   &strict, "end_exec", &end_exec) < 0)
 		return error_set(err, ERR_USAGE, "the move's options are not right: %s", why.text);
 	if (downtime_ms <= 0 || downtime_ms > DOWNTIME_MAX_MS || deadline_ms <= 0)
 		return error_set(err, ERR_USAGE,
 				 "a downtime is above 0 and at most an hour, a deadline above 0");
 	if (bandwidth < 0)
 		return error_set(err, ERR_USAGE, "the move's bandwidth is negative");
+	if (streams < 1 || streams > SHARE_STREAMS_MAX)
+		return error_set(err, ERR_USAGE, "a move uses 1 to %d streams", SHARE_STREAMS_MAX);
 	return check_words(&w, err);
 }
 

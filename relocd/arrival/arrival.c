@@ -83,6 +83,7 @@ static const struct {
 	int (*handle)(struct arrival *a, const struct link_message *message, struct error *err);
 } rules[] = {
 	{WIRE_ROUND, TALK_IN(PHASE_PRECOPY), arrival_on_round},
+	{WIRE_MARK, TALK_IN(PHASE_PRECOPY) | TALK_IN(PHASE_FINAL), arrival_on_mark},
 	{WIRE_FROZEN, TALK_IN(PHASE_PRECOPY), arrival_on_frozen},
 	{WIRE_OBJECT, TALK_IN(PHASE_FINAL), arrival_on_object},
 	{WIRE_CHUNK, TALK_IN(PHASE_FINAL), arrival_on_chunk},
@@ -110,25 +111,17 @@ int arrival_dispatch(struct arrival *a, const struct link_message *message, stru
 			 wire_name(message->type), link_peer(a->link), phase_name(a->report.phase));
 }
 
-// This version brings everything over one connection: a further one is refused.
-static void refuse_bulk(struct arrival *a)
-{
-	if (a->report.bulk < 0)
-		return;
-	log_warn("a further connection of this move is refused");
-	close(take_fd(&a->report.bulk));
-}
-
 static int wait_for_something(struct arrival *a, deadline_t deadline, struct error *err)
 {
-	struct pollfd fds[2 + DEFINITION_NETWORKS_MAX] = {
+	arrival_streams_accept(a); // what relocd passed on may have been heard at any time
+	struct pollfd fds[2 + ARRIVAL_STREAMS_MAX + DEFINITION_NETWORKS_MAX] = {
 		{.fd = link_fd(a->link), .events = POLLIN},
 		{.fd = report_fd(&a->report), .events = POLLIN}};
-	size_t count = 2 + cable_poll(&a->cable, fds + 2);
+	size_t count = 2 + arrival_streams_poll(a, fds + 2);
+	count += cable_poll(&a->cable, fds + count);
 	if (poll(fds, count, deadline_poll_ms(deadline)) < 0 && errno != EINTR)
 		return error_sys(err, ERR_SYSTEM, errno, "poll failed");
 	report_listen(&a->report);
-	refuse_bulk(a);
 	return cable_collect(&a->cable, err);
 }
 
@@ -155,18 +148,28 @@ int arrival_listen(struct arrival *a, struct error *err)
 	return got < 0 ? -1 : arrival_check_cancel(a, err);
 }
 
+// A message of each connection; 0: there is none.
+static int take_some(struct arrival *a, struct error *err)
+{
+	struct link_message message;
+	int further = arrival_streams_step(a, err);
+	if (further < 0)
+		return -1;
+	int got = link_recv(a->link, deadline_in_ms(0), &message, err);
+	if (got <= 0)
+		return got < 0 ? -1 : further;
+	got = arrival_dispatch(a, &message, err);
+	link_done(a->link, &message);
+	return got < 0 ? -1 : 1;
+}
+
 static int serve(struct arrival *a, struct error *err)
 {
 	deadline_t deadline = deadline_in_ms(PHASE_MS);
 	while (!a->over) {
-		struct link_message message;
-		int got = link_recv(a->link, deadline_in_ms(0), &message, err);
+		int got = take_some(a, err);
 		if (got > 0) {
-			got = arrival_dispatch(a, &message, err);
-			link_done(a->link, &message);
 			deadline = deadline_in_ms(PHASE_MS);
-			if (got < 0)
-				return -1;
 			continue;
 		}
 		if (got < 0 || arrival_check_cancel(a, err) < 0)
@@ -286,7 +289,9 @@ static int on_offer(struct arrival *a, const struct link_message *message)
 		arrival_clear(a);
 		return sent < 0;
 	}
-	struct talk_decision arranged = {.move = a->offer->move, .epoch = a->offer->epoch};
+	struct talk_decision arranged = {.move = a->offer->move,
+					 .epoch = a->offer->epoch,
+					 .token = a->has_token ? a->token : NULL};
 	report_phase(&a->report, PHASE_PREPARE);
 	if (sent < 0 || arrival_prepare(a, &err) < 0 ||
 	    talk_decision(a->link, WIRE_ARRANGED, &arranged, &err) < 0)

@@ -21,11 +21,13 @@
 #include "relocd/move/report.h"
 
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#define ARRIVAL_TREES_MAX KEEPER_TREES_MAX
+#define ARRIVAL_TREES_MAX   KEEPER_TREES_MAX
+#define ARRIVAL_STREAMS_MAX 7 // beside the control link
 
 // The object that is arriving: into a file of the image folder, or into memory.
 struct arriving_object {
@@ -34,6 +36,13 @@ struct arriving_object {
 	int fd; // -1: into memory
 	struct buf *memory;
 	struct digest_ctx *digest;
+};
+
+// A further connection of the move.
+struct arrival_stream {
+	struct link *link;
+	bool bound; // it has said that it is of this move
+	uint32_t marks;
 };
 
 struct arrived_tree {
@@ -50,6 +59,12 @@ struct arrival {
 
 	// what the peer said
 	struct link *link;
+	struct arrival_stream streams[ARRIVAL_STREAMS_MAX];
+	size_t stream_count;
+	uint32_t marks;    // that have come on all of them
+	bool streams_done; // nothing more is to come on them
+	uint8_t token[WIRE_TOKEN];
+	bool has_token;
 	char *peer_address; // where it listens; NULL if it did not say
 	bool unwanted;      // relocd refuses it
 	Wpar__Offer *offer;
@@ -139,6 +154,18 @@ int arrival_on_object_end(struct arrival *a, const struct link_message *message,
 int arrival_on_pages(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_on_round(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_on_held(struct arrival *a, const struct link_message *message, struct error *err);
+
+// PAGES, of any connection; `rounds_only`: nothing that is final.
+int arrival_take_pages(struct arrival *a, bool rounds_only, const struct link_message *message,
+		       struct error *err);
+
+// streams.c: takes the connection that relocd has passed on, if there is one.
+void arrival_streams_accept(struct arrival *a);
+// A message of each that may be read, without waiting: 1, 0 there was none.
+int arrival_streams_step(struct arrival *a, struct error *err);
+size_t arrival_streams_poll(const struct arrival *a, struct pollfd fds[ARRIVAL_STREAMS_MAX]);
+int arrival_on_mark(struct arrival *a, const struct link_message *message, struct error *err);
+void arrival_streams_close(struct arrival *a);
 
 // image.c: for a root that is made of an image.
 // VALIDATE: there is room for it, and what unpacks it.

@@ -16,15 +16,32 @@
 #define PROBE_MS 200
 #define HEADROOM (64u << 20)
 
+// relocd passes further connections on to us that begin with it.
+static bool take_token(const json_t *answer, uint8_t token[WIRE_TOKEN])
+{
+	const char *text = json_string_value(json_object_get(answer, "token"));
+	if (!text || strlen(text) != 2 * WIRE_TOKEN)
+		return false;
+	for (size_t i = 0; i < WIRE_TOKEN; i++) {
+		unsigned byte;
+		if (sscanf(text + 2 * i, "%2x", &byte) != 1)
+			return false;
+		token[i] = (uint8_t)byte;
+	}
+	return true;
+}
+
 static int check_reservation(struct arrival *a, struct error *err)
 {
 	json_t *request =
 		json_pack("{s:s, s:s, s:I, s:b, s:s, s:o}", "op", "reserve", "move", a->offer->move,
 			  "epoch", (json_int_t)a->offer->epoch, "dry_run", (int)a->offer->dry_run,
 			  "from", link_peer(a->link), "definition", definition_to_json(a->def));
-	if (report_call(&a->report, request, NULL, err) < 0)
+	_cleanup_json_ json_t *answer = NULL;
+	if (report_call(&a->report, request, &answer, err) < 0)
 		return -1;
 	a->reserved = !a->offer->dry_run;
+	a->has_token = take_token(answer, a->token);
 	return 0;
 }
 

@@ -128,11 +128,10 @@ int arrival_on_object_end(struct arrival *a, const struct link_message *message,
 	return manifest_add_object(&a->received, o->name, o->length, &mine, err);
 }
 
-int arrival_on_pages(struct arrival *a, const struct link_message *message, struct error *err)
+int arrival_take_pages(struct arrival *a, bool rounds_only, const struct link_message *message,
+		       struct error *err)
 {
-	// Until it is frozen nothing is final.
-	bool running = a->report.phase == PHASE_PRECOPY;
-	int64_t bytes = pageintake_take(a->intake, a->store, running, message->payload,
+	int64_t bytes = pageintake_take(a->intake, a->store, rounds_only, message->payload,
 					message->length, err);
 	if (bytes < 0)
 		return -1;
@@ -141,7 +140,14 @@ int arrival_on_pages(struct arrival *a, const struct link_message *message, stru
 	return 0;
 }
 
-// What came before it is in the store: messages are handled one after the other.
+// Until it is frozen nothing is final.
+int arrival_on_pages(struct arrival *a, const struct link_message *message, struct error *err)
+{
+	return arrival_take_pages(a, a->report.phase == PHASE_PRECOPY, message, err);
+}
+
+// What came before it is in the store: messages are handled one after the other, and a MARK went
+// ahead where there are several connections.
 int arrival_on_round(struct arrival *a, const struct link_message *message, struct error *err)
 {
 	if (talk_check_round(message, a->offer->move, a->offer->epoch, a->rounds + 1, err) < 0)

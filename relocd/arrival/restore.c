@@ -23,6 +23,7 @@ static int verify(struct arrival *a, struct error *err)
 	__attribute__((cleanup(manifest_free))) struct manifest announced = {0};
 	if (a->object.digest)
 		return error_set(err, ERR_PROTOCOL, "MANIFEST comes inside an object");
+	a->streams_done = true; // all that counts is behind a mark
 	if (manifest_read(&announced, a->manifest_bytes.data, a->manifest_bytes.length, err) < 0 ||
 	    pagestore_seal(a->store, err) < 0)
 		return -1;

@@ -3,6 +3,7 @@
 
 #include "lib/base/cleanup.h"
 #include "relocd/api/api.h"
+#include "relocd/supervisor/share.h"
 
 #include <string.h>
 
@@ -86,6 +87,7 @@ void reload_apply(struct daemon *d, struct config *fresh, char *later, size_t si
 	name_fixed(now, fresh, later, size);
 	now->max_downtime_ms = fresh->max_downtime_ms;
 	now->bandwidth = fresh->bandwidth;
+	now->host_bandwidth = fresh->host_bandwidth;
 	now->moves = fresh->moves;
 	now->memory_for_arrivals_percent = fresh->memory_for_arrivals_percent;
 	now->events_keep_ms = fresh->events_keep_ms;
@@ -96,6 +98,7 @@ void reload_apply(struct daemon *d, struct config *fresh, char *later, size_t si
 	exchange_names(&now->operators, &fresh->operators);
 	exchange_names(&now->viewers, &fresh->viewers);
 	api_reload(d);
+	share_out(d);
 	if (!old)
 		return; // better lost than freed under somebody
 	old->config = *fresh;

@@ -34,6 +34,7 @@ static int read_downtime(struct departure *d, const json_t *options, struct erro
 	d->max_downtime_ms = json_number_value(json_object_get(options, "max_downtime_ms"));
 	d->strict_downtime = json_is_true(json_object_get(options, "strict_downtime"));
 	d->bandwidth = (uint64_t)json_integer_value(json_object_get(options, "bandwidth_bytes"));
+	d->streams = (unsigned)json_integer_value(json_object_get(options, "streams"));
 	if ((compress && squeeze_parse(compress, &d->compress, err) < 0) ||
 	    (restore && restore_parse(restore, &d->restore, err) < 0))
 		return -1;
@@ -79,6 +80,7 @@ static json_t *result_of(struct departure *d)
 		json_object_set_new(result, "engine", json_string(d->engine->name));
 		json_object_set(result, "rounds", d->rounds);
 		json_object_set_new(result, "compress", json_string(squeeze_name(d->compress)));
+		json_object_set_new(result, "streams", json_integer((json_int_t)d->streams));
 	}
 	if (result && d->engine && !d->engine->round && d->downtime_ms > 0) {
 		snprintf(d->limited_by, sizeof(d->limited_by),

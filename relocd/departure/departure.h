@@ -16,6 +16,7 @@
 #include "lib/registry/decision.h"
 #include "lib/storage/snapshot.h"
 #include "lib/transport/link.h"
+#include "relocd/departure/channels.h"
 #include "relocd/move/cable.h"
 #include "relocd/move/report.h"
 
@@ -63,7 +64,9 @@ struct departure {
 
 	// the move
 	struct link *link;
-	int64_t beat_ns; // when the last PING was sent
+	unsigned streams;         // wanted; 0: as many as are good
+	struct channels channels; // for pages
+	int64_t beat_ns;          // when the last PING was sent
 	struct decision *decision;
 	struct cable cable;
 	int backlog; // socket to ask for connections that nobody accepted yet
@@ -96,8 +99,10 @@ struct departure {
 	struct put_by *put_by, *put_by_last; // frames that wait for a slot
 	struct put_by *spare;                // the place that the engine has got
 	uint64_t put_by_bytes, put_by_max;
-	uint64_t paced_bytes; // sent since paced_since_ns
-	int64_t paced_since_ns, paused_ns;
+	bool in_order;              // what the engine sends has to keep its order
+	bool place_in_order;        // and had to when it asked for the place that it has,
+	struct link *place_of;      // which is of this connection
+	int64_t due_ns, paused_ns;  // pace.c: when the next may be sent; spent waiting for that
 	int64_t handed_ns, idle_ns; // when the last frame was; how long none was under way
 
 	// its root, where it is made of an image
@@ -141,8 +146,12 @@ int departure_sink_drain(struct departure *d, struct error *err); // all of it
 void departure_sink_forget(struct departure *d);
 // Counts the time since the last frame as idle if that is gone by now.
 void departure_sink_idle(struct departure *d);
-// The bandwidth counts from here on.
-void departure_sink_pace(struct departure *d);
+
+// pace.c: waits until more may be sent. Nothing is waited for while it is frozen, nor without a
+// limit.
+int departure_pace(struct departure *d, struct error *err);
+// So much was sent.
+void departure_paced(struct departure *d, size_t bytes);
 
 // predict.c
 void departure_predict(struct departure *d, struct departure_prediction *p);

@@ -102,11 +102,11 @@ static int dump(struct departure *d, struct error *err)
 	deadline_t deadline = deadline_in_ms(DUMP_MS);
 	bool all_pages = false;
 	while (!d->dumped || !all_pages) {
-		struct pollfd fds[3 + DEFINITION_NETWORKS_MAX] = {
+		struct pollfd fds[2 + CHANNELS_MAX + DEFINITION_NETWORKS_MAX] = {
 			{.fd = d->dumped ? -1 : criu_rpc_fd(d->rpc), .events = POLLIN},
-			{.fd = all_pages ? -1 : d->engine->final_fd(d->memory), .events = POLLIN},
-			{.fd = d->put_by ? link_fd(d->link) : -1, .events = POLLIN}};
-		size_t count = 3 + cable_poll(&d->cable, fds + 3);
+			{.fd = all_pages ? -1 : d->engine->final_fd(d->memory), .events = POLLIN}};
+		size_t count = 2 + (d->put_by ? channels_poll(&d->channels, fds + 2) : 0);
+		count += cable_poll(&d->cable, fds + count);
 		if (poll(fds, count, deadline_poll_ms(report_deadline(&d->report, deadline))) < 0 &&
 		    errno != EINTR)
 			return error_sys(err, ERR_SYSTEM, errno, "poll failed");
@@ -124,7 +124,7 @@ static int dump(struct departure *d, struct error *err)
 		if (deadline_passed(deadline))
 			return error_set(err, ERR_DEADLINE, "CRIU did not end its dump in time");
 	}
-	return departure_sink_drain(d, err);
+	return departure_sink_drain(d, err) < 0 ? -1 : channels_mark(&d->channels, err);
 }
 
 static int send_object(struct departure *d, const char *name, const void *bytes, uint64_t length,

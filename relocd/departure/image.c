@@ -78,13 +78,14 @@ static int send_bytes(struct departure *d, int fd, uint64_t length, struct error
 	for (uint64_t done = 0; done < length;) {
 		size_t part =
 			length - done < LINK_DATA_MAX ? (size_t)(length - done) : LINK_DATA_MAX;
-		void *slot = departure_listen(d, err) < 0
+		void *slot = departure_pace(d, err) < 0 || departure_listen(d, err) < 0
 				     ? NULL
 				     : talk_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);
 		if (!slot || fdio_pread_all(fd, slot, part, (off_t)done, err) < 0 ||
 		    link_send_slot(d->link, WIRE_CHUNK, slot, part, err) < 0)
 			return -1;
 		done += part;
+		departure_paced(d, part);
 		d->sent_bytes += part;
 		d->file_bytes += part;
 		report_progress(&d->report, d->sent_bytes,

@@ -80,7 +80,8 @@ static int end_round(struct departure *d, unsigned number, struct error *err)
 	if (departure_listen(d, err) < 0)
 		return -1;
 	departure_sink_idle(d);
-	if (talk_round(d->link, WIRE_ROUND, d->move, d->epoch, number, err) < 0 ||
+	if (channels_mark(&d->channels, err) < 0 ||
+	    talk_round(d->link, WIRE_ROUND, d->move, d->epoch, number, err) < 0 ||
 	    departure_wait(d, WIRE_ROUND_ACK, deadline_in_ms(ROUND_MS), &message, err) < 0)
 		return -1;
 	int done = talk_check_round(&message, d->move, d->epoch, number, err);
@@ -239,7 +240,6 @@ int departure_precopy(struct departure *d, struct error *err)
 		return 0;
 	if (d->report.phase != PHASE_PRECOPY)
 		report_phase(&d->report, PHASE_PRECOPY);
-	departure_sink_pace(d);
 	departure_predict(d, &d->prediction);
 	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = d->max_downtime_ms,
 						   .fixed_ms = d->prediction.total_ms,

@@ -65,6 +65,14 @@ static int warm_up(struct departure *d, struct error *err)
 	return keeper_trees(d->keeper, &d->trees, err);
 }
 
+static void connect_further(struct departure *d, const uint8_t *token)
+{
+	const struct channels_peer peer = {
+		.address = d->peer_address, .name = d->peer, .tls = &d->tls, .token = token};
+	channels_open(&d->channels, d->link, d->move, d->epoch, share_streams(d->streams), &peer);
+	d->streams = (unsigned)d->channels.count;
+}
+
 static int wait_for_peer(struct departure *d, struct error *err)
 {
 	struct link_message message;
@@ -72,7 +80,18 @@ static int wait_for_peer(struct departure *d, struct error *err)
 	int64_t ms = d->def->image ? IMAGE_IMPORT_MS : ARRANGE_MS;
 	if (departure_wait(d, WIRE_ARRANGED, deadline_in_ms(ms), &message, err) < 0)
 		return -1;
+	uint8_t token[WIRE_TOKEN];
+	bool further = false;
+	Wpar__Decision *arranged = talk_read_decision(&message, d->move, d->epoch, err);
 	link_done(d->link, &message);
+	if (!arranged)
+		return -1;
+	if (arranged->has_token && arranged->token.len == sizeof(token)) {
+		memcpy(token, arranged->token.data, sizeof(token));
+		further = true;
+	}
+	wpar__decision__free_unpacked(arranged, NULL);
+	connect_further(d, further ? token : NULL);
 	return 0;
 }
 
@@ -122,6 +141,7 @@ void departure_unprepare(struct departure *d)
 	cable_close(&d->cable);
 	departure_speed_up(d);
 	departure_sink_forget(d);
+	channels_close(&d->channels);
 	if (d->memory)
 		d->engine->end(d->memory);
 	d->memory = NULL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where frames of pages go: straight into slots of the ring that the mover sends from. While the
+// Where frames of pages go: straight into slots of the ring that a mover sends from. While the
 // partition runs a bandwidth is kept; while it is frozen nothing waits for the link: what finds no
 // free slot is put by, and goes out while CRIU does its part.
 #include "relocd/departure/departure.h"
@@ -10,10 +10,9 @@
 
 #include <string.h>
 
-#define PAUSE_MS 10
-
 struct put_by {
 	struct put_by *next;
+	bool in_order;
 	size_t length;
 	uint8_t bytes[LINK_DATA_MAX];
 };
@@ -36,6 +35,7 @@ static void put_by(struct departure *d, size_t length)
 {
 	struct put_by *p = take_ptr(d->spare);
 	p->length = length;
+	p->in_order = d->place_in_order;
 	if (d->put_by_last)
 		d->put_by_last->next = p;
 	else
@@ -59,7 +59,8 @@ int departure_sink_flush(struct departure *d, deadline_t deadline, struct error 
 	while (d->put_by) {
 		struct error why;
 		struct put_by *p = d->put_by;
-		void *slot = link_slot(d->link, deadline, &why);
+		struct link *of;
+		void *slot = channels_slot(&d->channels, p->in_order, &of, deadline, &why);
 		if (!slot && why.id == ERR_DEADLINE && deadline_passed(deadline))
 			return 0;
 		if (!slot) {
@@ -67,7 +68,7 @@ int departure_sink_flush(struct departure *d, deadline_t deadline, struct error 
 			return -1;
 		}
 		memcpy(slot, p->bytes, p->length);
-		if (link_send_slot(d->link, WIRE_PAGES, slot, p->length, err) < 0)
+		if (channels_send(&d->channels, of, p->in_order, slot, p->length, err) < 0)
 			return -1;
 		d->put_by = p->next;
 		d->put_by_last = d->put_by ? d->put_by_last : NULL;
@@ -114,7 +115,8 @@ static void *frozen_place(struct departure *d, struct error *err)
 	if (d->put_by_bytes >= d->put_by_max && departure_sink_drain(d, err) < 0)
 		return NULL;
 	if (!d->put_by) {
-		void *slot = link_slot(d->link, deadline_in_ms(0), &none_free);
+		void *slot = channels_slot(&d->channels, d->place_in_order, &d->place_of,
+					   deadline_in_ms(0), &none_free);
 		if (slot)
 			return slot;
 		if (none_free.id != ERR_DEADLINE) {
@@ -127,51 +129,44 @@ static void *frozen_place(struct departure *d, struct error *err)
 
 // ---- while it runs ------------------------------------------------------------------------------
 
-// Waits until what was sent in this phase is no more than the bandwidth allows.
-static int keep_bandwidth(struct departure *d, struct error *err)
-{
-	int64_t began = clock_now_ns();
-	double due_ns = (double)d->paced_bytes * 1e9 / (double)d->bandwidth;
-	while ((double)(clock_now_ns() - d->paced_since_ns) < due_ns) {
-		if (departure_listen(d, err) < 0)
-			return -1;
-		clock_sleep_ms(PAUSE_MS);
-	}
-	d->paused_ns += clock_now_ns() - began;
-	return 0;
-}
-
-void departure_sink_pace(struct departure *d)
-{
-	d->paced_since_ns = clock_now_ns();
-	d->paced_bytes = 0;
-}
-
 void departure_sink_idle(struct departure *d)
 {
 	int64_t now = clock_now_ns();
-	if (link_idle(d->link))
+	if (channels_idle(&d->channels))
 		d->idle_ns += now - d->handed_ns;
 	d->handed_ns = now;
+}
+
+static void *running_place(struct departure *d, struct error *err)
+{
+	if (departure_pace(d, err) < 0 || departure_listen(d, err) < 0)
+		return NULL;
+	void *slot = channels_slot(&d->channels, d->place_in_order, &d->place_of,
+				   deadline_in_ms(TALK_SLOT_MS), err);
+	if (!slot && err->id == ERR_DEADLINE)
+		err->id = ERR_PEER_UNREACHABLE; // as good as dead
+	return slot;
 }
 
 static void *place(void *arg, size_t *room, struct error *err)
 {
 	struct departure *d = arg;
 	*room = LINK_DATA_MAX;
-	if (d->frozen)
-		return frozen_place(d, err);
-	if (d->bandwidth && keep_bandwidth(d, err) < 0)
-		return NULL;
-	return departure_listen(d, err) < 0 ? NULL
-					    : talk_slot(d->link, deadline_in_ms(TALK_SLOT_MS), err);
+	d->place_in_order = d->in_order;
+	d->channels.most = d->report.streams;
+	return d->frozen ? frozen_place(d, err) : running_place(d, err);
+}
+
+static void order(void *arg, bool keep)
+{
+	((struct departure *)arg)->in_order = keep;
 }
 
 static int hand_over(void *arg, void *bytes, size_t length, struct error *err)
 {
 	struct departure *d = arg;
 	d->sent_bytes += length;
-	d->paced_bytes += length;
+	departure_paced(d, length);
 	report_progress(&d->report, d->sent_bytes, d->expected_bytes);
 	if (d->spare && bytes == d->spare->bytes) {
 		put_by(d, length);
@@ -180,10 +175,10 @@ static int hand_over(void *arg, void *bytes, size_t length, struct error *err)
 	if (!d->frozen && departure_listen(d, err) < 0)
 		return -1;
 	departure_sink_idle(d);
-	return link_send_slot(d->link, WIRE_PAGES, bytes, length, err);
+	return channels_send(&d->channels, d->place_of, d->place_in_order, bytes, length, err);
 }
 
 struct memory_sink departure_sink(struct departure *d)
 {
-	return (struct memory_sink){.place = place, .send = hand_over, .arg = d};
+	return (struct memory_sink){.place = place, .send = hand_over, .order = order, .arg = d};
 }

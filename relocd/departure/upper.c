@@ -26,7 +26,7 @@ struct upper_sink {
 
 static int may_go_on(struct departure *d, struct error *err)
 {
-	if (departure_listen(d, err) < 0)
+	if ((!d->frozen && departure_pace(d, err) < 0) || departure_listen(d, err) < 0)
 		return -1;
 	if (d->frozen && cable_collect(&d->cable, err) < 0)
 		return -1;
@@ -49,6 +49,7 @@ static int hand_over(struct upper_sink *s, struct error *err)
 	if (digest_update(d->digest, slot, length, err) < 0 ||
 	    link_send_slot(d->link, WIRE_UPPER, slot, length, err) < 0)
 		return -1;
+	departure_paced(d, length);
 	d->sent_bytes += length;
 	d->file_bytes += length;
 	d->digested += length;
@@ -112,9 +113,11 @@ int departure_copy_upper(struct departure *d, struct error *err)
 {
 	struct snapshot_round first = {.ms = 0}, last = {.ms = 0};
 	report_phase(&d->report, PHASE_PRECOPY);
+	d->paused_ns = 0;
 	if (!(d->digest = digest_begin(err)) || !(d->snapshot = snapshot_new(err)) ||
 	    send_round(d, false, &first, err) < 0)
 		return -1;
+	first.ms -= (double)d->paused_ns / 1e6; // nothing is held back while it is frozen
 	uint64_t before = first.bytes;
 	for (int i = 1; i < ROUNDS_MAX; i++) {
 		if (send_round(d, false, &last, err) < 0)

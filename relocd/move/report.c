@@ -177,6 +177,10 @@ static void take_message(struct report *r, json_t *message, int *sock)
 		r->answer = json_incref(message);
 	} else if (!strcmp(op, "cancel")) {
 		r->cancelled = true;
+	} else if (!strcmp(op, "share")) {
+		r->share =
+			(uint64_t)json_integer_value(json_object_get(message, "bandwidth_bytes"));
+		r->streams = (unsigned)json_integer_value(json_object_get(message, "streams"));
 	} else if (!strcmp(op, "bulk") && r->bulk < 0) {
 		r->bulk = take_fd(sock);
 	} else if (!strcmp(op, "noted")) {

@@ -34,6 +34,8 @@ struct report {
 	json_t *hello;       // what it is told
 	json_t *events;      // and these
 	bool cancelled;      // relocd asked for it
+	uint64_t share;      // departure: of the host's bandwidth, bytes a second; 0: no limit
+	unsigned streams;    // departure: connections that it may use at once; 0: all
 	int bulk;            // a further connection of this move that relocd has passed on; -1
 	json_t *keep;        // arrival in doubt: the order of a person to let its copy run
 	json_t *answer;      // to report_call, as it comes

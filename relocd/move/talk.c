@@ -103,6 +103,8 @@ int talk_decision(struct link *link, uint16_t type, const struct talk_decision *
 	message.switch_ms = d->switch_ms;
 	message.has_frozen_ms = type == WIRE_COMMIT;
 	message.frozen_ms = d->frozen_ms;
+	message.has_token = d->token != NULL;
+	message.token = (ProtobufCBinaryData){.len = WIRE_TOKEN, .data = (uint8_t *)d->token};
 	return talk_send(link, type, &message.base, err);
 }
 
@@ -148,6 +150,32 @@ int talk_check_round(const struct link_message *message, const char *move, uint6
 		done = error_set(err, ERR_PROTOCOL, "%s of round %u where %u was to come",
 				 wire_name(message->type), round->number, number);
 	wpar__round__free_unpacked(round, NULL);
+	return done;
+}
+
+int talk_mark(struct link *link, const char *move, uint64_t epoch, uint32_t number,
+	      struct error *err)
+{
+	Wpar__Mark message = WPAR__MARK__INIT;
+	message.move = (char *)move;
+	message.epoch = epoch;
+	message.number = number;
+	return talk_send(link, WIRE_MARK, &message.base, err);
+}
+
+int talk_check_mark(const struct link_message *message, const char *move, uint64_t epoch,
+		    uint32_t number, struct error *err)
+{
+	Wpar__Mark *mark = wpar__mark__unpack(NULL, message->length, message->payload);
+	int done = 0;
+	if (!mark)
+		return error_set(err, ERR_PROTOCOL, "MARK is malformed");
+	if (strcmp(mark->move, move) || mark->epoch != epoch)
+		done = error_set(err, ERR_PROTOCOL, "MARK is of another move");
+	else if (mark->number != number)
+		done = error_set(err, ERR_PROTOCOL, "MARK %u came where %u was to come",
+				 mark->number, number);
+	wpar__mark__free_unpacked(mark, NULL);
 	return done;
 }
 

@@ -45,6 +45,7 @@ struct talk_decision {
 	uint64_t epoch;
 	const struct error *why;
 	double restore_ms, switch_ms, frozen_ms; // of READY, RUNNING, COMMIT
+	const uint8_t *token; // of ARRANGED: WIRE_TOKEN bytes; NULL: no further connections
 };
 int talk_decision(struct link *link, uint16_t type, const struct talk_decision *d,
 		  struct error *err);
@@ -59,6 +60,13 @@ int talk_round(struct link *link, uint16_t type, const char *move, uint64_t epoc
 // ERR_PROTOCOL unless it is of this move and epoch and has this number.
 int talk_check_round(const struct link_message *message, const char *move, uint64_t epoch,
 		     uint32_t number, struct error *err);
+
+// MARK of this move.
+int talk_mark(struct link *link, const char *move, uint64_t epoch, uint32_t number,
+	      struct error *err);
+// ERR_PROTOCOL unless it is of this move and epoch and has this number.
+int talk_check_mark(const struct link_message *message, const char *move, uint64_t epoch,
+		    uint32_t number, struct error *err);
 
 // The error that a REFUSE or ABORT carries. Returns -1.
 int talk_reason(const Wpar__Decision *decision, const char *peer, struct error *err);

@@ -13,6 +13,7 @@
 #include "relocd/move/throttle.h"
 #include "relocd/partitions/lifecycle.h"
 #include "relocd/supervisor/resolve.h"
+#include "relocd/supervisor/share.h"
 
 #include <errno.h>
 #include <string.h>
@@ -176,6 +177,7 @@ static void on_end(struct worker *w, int status)
 	char end[48];
 	m->worker = NULL;
 	d->departures--;
+	share_out(d);
 	error_set(&why, ERR_MOVE_FAILED, "the departure process %s",
 		  worker_end_text(w, status, end));
 	error_at(&why, d->config.host, m->row.partition, m->phase);
@@ -195,6 +197,7 @@ int departure_attach(struct move *m, pid_t pid, int pidfd, int chan, struct erro
 	if (!m->worker)
 		return -1;
 	m->daemon->departures++;
+	share_out(m->daemon);
 	return 0;
 }
 
@@ -303,6 +306,7 @@ static int set_off(struct move *m, struct partition *p, const struct registry_ho
 		departure_settle(m, "aborted", NULL, m->row.epoch);
 		return -1;
 	}
+	share_out(m->daemon);
 	log_info("move %s: %s from %s to %s begins", m->row.id, p->row.name, m->row.source,
 		 m->row.target);
 	return 0;

@@ -77,7 +77,7 @@ test_peers_over_ipv6() {
 	in_host hostB ip addr del 10.77.0.2/24 dev br0 # there is no other way
 	in_host hostB wparctl cluster join "$token"
 	assert_contains "$(in_host hostA wparctl --json hosts)" "[fd77::2]:7470"
-	in_host hostA wparctl relocate r hostX
+	in_host hostA wparctl relocate r hostX --streams 2
 	in_host hostB ip addr add 10.77.0.2/24 dev br0
 	assert_eq PONG "$(redis ping)"
 	in_host hostB wparctl relocate r hostA

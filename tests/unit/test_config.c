@@ -66,7 +66,7 @@ static void all_values(void **state)
 			   "criu: {path: /opt/criu, preload: none}\n"
 			   "move: {max_downtime: 2s, on_diverge: abort, compress: zstd, "
 			   "restore: lazy, bandwidth: 8Mbit/s}\n"
-			   "limits: {moves: 2, memory_for_arrivals: 50%}\n";
+			   "limits: {moves: 2, bandwidth: 1GiB/s, memory_for_arrivals: 50%}\n";
 	struct config config;
 	struct error err = {0};
 	if (parse(text, &config, &err) < 0)
@@ -90,6 +90,7 @@ static void all_values(void **state)
 	assert_string_equal(config.restore, "lazy");
 	assert_int_equal(config.bandwidth, 1000000);
 	assert_int_equal(config.moves, 2);
+	assert_int_equal(config.host_bandwidth, 1 << 30);
 	assert_int_equal(config.memory_for_arrivals_percent, 50);
 	config_free(&config);
 }
@@ -158,6 +159,7 @@ static void bad_values(void **state)
 	expect_refused("api: {socket: relative}\n", "api.socket: \"relative\" is not an absolute");
 	expect_refused("limits:\n  moves: many\n",
 		       "line 2: limits.moves: \"many\" is not a number");
+	expect_refused("limits: {bandwidth: fast}\n", "limits.bandwidth");
 	expect_refused("limits: {moves: 0}\n", "limits.moves: must be at least 1");
 	expect_refused("limits: {moves: 65}\n", "limits.moves: \"65\" is too large");
 	expect_refused("limits: {memory_for_arrivals: 80}\n", "is not a percentage");

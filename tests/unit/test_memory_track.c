@@ -269,7 +269,7 @@ static int list_pair(void *arg, pid_t **pids, size_t *count, struct error *err)
 static void takes_back_what_a_child_inherited(void **state)
 {
 	(void)state;
-	static const struct memory_sink sink = {place, take_message, NULL};
+	static const struct memory_sink sink = {.place = place, .send = take_message};
 	struct pair pair = {{start(wait_only), 0}, 1};
 	const struct track_tasks tasks = {list_pair, &pair};
 	struct track *t = track_begin(pair.pids[0], &tasks, &sink, NULL);
@@ -482,7 +482,7 @@ static int take_and_poke(void *arg, void *bytes, size_t length, struct error *er
 static size_t differences_after_a_poke(const char *swapped)
 {
 	struct poked poked = {.pid = start(idle)};
-	const struct memory_sink sink = {place, take_and_poke, &poked};
+	const struct memory_sink sink = {.place = place, .send = take_and_poke, .arg = &poked};
 	setenv("RELOCD_TEST_SWAP_ORDER", swapped, 1);
 	struct track *t = begin_to(&poked.pid, &sink);
 	unsetenv("RELOCD_TEST_SWAP_ORDER");
@@ -511,7 +511,7 @@ static double per_gb(uint64_t ns, uint64_t bytes)
 static void tells_figures(void **state)
 {
 	(void)state;
-	static const struct memory_sink nowhere = {place, drop_message, NULL};
+	static const struct memory_sink nowhere = {.place = place, .send = drop_message};
 	pid_t root = start(idle);
 	const struct track_tasks tasks = {list_tree, &root};
 	struct track *t = track_begin(root, &tasks, &nowhere, NULL);

@@ -208,13 +208,13 @@ static const struct {
 	{"relocate db1 hostB --no-wait --deadline 90s --end-exec", "POST /v1/moves",
 	 "{'partition':'db1','host':'hostB','options':{'deadline_ms':90000,'end_exec':true}}"},
 	{"relocate db1 hostB --no-wait --max-downtime 50ms --on-diverge abort --bandwidth 1MiB/s "
-	 "--compress lz4 "
+	 "--compress lz4 --streams 3 "
 	 "--strict-downtime --engine stop --restore eager",
 	 "POST /v1/moves",
 	 "{'partition':'db1','host':'hostB','options':{'strict_downtime':true,"
 	 "'on_diverge':'abort','compress':'lz4','engine':'stop','restore':'eager','max_downtime_ms'"
 	 ":50,"
-	 "'bandwidth_bytes':1048576}}"},
+	 "'bandwidth_bytes':1048576,'streams':3}}"},
 	{"relocate db1 --back --no-wait", "POST /v1/moves", "{'partition':'db1','back':true}"},
 	{"relocate db1 hostB --dry-run", "POST /v1/partitions/db1/validate", "{'hosts':['hostB']}"},
 	{"moves", "GET /v1/moves", NULL},

@@ -295,7 +295,7 @@ static inline struct track *begin_to(pid_t *root, const struct memory_sink *sink
 
 static inline struct track *begin(pid_t *root)
 {
-	static const struct memory_sink sink = {place, take_message, NULL};
+	static const struct memory_sink sink = {.place = place, .send = take_message};
 	return begin_to(root, &sink);
 }
 
