@@ -77,8 +77,6 @@ int chan_recv(int fd, deadline_t deadline, json_t **message, int *fds, size_t *c
 	if (!text)
 		return error_set(err, ERR_NOMEM, "no memory for a message");
 	ssize_t n = fdio_recv_fds(fd, text, CHAN_MESSAGE_MAX, fds, count ? count : &none, err);
-	if (n < 0 && err && err->sys == ECONNRESET)
-		n = 0;
 	if (n <= 0)
 		return (int)n;
 	json_error_t why;

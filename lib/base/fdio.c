@@ -340,9 +340,11 @@ ssize_t fdio_recv_fds(int sock, void *bytes, size_t length, int *fds, size_t *co
 	size_t room = *count;
 	*count = 0;
 	ssize_t n;
+	// The other side may have gone without hearing all of ours: that is reported once, ahead of
+	// what it said before.
 	do
 		n = recvmsg(sock, &message, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)
 		return error_sys(err, ERR_SYSTEM, errno, "receive failed");
 	take_fds(&message, fds, room, count);
