@@ -40,11 +40,17 @@ static int negotiate(int uffd, uint64_t features)
 	return ioctl(uffd, UFFDIO_API, &api);
 }
 
-bool arm_usable(void)
+int arm_self(void)
 {
 	_cleanup_close_ int uffd =
 		(int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY);
-	return uffd >= 0 && negotiate(uffd, FEATURES) == 0;
+	return uffd >= 0 && negotiate(uffd, FEATURES) == 0 ? take_fd(&uffd) : -1;
+}
+
+bool arm_usable(void)
+{
+	_cleanup_close_ int uffd = arm_self();
+	return uffd >= 0;
 }
 
 int arm_register(int uffd, uint64_t start, uint64_t end)

@@ -38,6 +38,9 @@ int arm_watch(pid_t pid, const struct scan_range *ranges, size_t count, deadline
 // Lets the process close a descriptor, in the same way. Returns as arm_task().
 int arm_strip(pid_t pid, int fd, deadline_t deadline, struct error *err);
 
+// A userfaultfd of our own address space, as arm_task() makes them; -1 with errno.
+int arm_self(void);
+
 // Registers a range of whole mappings for write-protection. 0, or an errno: ESRCH when the address
 // space is gone, EBUSY when another userfaultfd has it; others mean that this kind of mapping
 // cannot be tracked, or has gone.

@@ -14,6 +14,7 @@ static const char *const special[] = {"[vdso]", "[vvar]", "[vvar_vclock]", "[vsy
 // The kernel's internal tmpfs has these names only; a file of another file system that is called
 // alike has a device of its own, which the user of the list compares.
 static const char plain_name[] = "/dev/zero (deleted)";
+static const char restored_name[] = "/memfd:/dev/zero (deleted)";
 static const char *const nameless[] = {plain_name, "/memfd:", "/SYSV"};
 static const char huge_name[] = "/anon_hugepage (deleted)";
 
@@ -96,7 +97,8 @@ static bool parse_line(const char *line, struct vma *v)
 	v->huge = begins(name, huge_name);
 	v->kind = kind_of(v, shared, name);
 	v->sysv = v->kind == VMA_SEGMENT && begins(name, "/SYSV");
-	v->plain = v->kind == VMA_SEGMENT && !strcmp(name, plain_name);
+	v->plain = v->kind == VMA_SEGMENT &&
+		   (!strcmp(name, plain_name) || !strcmp(name, restored_name));
 	return true;
 }
 

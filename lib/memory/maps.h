@@ -26,7 +26,7 @@ struct vma {
 	bool read : 1, write : 1, execute : 1;
 	bool huge : 1;   // pages of hugetlbfs
 	bool sysv : 1;   // of a VMA_SEGMENT
-	bool plain : 1;  // of a VMA_SEGMENT: made by mmap(2), so that no descriptor leads to it
+	bool plain : 1;  // of a VMA_SEGMENT: made by mmap(2), or by CRIU in place of that
 	bool locked : 1; // only after maps_add_flags()
 };
 

@@ -215,8 +215,10 @@ static int round_of(struct track *t, struct space *s, struct track_round *round,
 		note_unarmed(round, &why);
 		return 0;
 	}
+	int64_t since = clock_now_ns();
 	if (marks_follow(&t->marks, &t->segments, s, &view, round, err) < 0)
 		return -1;
+	round->protect_ns += (uint64_t)(clock_now_ns() - since);
 	got = space_copy(s, &view, t->swapped, &t->copier, round, &why);
 	if (s->direct)
 		marks_doubt(&t->segments, &view);

@@ -6,17 +6,74 @@
 #include "lib/memory/arm.h"
 #include "lib/memory/scan.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #define PAGE   ((uint64_t)PAGEFRAME_PAGE)
 #define ARM_MS 500
 #define RANGES 512
+#define SAMPLE ((size_t)6 << 20) // with a whole page table in it
 #define CHUNK  (64u << 20) // bytes protected at once: the task cannot change its mappings meanwhile
+
+// ---- the kernel ---------------------------------------------------------------------------------
+
+// Whether exactly [from, to) is not protected.
+static bool finds(int pagemap, const uint8_t *memory, bool protect, size_t from, size_t to)
+{
+	struct scan_range found[RANGES];
+	uint64_t at = (uintptr_t)memory, end = at + SAMPLE, seen = at + from;
+	while (at < end) {
+		size_t count = RANGES;
+		if (scan_unprotected(pagemap, protect, &at, end, found, &count, NULL) < 0)
+			return false;
+		for (size_t i = 0; i < count; i++) {
+			if (found[i].start != seen)
+				return false;
+			seen = found[i].end;
+		}
+	}
+	return seen == (uintptr_t)memory + to;
+}
+
+// Page tables that are not there, a hole that is read, pages that are written and dropped.
+static bool tells_all(int pagemap, int uffd, volatile uint8_t *memory)
+{
+	uint8_t *m = (uint8_t *)memory;
+	uintptr_t start = (uintptr_t)m;
+	if (arm_register(uffd, start, start + SAMPLE) != 0 || !finds(pagemap, m, true, 0, SAMPLE) ||
+	    !finds(pagemap, m, false, 0, 0))
+		return false;
+	uint8_t seen = memory[PAGE];
+	if (seen || !finds(pagemap, m, false, 0, 0))
+		return false;
+	memory[2 * PAGE] = 1;
+	memory[3 * PAGE] = 1;
+	if (!finds(pagemap, m, false, 2 * PAGE, 4 * PAGE))
+		return false;
+	// Its mark is gone, and so is what said that it was not written.
+	return madvise(m + 3 * PAGE, PAGE, MADV_DONTNEED) == 0 &&
+	       finds(pagemap, m, false, 2 * PAGE, 4 * PAGE);
+}
+
+static bool kernel_can(void)
+{
+	_cleanup_close_ int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int uffd = arm_self();
+	void *memory = mmap(NULL, SAMPLE, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory == MAP_FAILED)
+		return false;
+	bool can = pagemap >= 0 && uffd >= 0 && tells_all(pagemap, uffd, memory);
+	munmap(memory, SAMPLE);
+	return can;
+}
+
+// ---- rounds -------------------------------------------------------------------------------------
 
 void marks_begin(struct marks *m)
 {
-	*m = (struct marks){.usable = true};
+	*m = (struct marks){.usable = kernel_can()};
 }
 
 void marks_end(struct marks *m)

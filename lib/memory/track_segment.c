@@ -95,6 +95,14 @@ static int make_marks(struct segment *s, uint64_t bytes, struct error *err)
 	return s->marks ? 0 : error_set(err, ERR_NOMEM, "no memory for marks of a segment");
 }
 
+static void forget_marks(struct segment *s)
+{
+	free(s->marks);
+	s->marks = NULL;
+	s->marked_pages = 0;
+	s->anchored = s->trusted = false;
+}
+
 // Where it can be opened: a link in map_files or fd of a process. That takes
 // CAP_CHECKPOINT_RESTORE for the former.
 struct place {
@@ -114,6 +122,8 @@ static int add(struct segments *all, const struct place *at, struct error *err)
 				 (unsigned long long)at->inode);
 	if (known) {
 		known->seen = true;
+		if (!at->plain) // it is open somewhere
+			forget_marks(known);
 		return 0;
 	}
 	_cleanup_close_ int fd = openat(at->folder, at->name, O_RDONLY | O_CLOEXEC);

@@ -375,20 +375,43 @@ static void compares_what_privileged_tasks_have(void **state)
 	never_trusts(obey, "");
 }
 
-static void compares_other_kinds(void **state)
+// The segment as a memfd, which the tasks have open or not.
+static pid_t start_with_memfd(const char *name, bool open)
 {
-	(void)state;
 	make_segment();
 	munmap(segment, LENGTH);
-	int fd = memfd_create("of a test", MFD_CLOEXEC);
+	int fd = memfd_create(name, MFD_CLOEXEC);
 	assert_int_equal(ftruncate(fd, LENGTH), 0);
 	segment = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	root = start(obey_meekly);
+	if (!open)
+		close(fd);
+	pid_t pid = start(obey_meekly);
+	if (open)
+		close(fd);
+	return pid;
+}
+
+static void compares_what_can_be_open(void **state)
+{
+	static const char *const names[] = {"of a test", "of a test", "/dev/zero"};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		root = start_with_memfd(names[i], i != 0);
+		struct track *t = begin(&root);
+		assert_false(come_to_trust(t, 4));
+		tell('w');
+		end_with(t, false);
+	}
+}
+
+static void trusts_what_criu_has_restored(void **state)
+{
+	(void)state;
+	root = start_with_memfd("/dev/zero", false);
 	struct track *t = begin(&root);
-	assert_false(come_to_trust(t, 4));
+	assert_true(come_to_trust(t, TURNS_MAX));
 	tell('w');
-	end_with(t, false);
-	close(fd);
+	end_with(t, true);
 }
 
 // All of it, by chance.
@@ -429,7 +452,8 @@ int main(void)
 		cmocka_unit_test(compares_what_threads_have),
 		cmocka_unit_test(compares_with_direct_io),
 		cmocka_unit_test(compares_what_privileged_tasks_have),
-		cmocka_unit_test(compares_other_kinds),
+		cmocka_unit_test(compares_what_can_be_open),
+		cmocka_unit_test(trusts_what_criu_has_restored),
 		cmocka_unit_test(survives_anything),
 	};
 	if (geteuid() != 0) {
