@@ -18,7 +18,7 @@
 #define PUBLIC 32
 #define KEY    32
 #define HASH   32
-#define NONCE  12 // of GMAC: type and number, never the same twice with one key
+#define NONCE  12 // type and number: never the same twice with one key
 
 // What a host's key signs begins with one of these; nothing else that it signs does.
 static const char context_server[] = "wpar seal 1, accepting side";
@@ -310,10 +310,10 @@ static int expand(const uint8_t secret[PUBLIC], const uint8_t salt[HASH], const 
 static EVP_CIPHER_CTX *make_data_key(const uint8_t secret[PUBLIC], const uint8_t salt[HASH],
 				     const char *label)
 {
-	uint8_t key[KEY]; // AES-128 takes the first half
+	uint8_t key[KEY];
 	EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
 	int done = context && expand(secret, salt, label, key) &&
-		   EVP_EncryptInit_ex(context, EVP_aes_128_gcm(), NULL, key, NULL);
+		   EVP_EncryptInit_ex(context, EVP_chacha20_poly1305(), NULL, key, NULL);
 	OPENSSL_cleanse(key, sizeof(key));
 	if (!done) {
 		EVP_CIPHER_CTX_free(context);
@@ -439,7 +439,7 @@ ssize_t seal_check(struct seal *s, uint16_t type, const uint8_t *message, size_t
 
 // ---- data messages ------------------------------------------------------------------------------
 
-// GMAC is GCM of nothing, with the payload as what is only authenticated.
+// There is nothing to encrypt: the payload is only authenticated.
 static int data_tag_of(EVP_CIPHER_CTX *context, uint64_t number, uint16_t type, const void *payload,
 		       size_t length, uint8_t tag[SEAL_TAG])
 {
