@@ -4,6 +4,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/net/address.h"
+#include "lib/net/neighbour.h"
 #include "lib/net/netlink.h"
 
 #include <arpa/inet.h>
@@ -212,10 +213,12 @@ static void add_legacy_tables(json_t *lines, const char *path, const char *what)
 
 // ---- settings ----------------------------------------------------------------------------------
 
-// The kernel makes a key of its own when one is first needed.
+// The kernel makes a key of its own when one is first needed; a partition that has just arrived
+// looks for its neighbours in haste.
 static bool changes_by_itself(const char *path)
 {
-	return strstr(path, "tcp_fastopen_key") || strstr(path, "/flush");
+	return strstr(path, "tcp_fastopen_key") || strstr(path, "/flush") ||
+	       neighbour_hurries(path);
 }
 
 static void add_setting(json_t *lines, int folder, const char *name, const char *path)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 
 // A new interface has the kernel's own values, arp(7): one second, three times.
 static const struct {
@@ -32,4 +33,12 @@ int neighbour_hurry(const char *ifname, bool hurry, struct error *err)
 		}
 	}
 	return 0;
+}
+
+// The kernel shows the time in another unit as well, as retrans_time.
+bool neighbour_hurries(const char *path)
+{
+	const char *key = strrchr(path, '/');
+	return strstr(path, "/neigh/") &&
+	       (!strncmp(key + 1, "retrans_time", 12) || !strcmp(key + 1, "mcast_solicit"));
 }

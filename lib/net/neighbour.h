@@ -15,5 +15,7 @@
 // With `hurry` it asks every 10 ms (the least that the kernel does) and goes on asking; without, as
 // it does by itself. A family that the kernel lacks is passed over.
 int neighbour_hurry(const char *ifname, bool hurry, struct error *err);
+// Whether that changes the setting at this path ("net/ipv4/neigh/eth0/mcast_solicit").
+bool neighbour_hurries(const char *path);
 
 #endif

@@ -128,8 +128,9 @@ static void turn(struct keeper *k)
 	};
 	for (size_t i = 0; i < KEEPER_CONNECTIONS_MAX; i++)
 		fds[POLL_FIXED + i] = (struct pollfd){k->connections[i].fd, POLLIN, 0};
-	if (poll(fds, POLL_MAX, -1) < 0)
+	if (poll(fds, POLL_MAX, deadline_poll_ms(k->hurry_until)) < 0)
 		return;
+	keeper_end_hurry(k);
 	for (int stream = 0; stream < 2; stream++)
 		if (fds[2 + stream].revents)
 			keeper_read_console(k, stream);
@@ -181,6 +182,7 @@ int keeper_main(int argc, char **argv)
 			   .pidfd = -1,
 			   .host_netns = -1,
 			   .netns = -1,
+			   .hurry_until = DEADLINE_NEVER,
 			   .stage = STAGE_NONE,
 			   .console_fds = {-1, -1}};
 	for (size_t i = 0; i < KEEPER_CONNECTIONS_MAX; i++)

@@ -122,7 +122,7 @@ int keeper_take_init(struct keeper *k, pid_t pid, struct error *err)
 		return error_sys(err, ERR_KEEPER, errno, "cannot open a pidfd of %d", (int)pid);
 	forget_last_exit(k);
 	init_runs(k, pid, pidfd);
-	keeper_hurry(k, false);
+	keeper_calm_down(k);
 	return 0;
 }
 

@@ -39,6 +39,8 @@ struct keeper {
 	char ports[DEFINITION_NETWORKS_MAX][IFNAMSIZ];
 	size_t port_count;
 	bool cgroup_made;
+	deadline_t hurry_until; // its interfaces look for neighbours in haste; DEADLINE_NEVER: not
+				// known yet, or they do not
 
 	// its init
 	enum keeper_state state;
@@ -67,6 +69,12 @@ void keeper_teardown(struct keeper *k);
 // Whether its interfaces look for neighbours in haste (neighbour.h). The keeper lives in their
 // network namespace.
 void keeper_hurry(struct keeper *k, bool hurry);
+// The partition runs: in a while the haste ends. Not now: a neighbour that was asked for in vain
+// while the port was closed would count as not there, and what waits for it, the first answers to
+// its clients, would be dropped.
+void keeper_calm_down(struct keeper *k);
+// When its time has come.
+void keeper_end_hurry(struct keeper *k);
 
 // keeper_init.c: init and its console
 int keeper_launch(struct keeper *k, struct error *err);

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 
 #define CGROUP_REMOVE_MS 5000
+#define HURRY_MS         3000 // as long as the kernel asks by itself
 
 static int refuse_second_keeper(struct keeper *k, struct error *err)
 {
@@ -102,6 +103,19 @@ void keeper_hurry(struct keeper *k, bool hurry)
 		if (neighbour_hurry(inner, hurry, &err) < 0)
 			log_error_of(&err, "neighbours");
 	}
+}
+
+void keeper_calm_down(struct keeper *k)
+{
+	k->hurry_until = deadline_in_ms(HURRY_MS);
+}
+
+void keeper_end_hurry(struct keeper *k)
+{
+	if (!deadline_passed(k->hurry_until))
+		return;
+	k->hurry_until = DEADLINE_NEVER;
+	keeper_hurry(k, false);
 }
 
 static int make_network(struct keeper *k, struct error *err)

@@ -31,6 +31,27 @@ test_reachable_after_move() {
 	assert_eq 1 "$(in_host hostB sh -c 'ps -e -o comm= | grep -c redis-server')" "redis-server on hostB"
 }
 
+# Where a move takes long, restored sockets ask for their clients' hardware addresses while the port is
+# closed, and what they have to say waits for the answer. It must not be thrown away when the partition
+# runs: the client would wait until one side sends again, and after a long freeze that is seconds.
+test_answer_is_not_lost_for_a_neighbour() {
+	local moves=$lab_dir/neighbour-moves asking gap
+	redis_partition r 10.77.0.61
+	client redis_data fill 10.77.0.61 6379 200
+	meter_start "$lab_dir/meter.json"
+	in_host hostB timeout 60 bash -c 'until [ -e /tmp/moved ]; do
+		for keeper in $(pgrep keeper:r); do nsenter -n -t $keeper bash -c "echo >/dev/udp/10.77.0.100/9"; done
+		sleep 0.03; done 2>/dev/null; rm /tmp/moved' &
+	asking=$!
+	MOVE_OPTIONS="--engine stop" relocate "$moves" r hostA hostB
+	in_host hostB touch /tmp/moved
+	wait $asking
+	meter_stop || die "the client lost its connection"
+	relocate "$moves" r hostB hostA # at once: what the haste has changed is no reason to refuse
+	gap=$(jq '.max_gap.ms | floor' "$lab_dir/meter.json")
+	[ "$gap" -lt "$(head -n 1 "$moves" | jq '.downtime_ms + 500 | floor')" ] || die "the client waited $gap ms: $(head -n 1 "$moves")"
+}
+
 test_nothing_left_at_the_source() {
 	local before
 	toolbox

@@ -3,6 +3,7 @@
 #include "lib/net/contents.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/net/neighbour.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,6 +26,23 @@ static void reads_a_namespace(void **state)
 	assert_int_equal(loopbacks, 1);
 	assert_true(settings > 20);
 	assert_int_equal(contents_compare(lines, again, NULL), 0);
+}
+
+// The keeper of a partition that has just arrived changes them for some seconds.
+static void leaves_out_what_is_hurried(void **state)
+{
+	(void)state;
+	size_t i;
+	json_t *line;
+	_cleanup_json_ json_t *lines = contents_read(-1, NULL);
+	json_array_foreach (lines, i, line)
+		assert_null(strstr(json_string_value(line), "/mcast_solicit"));
+	assert_true(neighbour_hurries("net/ipv4/neigh/eth0/mcast_solicit"));
+	assert_true(neighbour_hurries("net/ipv6/neigh/eth0/retrans_time_ms"));
+	assert_true(neighbour_hurries("net/ipv6/neigh/eth0/retrans_time"));
+	assert_false(neighbour_hurries("net/ipv4/neigh/eth0/app_solicit"));
+	assert_false(neighbour_hurries("net/ipv4/conf/eth0/mcast_solicit"));
+	assert_false(neighbour_hurries("net"));
 }
 
 static void expect(const char *before, const char *now, const char *sentence)
@@ -60,6 +78,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_a_namespace),
+		cmocka_unit_test(leaves_out_what_is_hurried),
 		cmocka_unit_test(names_what_has_changed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
