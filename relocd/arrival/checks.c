@@ -74,6 +74,18 @@ static int check_cpu(struct arrival *a, struct error *err)
 }
 
 // While it arrives its pages and its folders in memory are here twice: as they came, and restored.
+// Only what may come on demand is given back where it came as it is restored.
+static uint64_t memory_needed(const struct arrival *a)
+{
+	const Wpar__Offer *o = a->offer;
+	uint64_t once = arrival_demand_possible(a) ? o->private_bytes : 0;
+	if (o->memory_bytes > UINT64_MAX / 8 || o->tree_bytes > UINT64_MAX / 8)
+		return UINT64_MAX;
+	if (once > o->memory_bytes)
+		once = o->memory_bytes;
+	return o->memory_bytes * 2 - once + o->tree_bytes * 2 + HEADROOM;
+}
+
 static int check_memory(struct arrival *a, struct error *err)
 {
 	uint64_t available, total;
@@ -82,9 +94,8 @@ static int check_memory(struct arrival *a, struct error *err)
 	if (facts_memory(&available, &total, err) < 0)
 		return -1;
 	uint64_t part = percent > 0 && percent <= 100 ? (uint64_t)percent : 80;
-	uint64_t bytes = a->offer->memory_bytes, trees = a->offer->tree_bytes;
-	uint64_t needed = bytes * 2 + trees * 2 + HEADROOM;
-	if (bytes > UINT64_MAX / 8 || trees > UINT64_MAX / 8 || needed > available / 100 * part)
+	uint64_t needed = memory_needed(a);
+	if (needed > available / 100 * part)
 		return error_set(
 			err, ERR_MEMORY,
 			"it needs %llu MiB while it arrives; %llu%% of %llu MiB are free for that",

@@ -9,6 +9,7 @@
 #include "lib/base/log.h"
 #include "lib/memory/pager.h"
 #include "lib/memory/restore.h"
+#include "relocd/move/facts.h"
 
 #include <errno.h>
 #include <string.h>
@@ -39,6 +40,22 @@ static int make_listener(const struct arrival *a, struct error *err)
 	return take_fd(&fd);
 }
 
+// What is not on demand after all was counted once (checks.c), and is needed twice.
+static int check_room(const struct lazyplan *plan, const char *why, struct error *err)
+{
+	uint64_t available, total, needed = (plan->pages - plan->shared) * LAZYMAP_PAGE;
+	if (facts_memory(&available, &total, err) < 0)
+		return -1;
+	if (needed > available)
+		return error_set(err, ERR_MEMORY,
+				 "all of its memory must be restored before it runs (%s): it needs "
+				 "%llu MiB more, %llu MiB are free",
+				 why, (unsigned long long)(needed >> 20),
+				 (unsigned long long)(available >> 20));
+	log_info("all memory is restored before it runs: %s", why);
+	return 0;
+}
+
 // Is it wanted, and can it be?
 static int decide(struct arrival *a, bool *yes, struct error *err)
 {
@@ -52,11 +69,9 @@ static int decide(struct arrival *a, bool *yes, struct error *err)
 		return 0;
 	*yes = pager_usable(why, sizeof(why)) &&
 	       lazyplan_fits(&plan, a->images, a->def->memory_bytes, why, sizeof(why));
-	if (*yes)
-		log_info("%llu MiB of memory come on demand",
-			 (unsigned long long)(plan.pages >> 8));
-	else
-		log_info("all memory is restored before it runs: %s", why);
+	if (!*yes)
+		return check_room(&plan, why, err);
+	log_info("%llu MiB of memory come on demand", (unsigned long long)(plan.pages >> 8));
 	return 0;
 }
 

@@ -69,6 +69,13 @@ static uint64_t tree_bytes(const struct departure *d)
 	return (uint64_t)(fs.f_blocks - fs.f_bfree) * fs.f_frsize;
 }
 
+static void fill_private(const struct departure *d, Wpar__Offer *message)
+{
+	uint64_t private, shared;
+	message->has_private_bytes = cgroup_memory_parts(d->cgroup, &private, &shared, NULL) == 0;
+	message->private_bytes = message->has_private_bytes ? private : 0;
+}
+
 struct offer {
 	Wpar__Offer message;
 	char kernel[FACTS_KERNEL_MAX], criu[32];
@@ -176,6 +183,7 @@ static int fill_offer(struct departure *d, struct offer *o, const struct facts_f
 	o->message.kernel = o->kernel;
 	o->message.criu = o->criu;
 	o->message.memory_bytes = d->memory_bytes;
+	fill_private(d, &o->message);
 	o->message.rootfs_ino = rootfs->inode;
 	o->message.rootfs_ctime_ns = rootfs->ctime_ns;
 	o->message.has_image_bytes = o->message.has_upper_bytes = d->def->image != NULL;

@@ -71,6 +71,19 @@ test_eager_when_asked() {
 	assert_exit 2 in_host hostB wparctl relocate r hostA --restore later
 }
 
+# What comes on demand is needed once while it arrives, all else twice.
+test_room_for_memory() {
+	local available
+	pager_redis 500
+	available=$(in_host hostB awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
+	trap 'in_host hostB rm -f /etc/relocd/relocd.yaml; lab relocd hostB restart' EXIT
+	in_host hostB sh -c "[ ! -e /etc/relocd/relocd.yaml ] && echo 'limits: {memory_for_arrivals: $((100000 / available))%}' >/etc/relocd/relocd.yaml"
+	lab relocd hostB restart
+	assert_refused 4 WPAR-V003 hostA wparctl relocate r hostB --restore eager
+	in_host hostA wparctl relocate r hostB
+	pager_verify
+}
+
 test_move_waits_for_the_fill() {
 	pager_redis 400
 	stopped_while_it_fills
