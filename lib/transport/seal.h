@@ -12,10 +12,10 @@
 //
 // Data messages are numbered in one row with them and carry the tag of ChaCha20-Poly1305 (RFC 8439)
 // over nothing, with type and number as the nonce and the payload as associated data, by keys of
-// their own. It is the one check of memory between the two hosts, so it must hold against a captured
-// mover, which sees all that passes: that rules out fast hashes such as XXH3, whose key such a mover
-// could work out. Measured (EPYC with AVX-512, one thread): SHA-256 1.7 GB/s, BLAKE2b 0.96,
-// AES-GMAC 7, Poly1305 12, XXH3 18, copying alone 50. A tag for each message, rather than one
+// their own. It is the one check of memory between the two hosts, so it must hold against a
+// captured mover, which sees all that passes: that rules out fast hashes such as XXH3, whose key
+// such a mover could work out. Measured (EPYC with AVX-512, one thread): SHA-256 1.7 GB/s, BLAKE2b
+// 0.96, AES-GMAC 7, Poly1305 12, XXH3 18, copying alone 50. A tag for each message, rather than one
 // digest of everything, does not depend on the order in which several connections bring their
 // parts, and finds what is wrong before it is stored.
 #ifndef WPAR_TRANSPORT_SEAL_H
