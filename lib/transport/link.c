@@ -421,12 +421,17 @@ void link_done(struct link *link, struct link_message *message)
 }
 
 // ---- closing
+void link_end(struct link *link)
+{
+	if (link->mover.channel >= 0)
+		shutdown(link->mover.channel, SHUT_WR);
+}
+
 static void end_mover(struct link *link)
 {
 	struct error err = {0};
 	int status = 0;
-	if (link->mover.channel >= 0)
-		shutdown(link->mover.channel, SHUT_WR);
+	link_end(link);
 	if (fdio_wait(link->mover.pidfd, POLLIN, deadline_in_ms(CLOSE_MS), &err) != 1) {
 		log_warn("%s: the mover does not end, killed", link->label);
 		kill(link->mover.pid, SIGKILL);

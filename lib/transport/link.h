@@ -104,6 +104,10 @@ bool link_idle(const struct link *link);
 // Waits until all that was sent is in the kernel's socket buffer. Deadline passed: ERR_DEADLINE.
 int link_flush(struct link *link, deadline_t deadline, struct error *err);
 
+// Nothing more is sent: the mover begins to end, without being waited for. Of several links, each
+// before the first link_close.
+void link_end(struct link *link);
+
 // Lets the mover send what is left and close_notify, waits for it for at most 3 s, then kills it.
 // NULL is fine.
 void link_close(struct link *link);

@@ -406,6 +406,7 @@ static int run(struct arrival *a, struct error *err)
 
 static void release(struct arrival *a)
 {
+	arrival_streams_close(a); // the peer has closed them by now, or is about to
 	link_close(a->link);
 	if (a->untold && report_wait_relocd(&a->report, deadline_in_ms(REPORT_LINGER_MS)))
 		tell_arrived(a);

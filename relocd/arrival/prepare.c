@@ -104,7 +104,6 @@ int arrival_prepare(struct arrival *a, struct error *err)
 
 static void drop_images(struct arrival *a)
 {
-	arrival_streams_close(a);
 	arrival_warm_end(a);
 	arrival_audit_end(a);
 	cgroup_place_free(a->place);

@@ -155,6 +155,8 @@ int arrival_on_mark(struct arrival *a, const struct link_message *message, struc
 
 void arrival_streams_close(struct arrival *a)
 {
+	for (size_t i = 0; i < a->stream_count; i++)
+		link_end(a->streams[i].link);
 	while (a->stream_count)
 		link_close(take_ptr(a->streams[--a->stream_count].link));
 }

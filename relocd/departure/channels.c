@@ -129,6 +129,8 @@ int channels_send(struct channels *c, struct link *of, bool in_order, void *slot
 
 void channels_close(struct channels *c)
 {
+	for (size_t i = 1; i < c->count; i++)
+		link_end(c->link[i]);
 	while (c->count > 1)
 		link_close(take_ptr(c->link[--c->count]));
 	c->count = 0;

@@ -24,7 +24,8 @@ test_nothing_is_lost_over_several() {
 	assert_eq 4 "$result" "streams"
 	client redis_data verify 10.77.0.61 6379 100
 	assert_refused 2 WPAR-I005 hostB wparctl relocate r hostA --streams 9
-	assert_eq "" "$(in_host hostA pgrep -x mover; in_host hostB pgrep -x mover)" "movers that are left"
+	wait_until 10 in_host hostA sh -c '! pgrep -x mover'
+	wait_until 10 in_host hostB sh -c '! pgrep -x mover'
 }
 
 # Pages that are written again and again: a round must never overtake the one before it.
