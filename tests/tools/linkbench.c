@@ -113,8 +113,8 @@ static int send_stream(const char *address, double bytes, int say, int start)
 	return 0;
 }
 
-// Removes the certificates when the last of us has gone, however it went: a process of its own, which
-// a signal to the group does not reach.
+// Removes the certificates when the last of us has gone, however it went: a process of its own,
+// which a signal to the group does not reach.
 static void clean_up_after(const char *dir)
 {
 	int alive[2];
