@@ -121,12 +121,14 @@ test_strict_downtime() {
 	# what is certain already is too long: nothing was done yet
 	assert_refused 4 WPAR-V007 hostA wparctl relocate w hostB --engine track --strict-downtime --max-downtime 20ms
 	assert_undisturbed "$before"
-	assert_contains "$(in_host hostA wparctl validate w hostB)" "ms of downtime are certain"
+	assert_refused 4 WPAR-V007 hostA wparctl relocate w hostB --engine track --restore eager --strict-downtime --max-downtime 300ms
+	assert_contains "$err" "are certain"
+	assert_undisturbed "$before"
 	# all memory would be copied while it stands still
-	assert_refused 4 WPAR-V007 hostA wparctl relocate w hostB --engine stop --strict-downtime --max-downtime 600ms
+	assert_refused 4 WPAR-V007 hostA wparctl relocate w hostB --engine stop --strict-downtime --max-downtime 300ms
 	assert_undisturbed "$before"
 	# what the rounds leave is too much
-	assert_refused 4 WPAR-V007 hostA wparctl relocate w hostB --engine track --strict-downtime --max-downtime 480ms --on-diverge stop
+	assert_refused 4 WPAR-V007 hostA wparctl relocate w hostB --engine track --restore lazy --strict-downtime --max-downtime 300ms --on-diverge stop
 	assert_contains "$err" "rounds"
 	assert_undisturbed "$before"
 }
