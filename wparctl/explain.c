@@ -118,6 +118,20 @@ static int find(struct ctl *ctl, const char *what, json_t **move, struct error *
 	return 0;
 }
 
+// What was left for the freeze, beside what the last round had predicted.
+static void say_final(const struct ctl *ctl, const json_t *result)
+{
+	const json_t *final = json_object_get(result, "final");
+	char left[UNITS_TEXT_MAX], scan[UNITS_TEXT_MAX], copied[UNITS_TEXT_MAX],
+		dumped[UNITS_TEXT_MAX];
+	if (!json_is_object(final))
+		return;
+	out_say(ctl, "frozen: %s were left, found in %s; copied %s and dumped %s after the freeze",
+		size_of(left, final, "bytes"), units_format_ms(scan, json_amount(final, "scan_ms")),
+		units_format_ms(copied, json_amount(final, "copied_ms")),
+		units_format_ms(dumped, json_amount(final, "dumped_ms")));
+}
+
 static void say(const struct ctl *ctl, const json_t *move)
 {
 	const json_t *result = json_object_get(move, "result");
@@ -131,6 +145,7 @@ static void say(const struct ctl *ctl, const json_t *move)
 			json_text(move, "from"));
 	else if (json_is_object(result)) {
 		explain_rounds(ctl, result);
+		say_final(ctl, result);
 		explain_phases(ctl, result);
 	}
 	say_sentence(ctl, "error", json_text(error, "message"));

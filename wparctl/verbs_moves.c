@@ -151,8 +151,9 @@ const struct verb move_verbs[] = {
 		.text = "Prints the figures of a move: for each round of pre-copy what was sent, "
 			"what the partition wrote meanwhile, how fast it writes and the link "
 			"carries, how much of its processors it was left, and the downtime that "
-			"this predicts; then its phases, what limited it, and what to try. The "
-			"name of a partition stands for its last move.",
+			"this predicts; then what was left for the freeze, its phases, what "
+			"limited "
+			"it, and what to try. The name of a partition stands for its last move.",
 		.options = explain_options,
 		.args = "NAME|MOVE",
 		.min = 1,

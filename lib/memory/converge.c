@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define TELLING_BYTES (4u << 20) // a round of less says more about latency than about the link
+#define TELLING_BYTES (16u << 20) // a round of less says more about latency than about the link
 #define PROGRESS      0.7 // a round is of use when it leaves less than that of the one before
 #define PATIENCE      2   // rounds of no use that are borne without throttling
 
@@ -57,7 +57,10 @@ static void measure(struct converge *c, struct converge_round *r)
 		c->link_rate = (double)(r->bytes ? r->bytes : 1) * 1000 / sending_ms(r);
 	r->link_rate = c->link_rate;
 	r->dirty_rate = (double)r->dirty_bytes * 1000 / (r->ms > 0.1 ? r->ms : 0.1);
-	r->send_ms = (double)r->dirty_bytes * 1000 / c->link_rate;
+	// Written behind the back of who counted: half of it, for half of the pages were still to
+	// be looked at.
+	double missed = r->dirty_rate * r->look_ms / 1000 / 2;
+	r->send_ms = ((double)r->dirty_bytes + missed) * 1000 / c->link_rate;
 	r->memory_ms = r->frozen_ms + r->send_ms;
 	r->downtime_ms = c->goal.fixed_ms + r->memory_ms;
 }

@@ -44,6 +44,7 @@ struct converge_round {
 	double scan_ms;       // of that, finding out what to send
 	double idle_ms;       // of that, nothing was under way
 	double frozen_ms;     // that comparing shared memory will take while it is frozen
+	double look_ms;       // after it, until dirty_bytes was known: writing went on
 	unsigned cpu_percent; // of what the partition used before it was slowed down; 100: not
 	// filled by converge_after():
 	double dirty_rate, link_rate;

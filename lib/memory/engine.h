@@ -46,13 +46,13 @@ static inline void memory_sink_order(const struct memory_sink *sink, bool keep)
 }
 
 struct memory_round {
-	uint64_t bytes;      // of page data that were sent
-	uint64_t zero_bytes; // of pages of zeroes, which cost nothing to send
-	double ms;           // until the last of it was handed to the sink
-	double scan_ms;      // of that, for finding out what to send, without waiting for the sink
-	double frozen_ms;    // that comparing shared memory will take in the final part, about
-	double stop_ms;      // the longest that a thread stood still in it
-	size_t unarmed;      // processes whose memory can only travel in the final part
+	uint64_t bytes;        // of page data that were sent
+	uint64_t zero_bytes;   // of pages of zeroes, which cost nothing to send
+	double ms;             // until the last of it was handed to the sink
+	double scan_ms;        // of that, all but reading and handing over what was sent
+	double frozen_ms;      // that comparing shared memory will take in the final part, about
+	double stop_ms;        // the longest that a thread stood still in it
+	size_t unarmed;        // processes whose memory can only travel in the final part
 	char unarmed_why[160]; // of the first of them
 };
 
@@ -76,7 +76,8 @@ struct memory_engine {
 	// FINAL, with round(): all is frozen and CRIU has touched nothing yet. Sends what was
 	// written since the last round. What CRIU need not look at is then in `blank`
 	// (lib/criu/blank.h); pages that it sends all the same are dropped.
-	int (*frozen)(struct memory_run *run, int blank, struct error *err);
+	int (*frozen)(struct memory_run *run, int blank, struct memory_round *result,
+		      struct error *err);
 
 	// FINAL: what CRIU gets as its page server. The descriptor for CRIU's side is the caller's;
 	// ours is to be polled (final_fd, for reading) and served by final_step() until *done.

@@ -107,19 +107,25 @@ static struct memory_run *begin(const struct memory_subject *subject,
 	return NULL;
 }
 
+static void figures_of(const struct track_round *r, struct memory_round *result)
+{
+	*result =
+		(struct memory_round){.bytes = r->sent_bytes,
+				      .zero_bytes = r->zero_bytes,
+				      .ms = (double)r->ns / 1e6,
+				      .scan_ms = (double)(r->ns - r->copy_ns + r->compare_ns) / 1e6,
+				      .frozen_ms = (double)r->final_ns / 1e6,
+				      .stop_ms = (double)r->arm_ns / 1e6,
+				      .unarmed = r->unarmed};
+	snprintf(result->unarmed_why, sizeof(result->unarmed_why), "%s", r->unarmed_why);
+}
+
 static int round_of(struct memory_run *run, struct memory_round *result, struct error *err)
 {
 	struct track_round r = {0};
 	if (track_round(run->track, &r, err) < 0)
 		return -1;
-	*result = (struct memory_round){.bytes = r.sent_bytes,
-					.zero_bytes = r.zero_bytes,
-					.ms = (double)r.ns / 1e6,
-					.scan_ms = (double)(r.protect_ns + r.compare_ns) / 1e6,
-					.frozen_ms = (double)r.final_ns / 1e6,
-					.stop_ms = (double)r.arm_ns / 1e6,
-					.unarmed = r.unarmed};
-	snprintf(result->unarmed_why, sizeof(result->unarmed_why), "%s", r.unarmed_why);
+	figures_of(&r, result);
 	return 0;
 }
 
@@ -160,7 +166,7 @@ static int hide(const struct memory_run *run, int blank, struct error *err)
 	return criu_blank_hide(blank, list, count, err);
 }
 
-static int frozen(struct memory_run *run, int blank, struct error *err)
+static int frozen(struct memory_run *run, int blank, struct memory_round *result, struct error *err)
 {
 	struct track_round r = {0};
 	const struct track_entry *list;
@@ -168,6 +174,7 @@ static int frozen(struct memory_run *run, int blank, struct error *err)
 	size_t count;
 	if (track_final(run->track, &r, err) < 0)
 		return -1;
+	figures_of(&r, result);
 	track_map(run->track, &list, &count);
 	if (map_add(run, list, count, err) < 0)
 		return -1;

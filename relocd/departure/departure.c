@@ -79,6 +79,7 @@ static json_t *result_of(struct departure *d)
 	if (result && d->engine && !d->dry_run) {
 		json_object_set_new(result, "engine", json_string(d->engine->name));
 		json_object_set(result, "rounds", d->rounds);
+		json_object_set(result, "final", d->final);
 		json_object_set_new(result, "compress", json_string(squeeze_name(d->compress)));
 		json_object_set_new(result, "streams", json_integer((json_int_t)d->streams));
 	}
@@ -234,6 +235,7 @@ static void release(struct departure *d)
 	cgroup_close(d->cgroup);
 	definition_free(d->def);
 	json_decref(d->rounds);
+	json_decref(d->final);
 	json_decref(d->start);
 	if (d->keeper >= 0)
 		close(d->keeper);

@@ -80,6 +80,7 @@ struct departure {
 	struct departure_prediction prediction;
 	struct memory_round last_round;
 	json_t *rounds;       // figures of each
+	json_t *final;        // of the part while it is frozen; NULL: there was none
 	const char *advice;   // what to try against it
 	char limited_by[200]; // what stood in the way of a shorter downtime, as far as rounds tell
 	unsigned

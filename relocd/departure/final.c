@@ -73,6 +73,22 @@ static int ask_dump(struct departure *d, struct error *err)
 	return criu_rpc_dump(d->rpc, &o, &gone) < 0 ? dump_failed(d, gone.message, err) : 0;
 }
 
+// Against what the rounds have predicted: what was left indeed, and when it was done.
+static int copy_frozen(struct departure *d, struct error *err)
+{
+	struct memory_round m = {0};
+	if (d->engine->frozen(d->memory, d->blank, &m, err) < 0)
+		return -1;
+	double after_ms = clock_ms_since(d->frozen_ns);
+	log_info("frozen: %llu KiB in %.1f ms (%.1f listing and comparing), %.1f ms after the "
+		 "freeze, %llu KiB wait for the link",
+		 (unsigned long long)(m.bytes >> 10), m.ms, m.scan_ms, after_ms,
+		 (unsigned long long)(d->put_by_bytes >> 10));
+	d->final = json_pack("{s:I, s:f, s:f, s:f}", "bytes", (json_int_t)m.bytes, "ms", m.ms,
+			     "scan_ms", m.scan_ms, "copied_ms", after_ms);
+	return 0;
+}
+
 static int take_event(struct departure *d, struct error *err)
 {
 	struct criu_event event;
@@ -91,7 +107,7 @@ static int take_event(struct departure *d, struct error *err)
 	}
 	// Frozen, and nothing is CRIU's yet: it waits until the last pages are read.
 	if (!strcmp(event.script, "query-ext-files") && d->engine->frozen &&
-	    d->engine->frozen(d->memory, d->blank, err) < 0)
+	    copy_frozen(d, err) < 0)
 		return -1;
 	return criu_rpc_answer(d->rpc, true, err);
 }
@@ -124,6 +140,10 @@ static int dump(struct departure *d, struct error *err)
 		if (deadline_passed(deadline))
 			return error_set(err, ERR_DEADLINE, "CRIU did not end its dump in time");
 	}
+	double after_ms = clock_ms_since(d->frozen_ns);
+	log_info("dumped %.1f ms after the freeze, %llu KiB wait for the link", after_ms,
+		 (unsigned long long)(d->put_by_bytes >> 10));
+	json_object_set_new(d->final, "dumped_ms", json_real(after_ms));
 	return departure_sink_drain(d, err) < 0 ? -1 : channels_mark(&d->channels, err);
 }
 

@@ -134,8 +134,10 @@ static int one_round(struct departure *d, struct converge_round *r, struct error
 	r->zero_bytes = m.zero_bytes;
 	r->cpu_percent = d->cpu_percent;
 	note_usage(d, used_us, r->ms);
+	int64_t looked = clock_now_ns();
 	if (d->engine->dirty(d->memory, &r->dirty_bytes, err) < 0)
 		return -1;
+	r->look_ms = clock_ms_since(looked);
 	d->last_round = m;
 	d->expected_bytes = d->sent_bytes + r->dirty_bytes;
 	return 0;

@@ -4,9 +4,9 @@
 
 #include "lib/base/cleanup.h"
 
-#define BASE_MS           30   // whatever moves
+#define BASE_MS           45   // whatever moves
 #define TASK_MS           7    // for each process
-#define LIST_MS_PER_GB    15   // to list all pages once more
+#define LIST_MS_PER_GB    5    // to list all pages once more
 #define RESTORE_MS_PER_GB 1000 // of what is restored before it runs
 #define STOP_MS_PER_GB    1000 // of what is sent while it stands still, at best
 #define GB                1e9

@@ -206,6 +206,36 @@ static void is_not_slowed_down_for_less_than_comparing_takes(void **state)
 	assert_int_equal(converge_after(&c, &r), CONVERGE_THROTTLE);
 }
 
+static void waiting_for_an_answer_is_not_the_link(void **state)
+{
+	struct converge c;
+	struct converge_round first = {
+		.number = 1, .bytes = 600 << 20, .ms = 1200, .dirty_bytes = 100 << 20};
+	struct converge_round second = {
+		.number = 2, .bytes = 5 << 20, .ms = 110, .dirty_bytes = 5 << 20};
+	(void)state;
+	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = 100, .fixed_ms = 40});
+	assert_int_equal(converge_after(&c, &first), CONVERGE_AGAIN);
+	assert_true(first.link_rate > 499 * (1 << 20) && first.link_rate < 501 * (1 << 20));
+	assert_int_equal(converge_after(&c, &second), CONVERGE_FREEZE);
+	assert_true(second.link_rate > 499 * (1 << 20) && second.link_rate < 501 * (1 << 20));
+}
+
+// Counting what is dirty takes a while where there is much memory.
+static void counts_what_is_written_while_it_counts(void **state)
+{
+	struct converge c;
+	struct converge_round r = {.number = 1,
+				   .bytes = 200 << 20,
+				   .ms = 1000,
+				   .dirty_bytes = 100 << 20,
+				   .look_ms = 100};
+	(void)state;
+	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = 100});
+	converge_after(&c, &r);
+	assert_true(r.send_ms > 524 && r.send_ms < 526);
+}
+
 static void knows_the_names_of_policies(void **state)
 {
 	enum converge_policy policy;
@@ -232,6 +262,8 @@ int main(void)
 		cmocka_unit_test(comparing_is_not_the_link),
 		cmocka_unit_test(comparing_while_the_link_is_busy_costs_nothing),
 		cmocka_unit_test(is_not_slowed_down_for_less_than_comparing_takes),
+		cmocka_unit_test(waiting_for_an_answer_is_not_the_link),
+		cmocka_unit_test(counts_what_is_written_while_it_counts),
 		cmocka_unit_test(knows_the_names_of_policies),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
