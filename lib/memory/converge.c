@@ -7,6 +7,7 @@
 
 #define TELLING_BYTES (16u << 20) // a round of less says more about latency than about the link
 #define PROGRESS      0.7 // a round is of use when it leaves less than that of the one before
+#define FELT          0.2 // a downtime that is so much longer is hardly felt to be
 #define PATIENCE      2   // rounds of no use that are borne without throttling
 
 static const struct {
@@ -80,6 +81,17 @@ static enum converge_next diverge(struct converge *c)
 										: CONVERGE_GIVE_UP;
 }
 
+// Beside what no round can shorten so much hardly matters: pages are sent while others are still
+// compared, and where the wanted downtime is out of reach anyway, a fifth more is not worth slowing
+// anybody down.
+static double hardly_felt_ms(const struct converge *c, const struct converge_round *r)
+{
+	double certain_ms = c->goal.fixed_ms + r->frozen_ms, part_ms = certain_ms * FELT;
+	if (certain_ms <= c->goal.max_downtime_ms || part_ms < r->frozen_ms)
+		return r->frozen_ms;
+	return part_ms;
+}
+
 enum converge_next converge_after(struct converge *c, struct converge_round *r)
 {
 	uint64_t before = c->last_dirty;
@@ -94,5 +106,5 @@ enum converge_next converge_after(struct converge *c, struct converge_round *r)
 		c->steps = ARRAY_SIZE(steps);
 	else if (c->stalled < (c->steps ? 1 : PATIENCE))
 		return CONVERGE_AGAIN;
-	return r->send_ms <= r->frozen_ms ? CONVERGE_FREEZE : diverge(c);
+	return r->send_ms <= hardly_felt_ms(c, r) ? CONVERGE_FREEZE : diverge(c);
 }

@@ -6,7 +6,8 @@
 // rate at which the last rounds were sent. Rounds end when sending takes at most max(max_downtime -
 // all that is fixed, CONVERGE_LEAST_MS). Where they stop getting shorter before that, the partition
 // writes faster than it can be copied, and the policy decides; but for no more than comparing takes
-// anyway it is neither slowed down nor left: pages are sent while others are still compared.
+// anyway (pages are sent while others are still compared), or than a fifth of all that is fixed
+// where that alone is too long, it is neither slowed down nor left.
 #ifndef WPAR_MEMORY_CONVERGE_H
 #define WPAR_MEMORY_CONVERGE_H
 

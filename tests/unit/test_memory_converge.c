@@ -206,6 +206,22 @@ static void is_not_slowed_down_for_less_than_comparing_takes(void **state)
 	assert_int_equal(converge_after(&c, &r), CONVERGE_THROTTLE);
 }
 
+// Many processes and an eager restore: 40 ms more are not what makes it long.
+static void is_not_slowed_down_for_a_fifth_of_what_is_fixed(void **state)
+{
+	struct converge c;
+	struct converge_round r = {.number = 1, .bytes = 500 << 20, .ms = 1000};
+	(void)state;
+	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = 100, .fixed_ms = 890});
+	r.dirty_bytes = 20 << 20;
+	for (r.number = 1; r.number < 4; r.number++) {
+		enum converge_next next = converge_after(&c, &r);
+		assert_int_equal(next, r.number < 3 ? CONVERGE_AGAIN : CONVERGE_FREEZE);
+		r.bytes = 4 << 20;
+	}
+	assert_false(c.diverged);
+}
+
 static void waiting_for_an_answer_is_not_the_link(void **state)
 {
 	struct converge c;
@@ -262,6 +278,7 @@ int main(void)
 		cmocka_unit_test(comparing_is_not_the_link),
 		cmocka_unit_test(comparing_while_the_link_is_busy_costs_nothing),
 		cmocka_unit_test(is_not_slowed_down_for_less_than_comparing_takes),
+		cmocka_unit_test(is_not_slowed_down_for_a_fifth_of_what_is_fixed),
 		cmocka_unit_test(waiting_for_an_answer_is_not_the_link),
 		cmocka_unit_test(counts_what_is_written_while_it_counts),
 		cmocka_unit_test(knows_the_names_of_policies),
