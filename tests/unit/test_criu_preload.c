@@ -69,8 +69,6 @@ static void answers_queries_that_the_kernel_refuses(void **state)
 
 // ---- the blank scan -----------------------------------------------------------------------------
 
-#define PAGE 4096
-
 // As departure makes it. Returns the file.
 static int hide(uint64_t tasks, const struct criu_blank_segment *list, size_t count)
 {
@@ -192,6 +190,96 @@ static void hides_listed_segments_alone(void **state)
 	close(other);
 }
 
+// ---- shared segments ----------------------------------------------------------------------------
+
+enum { LENGTH = 4 << 20 };
+
+static int make_source(void)
+{
+	int fd = memfd_create("source", 0);
+
+	for (off64_t at = 0; at < LENGTH; at += PAGE)
+		assert_int_equal(pwrite(fd, &at, sizeof(at), at + 8), sizeof(at));
+	assert_int_equal(ftruncate(fd, LENGTH), 0);
+	return fd;
+}
+
+static long faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+// Reads most of the source to one page behind the beginning; returns how many faults that took.
+static long read_into(uint8_t *to)
+{
+	int fd = make_source();
+	size_t length = LENGTH - 2 * PAGE;
+	long before = faults();
+
+	for (size_t done = 0, n; done < length; done += n) {
+		n = (size_t)pread64(fd, to + PAGE + done, length - done, (off64_t)(PAGE + done));
+		assert_true(n > 0 && n <= length - done);
+	}
+	before = faults() - before;
+	for (uint64_t at = 0; at < LENGTH; at += PAGE) {
+		bool was_read = at >= PAGE && at < LENGTH - PAGE;
+		assert_int_equal(*(uint64_t *)(to + at + 8), was_read ? at : 0);
+	}
+	close(fd);
+	return before;
+}
+
+static void fills_segments_through_their_files(void **state)
+{
+	int flags = MAP_SHARED | MAP_ANONYMOUS;
+	int id = shmget(IPC_PRIVATE, LENGTH, IPC_CREAT | 0600);
+
+	(void)state;
+	uint8_t *plain = mmap64(NULL, LENGTH, PROT_READ | PROT_WRITE, flags, -1, 0);
+	long by_file = open_segment();
+	long for_plain = read_into(plain);
+	uint8_t *sysv = shmat(id, NULL, 0);
+	shmctl(id, IPC_RMID, NULL);
+	long for_sysv = read_into(sysv);
+	munmap(plain, LENGTH);
+	shmdt(sysv);
+	if (by_file < 0)
+		skip(); // takes CAP_CHECKPOINT_RESTORE
+	close((int)by_file);
+	assert_true(for_plain < LENGTH / PAGE / 4);
+	assert_true(for_sysv < LENGTH / PAGE / 4);
+}
+
+static void reads_into_all_else(void **state)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS, fd = make_source();
+	uint8_t *shared =
+		mmap64(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	uint8_t *private;
+
+	(void)state;
+	// It has gone; what takes its place has no file, or is no mapping of one that is shared.
+	munmap(shared, LENGTH);
+	assert_int_equal(segment.at, (uint64_t)shared);
+	assert_true(mmap(shared, LENGTH, PROT_READ | PROT_WRITE, flags | MAP_FIXED, -1, 0) ==
+		    shared);
+	read_into(shared);
+	private = mmap64(NULL, LENGTH, PROT_READ | PROT_WRITE, flags, -1, 0);
+	assert_int_equal(segment.length, 0);
+	read_into(private);
+	assert_int_equal(pread64(fd, private, 8, PAGE + 8), 8);
+	assert_int_equal(*(uint64_t *)private, PAGE);
+	errno = 0;
+	assert_int_equal(pread64(-1, private, LENGTH, 0), -1);
+	assert_int_equal(errno, EBADF);
+	munmap(private, LENGTH);
+	munmap(shared, LENGTH);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +288,8 @@ int main(void)
 		cmocka_unit_test(hides_pages_from_the_dump_alone),
 		cmocka_unit_test(hides_nothing_without_a_proper_list),
 		cmocka_unit_test(hides_listed_segments_alone),
+		cmocka_unit_test(fills_segments_through_their_files),
+		cmocka_unit_test(reads_into_all_else),
 		cmocka_unit_test(answers_queries_that_the_kernel_refuses),
 	};
 
