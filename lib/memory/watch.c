@@ -64,13 +64,27 @@ static void take_message(struct watch *w, const struct uffd_msg *message)
 	}
 }
 
-static void read_all(struct watch *w)
+// False: it cannot be read (no descriptor for a child).
+static bool read_from(struct watch *w, int uffd)
 {
 	struct uffd_msg message;
-	// It may grow meanwhile.
-	for (size_t i = 0; i < w->count; i++)
-		while (read(w->list[i].uffd, &message, sizeof(message)) == sizeof(message))
-			take_message(w, &message);
+	ssize_t n;
+	while ((n = read(uffd, &message, sizeof(message))) == sizeof(message))
+		take_message(w, &message);
+	return n < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+static void read_all(struct watch *w)
+{
+	for (size_t i = 0; i < w->count; i++) { // it may grow meanwhile
+		int uffd = w->list[i].uffd;
+		if (read_from(w, uffd))
+			continue;
+		// The task would wait for its reader for ever.
+		close(uffd);
+		w->list[i--] = w->list[--w->count];
+		w->dropped = true;
+	}
 }
 
 static bool is_alive(int uffd)

@@ -4,6 +4,7 @@
 #include "tests/unit/track_fixture.h"
 
 #include <linux/capability.h>
+#include <sys/resource.h>
 
 #define PAGES     2048ul // of a segment: MARKS_LEAST bytes
 #define LENGTH    (PAGES * PAGE)
@@ -332,6 +333,24 @@ static void gives_up_when_pages_are_dropped(void **state)
 	compares_after('D', false);
 }
 
+// There is none for the child's userfaultfd; its parent must not wait for that.
+static void gives_up_without_descriptors(void **state)
+{
+	struct rlimit was, none;
+	(void)state;
+	struct track *t = begin_trusting();
+	int next = dup(0);
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	none = was;
+	none.rlim_cur = (rlim_t)next;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	tell('F');
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_int_equal(one_round(t).trusted, 0);
+	end_with(t, false);
+}
+
 static void gives_up_when_tasks_come_and_go(void **state)
 {
 	(void)state;
@@ -448,6 +467,7 @@ int main(void)
 		cmocka_unit_test(compares_after_a_second_mapping),
 		cmocka_unit_test(compares_after_an_unmapping),
 		cmocka_unit_test(gives_up_when_pages_are_dropped),
+		cmocka_unit_test(gives_up_without_descriptors),
 		cmocka_unit_test(gives_up_when_tasks_come_and_go),
 		cmocka_unit_test(compares_what_threads_have),
 		cmocka_unit_test(compares_with_direct_io),
