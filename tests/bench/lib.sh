@@ -10,7 +10,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/../system/workload.sh"
 bench_folder=$top/tests/bench
 out=$BUILD/bench
 quick=${BENCH_QUICK:-0}
-bench_on_exit=() # commands
 
 bench_jq() { jq -L "$bench_folder" "$@"; }
 
@@ -38,11 +37,8 @@ quickly() { [ "$quick" != 0 ]; }
 by_speed() { if quickly; then echo "$1"; else echo "$2"; fi; } # QUICK LONG
 
 bench_finish() {
-	local rc=$? command
+	local rc=$?
 	trap - EXIT
-	for command in "${bench_on_exit[@]}"; do
-		$command || true
-	done
 	if [ $rc != 0 ]; then
 		mkdir -p "$out/$bench_name-logs"
 		cp "$lab_dir"/host?.log "$out/$bench_name-logs/" 2>/dev/null || true
