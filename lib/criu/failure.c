@@ -57,6 +57,8 @@ static const struct known {
 	{"has bad size", ERR_NONE, "a file of the partition is not the same on the destination"},
 	{"has bad build-ID", ERR_NONE,
 	 "a program file of the partition is not the same on the destination"},
+	{"in victim: Too many open files", ERR_UNDUMPABLE,
+	 "a process has as many files open as its limit allows, and CRIU needs one more"},
 	{"Can't get rlimit", ERR_CRIU_UNABLE,
 	 "relocd lacks CAP_SYS_RESOURCE and criu-preload.so is not in use"},
 	{"Can't bind inet socket", ERR_NONE, "an address of the partition is not there"},

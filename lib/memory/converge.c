@@ -54,7 +54,10 @@ static double sending_ms(const struct converge_round *r)
 
 static void measure(struct converge *c, struct converge_round *r)
 {
-	if (r->bytes >= TELLING_BYTES || c->link_rate == 0)
+	if (r->plain_bytes)
+		c->link_rate =
+			(double)r->plain_bytes * 1000 / (r->plain_ms > 0.1 ? r->plain_ms : 0.1);
+	else if (r->bytes >= TELLING_BYTES || c->link_rate == 0)
 		c->link_rate = (double)(r->bytes ? r->bytes : 1) * 1000 / sending_ms(r);
 	r->link_rate = c->link_rate;
 	r->dirty_rate = (double)r->dirty_bytes * 1000 / (r->ms > 0.1 ? r->ms : 0.1);

@@ -46,6 +46,8 @@ struct converge_round {
 	double idle_ms;       // of that, nothing was under way
 	double frozen_ms;     // that comparing shared memory will take while it is frozen
 	double look_ms;       // after it, until dirty_bytes was known: writing went on
+	uint64_t plain_bytes; // sent before other work on this host went first; 0: all
+	double plain_ms;      // sending them
 	unsigned cpu_percent; // of what the partition used before it was slowed down; 100: not
 	// filled by converge_after():
 	double dirty_rate, link_rate;

@@ -15,7 +15,6 @@
 #define STATUS_MAX (64u << 10)
 #define RANGES     1024               // of one scan
 #define CHUNK      (64u << 20) / PAGE // pages of one scan: little is dirty again when it is copied
-#define ARM_MS     1000
 #define SWAPPED_MS 2
 
 uint64_t space_destination(const struct space *s)
@@ -191,7 +190,7 @@ int space_arm(struct space *s, const struct space_view *view, struct track_round
 	if (is_armed(s, view))
 		return 1;
 	disarm(s);
-	int got = arm_task(s->pid, deadline_in_ms(ARM_MS), &s->uffd, &stopped, why);
+	int got = arm_task(s->pid, deadline_in_ms(SPACE_ARM_MS), &s->uffd, &stopped, why);
 	if (stopped > round->arm_ns)
 		round->arm_ns = stopped;
 	if (got <= 0)
@@ -278,19 +277,28 @@ static bool is_direct(int fdinfo, const char *fd)
 	return flags && strtoul(flags + strlen("flags:"), NULL, 8) & O_DIRECT;
 }
 
-static bool has_direct(int proc)
+// Looks for descriptors by which memory is written without a mark: O_DIRECT is dealt with; what an
+// io_uring writes to buffers that were registered with it is never marked.
+static int find_unmarked(struct space *s, int proc, struct error *err)
 {
-	char link[2];
+	static const char ring[] = "anon_inode:[io_uring]";
+	char link[sizeof(ring)];
 	int files = openat(proc, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_close_ int fdinfo = openat(proc, "fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_closedir_ DIR *dir = files < 0 ? NULL : fdopendir(files);
 	struct dirent *entry;
-	while (dir && fdinfo >= 0 && (entry = fdio_readdir(dir)))
+	s->direct = false;
+	while (dir && fdinfo >= 0 && (entry = fdio_readdir(dir))) {
+		ssize_t n = readlinkat(files, entry->d_name, link, sizeof(link));
+		if (n == (ssize_t)strlen(ring) && !memcmp(link, ring, strlen(ring)))
+			return error_set(err, ERR_IO_URING,
+					 "fd %s of pid %d is an io_uring instance", entry->d_name,
+					 (int)s->inner);
 		// Sockets and pipes have no path.
-		if (readlinkat(files, entry->d_name, link, sizeof(link)) > 0 && link[0] == '/' &&
-		    is_direct(fdinfo, entry->d_name))
-			return true;
-	return false;
+		if (n > 0 && link[0] == '/' && is_direct(fdinfo, entry->d_name))
+			s->direct = true;
+	}
+	return 0;
 }
 
 // A device may write to pages that it was given before they were protected, until its request is
@@ -332,8 +340,7 @@ int space_copy(struct space *s, const struct space_view *view, bool swapped, str
 	if (got == 0)
 		got = copy_again(s, view, &old, c, err);
 	free(old.list);
-	s->direct = has_direct(view->proc);
-	return got;
+	return got < 0 ? -1 : find_unmarked(s, view->proc, err);
 }
 
 int space_dirty(const struct space_view *view, uint64_t *pages, struct error *err)

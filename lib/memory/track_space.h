@@ -19,6 +19,7 @@ struct space {
 	int uffd;            // -1: not armed
 	bool seen;           // listed in this round
 	bool fresh;          // for the first time
+	bool refused;        // it could not be armed in this round
 	bool direct;         // it has files open with O_DIRECT
 	bool mighty;         // it, or what it may run, can open mappings of others
 	unsigned threads;
@@ -38,6 +39,9 @@ struct space_view {
 int space_look(struct space *s, bool final, struct space_view *view, struct error *err);
 void space_leave(struct space_view *view);
 #define _cleanup_view_ __attribute__((cleanup(space_leave)))
+
+// How long it may take to stop a thread of it, in milliseconds.
+#define SPACE_ARM_MS 1000
 
 // Registers what is new; arms it first where that is needed. 1 armed, 0 not: `why` says it.
 int space_arm(struct space *s, const struct space_view *view, struct track_round *round,

@@ -11,11 +11,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/kcmp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
-#define MAPS_MAX (64u << 20)
+#define MAPS_MAX         (64u << 20)
+#define LIMITS_MAX       4096
+#define FREE_DESCRIPTORS 2 // that CRIU's code in the process takes for itself
 
 // What a descriptor's link says, and what that means for CRIU.
 static const struct {
@@ -114,21 +120,43 @@ static void look_end(struct look *look)
 	shmids_free(&look->shmids);
 }
 
+// The soft limit of its descriptors' numbers; prlimit(2) would take CAP_SYS_RESOURCE.
+static unsigned long descriptor_limit(const struct task *t)
+{
+	static const char name[] = "Max open files";
+	_cleanup_free_ char *limits = fdio_read_file(t->folder, "limits", LIMITS_MAX, NULL);
+	const char *line = limits ? strstr(limits, name) : NULL;
+	return line ? strtoul(line + strlen(name), NULL, 10) : ULONG_MAX;
+}
+
+static int check_free_descriptors(const struct task *t, unsigned long used, unsigned long limit,
+				  struct error *err)
+{
+	if (used + FREE_DESCRIPTORS <= limit)
+		return 0;
+	return error_set(err, ERR_UNDUMPABLE,
+			 "pid %d (%s) uses %lu of the %lu descriptors that its limit allows, and "
+			 "CRIU needs %d",
+			 (int)t->inner, t->name, used, limit, FREE_DESCRIPTORS);
+}
+
 static int check_descriptors(const struct task *t, const struct look *look, struct error *err)
 {
 	int folder = openat(t->folder, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_closedir_ DIR *dir = folder < 0 ? NULL : fdopendir(folder);
+	unsigned long used = 0, limit = look->locks_only ? ULONG_MAX : descriptor_limit(t);
 	struct dirent *entry;
 	while (dir && (entry = readdir(dir))) {
 		const char *fd = entry->d_name;
 		if (fd[0] == '.')
 			continue;
+		used += strtoul(fd, NULL, 10) < limit;
 		if (!look->locks_only && check_descriptor(t, folder, fd, err) < 0)
 			return -1;
 		if (check_lock(t, &look->locality, fd, err) < 0)
 			return -1;
 	}
-	return 0;
+	return check_free_descriptors(t, used, limit, err);
 }
 
 // A ring or secret memory that is mapped while its descriptor is closed.
@@ -231,4 +259,28 @@ int undumpable_check_locks(struct cgroup *cg, pid_t init, struct error *err)
 	if (cgroup_pids(cg, &pids, &count, err) < 0)
 		return -1;
 	return check_all(pids, count, init, true, err);
+}
+
+// Until then both have the same memory.
+int undumpable_check_vfork_pids(const pid_t *pids, size_t count, struct error *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		_cleanup_task_ struct task child, parent;
+		if (!task_open(pids[i], &child) || child.parent <= 0 ||
+		    syscall(SYS_kcmp, child.pid, child.parent, KCMP_VM, 0, 0) != 0)
+			continue;
+		task_open(child.parent, &parent);
+		return error_set(err, ERR_PENDING, "pid %d (%s) starts another program",
+				 (int)parent.inner, parent.name);
+	}
+	return 0;
+}
+
+int undumpable_check_vfork(struct cgroup *cg, struct error *err)
+{
+	_cleanup_free_ pid_t *pids = NULL;
+	size_t count;
+	if (cgroup_pids(cg, &pids, &count, err) < 0)
+		return -1;
+	return undumpable_check_vfork_pids(pids, count, err);
 }

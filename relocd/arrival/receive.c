@@ -5,6 +5,7 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
+#include "relocd/move/priority.h"
 #include "relocd/move/talk.h"
 
 #include <endian.h>
@@ -22,6 +23,7 @@ int arrival_on_frozen(struct arrival *a, const struct link_message *message, str
 		return -1;
 	wpar__decision__free_unpacked(frozen, NULL);
 	report_phase(&a->report, PHASE_FINAL);
+	priority_resume(); // what is started from now on is the partition's
 	if (cable_pull(&a->cable, false, err) < 0 || cable_announce(&a->cable, err) < 0)
 		return -1;
 	return arrival_warm_begin(a, err);
@@ -131,6 +133,10 @@ int arrival_on_object_end(struct arrival *a, const struct link_message *message,
 int arrival_take_pages(struct arrival *a, bool rounds_only, const struct link_message *message,
 		       struct error *err)
 {
+	if (a->report.phase == PHASE_PRECOPY && a->received_bytes > PRIORITY_YIELD_AFTER &&
+	    a->rounds == 0)
+		priority_yield(0, 0);
+	priority_rate();
 	int64_t bytes = pageintake_take(a->intake, a->store, rounds_only, message->payload,
 					message->length, err);
 	if (bytes < 0)
@@ -153,6 +159,7 @@ int arrival_on_round(struct arrival *a, const struct link_message *message, stru
 	if (talk_check_round(message, a->offer->move, a->offer->epoch, a->rounds + 1, err) < 0)
 		return -1;
 	a->rounds++;
+	priority_resume(); // the rounds after the first are short
 	return talk_round(a->link, WIRE_ROUND_ACK, a->offer->move, a->offer->epoch, a->rounds, err);
 }
 

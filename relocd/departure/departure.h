@@ -105,6 +105,10 @@ struct departure {
 	struct link *place_of;      // which is of this connection
 	int64_t due_ns, paused_ns;  // pace.c: when the next may be sent; spent waiting for that
 	int64_t handed_ns, idle_ns; // when the last frame was; how long none was under way
+	int64_t round_ns;           // when the round began,
+	uint64_t round_from;        // and what had been sent then
+	uint64_t plain_bytes;       // of it sent until we stepped back for other work,
+	int64_t plain_ns;           // and in how long
 
 	// its root, where it is made of an image
 	char **folders;            // at its top, without other mounts

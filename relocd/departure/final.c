@@ -10,6 +10,7 @@
 #include "lib/base/log.h"
 #include "lib/criu/failure.h"
 #include "lib/partition/strv.h"
+#include "lib/partition/undumpable.h"
 #include "relocd/move/scratch.h"
 #include "relocd/move/talk.h"
 
@@ -32,8 +33,10 @@ static int dump_failed(struct departure *d, const char *message, struct error *e
 {
 	char path[512];
 	scratch_keep_log(d->images, LOG_NAME, d->move, path);
-	criu_failure_error(err, ERR_CRIU_DUMP, "CRIU could not dump the partition", d->images,
-			   LOG_NAME, message);
+	// We can name the process, if it is for one of the known reasons.
+	if (undumpable_check(d->cgroup, d->status.pid, d->end_exec, err) == 0)
+		criu_failure_error(err, ERR_CRIU_DUMP, "CRIU could not dump the partition",
+				   d->images, LOG_NAME, message);
 	if (path[0])
 		error_hint(err, "the partition runs on; CRIU's log is %s", path);
 	return -1;

@@ -5,34 +5,45 @@
 #include "lib/base/log.h"
 #include "lib/net/backlog.h"
 #include "lib/partition/sessions.h"
+#include "lib/partition/undumpable.h"
+#include "relocd/move/priority.h"
 #include "relocd/move/talk.h"
 
 #define FREEZE_MS       5000
 #define SESSIONS_MS     5000
-#define ACCEPT_TRIES    4
-#define ACCEPT_PAUSE_MS 10
+#define SETTLE_TRIES    16
+#define SETTLE_PAUSE_MS 10
 
-// CRIU cannot dump a connection that nobody accepted yet: let the program run on a moment and
-// accept it.
-static int freeze_with_empty_backlog(struct departure *d, struct error *err)
+// What CRIU cannot dump, but what passes by itself: ERR_PENDING.
+static int check_pending(struct departure *d, struct error *err)
 {
 	struct backlog backlog;
-	for (int i = 0; i < ACCEPT_TRIES; i++) {
-		if (cgroup_freeze(d->cgroup, deadline_in_ms(FREEZE_MS), err) < 0 ||
-		    backlog_waiting(d->backlog, &backlog, err) < 0)
+	if (backlog_waiting(d->backlog, &backlog, err) < 0)
+		return -1;
+	if (backlog.waiting)
+		return error_set(err, ERR_PENDING,
+				 "%u connections wait to be accepted (%s) and the program does not "
+				 "accept them",
+				 backlog.waiting, backlog.where);
+	return undumpable_check_vfork(d->cgroup, err);
+}
+
+// Lets the partition run on a moment for that.
+static int freeze_when_settled(struct departure *d, struct error *err)
+{
+	for (int i = 1;; i++) {
+		d->frozen_ns = clock_now_ns();
+		if (cgroup_freeze(d->cgroup, deadline_in_ms(FREEZE_MS), err) < 0)
 			return -1;
-		if (!backlog.waiting)
+		if (check_pending(d, err) == 0)
 			return 0;
-		log_info("%u connections wait to be accepted (%s): running on for %d ms",
-			 backlog.waiting, backlog.where, ACCEPT_PAUSE_MS);
+		if (err->id != ERR_PENDING || i == SETTLE_TRIES)
+			return -1;
+		log_info("%s: running on for %d ms", err->message, SETTLE_PAUSE_MS);
 		if (cgroup_thaw(d->cgroup, err) < 0)
 			return -1;
-		clock_sleep_ms(ACCEPT_PAUSE_MS);
+		clock_sleep_ms(SETTLE_PAUSE_MS);
 	}
-	return error_set(err, ERR_PENDING,
-			 "%u connections wait to be accepted (%s) and the program does not accept "
-			 "them",
-			 backlog.waiting, backlog.where);
 }
 
 static int end_sessions(struct departure *d, struct error *err)
@@ -53,10 +64,9 @@ int departure_freeze(struct departure *d, struct error *err)
 	if (end_sessions(d, err) < 0 || departure_sink_bound(d, err) < 0)
 		return -1;
 	d->frozen = true; // from here on a thaw does no harm
+	priority_resume();
 	squeeze_settle(d->squeeze);
-	d->frozen_ns = clock_now_ns();
-	if (freeze_with_empty_backlog(d, err) < 0 ||
-	    sessions_check(d->cgroup, d->status.pid, err) < 0 ||
+	if (freeze_when_settled(d, err) < 0 || sessions_check(d->cgroup, d->status.pid, err) < 0 ||
 	    departure_check_network_frozen(d, err) < 0 || departure_share_frozen(d, err) < 0)
 		return -1;
 	departure_speed_up(d); // CRIU has its tasks do some of the work

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The bandwidth that a move may use while its partition runs: for memory, the image and the layer
-// above it. What is frozen waits for nothing.
+// above it; and what other work on this host leaves over. What is frozen waits for nothing.
 #include "relocd/departure/departure.h"
+
+#include "relocd/move/priority.h"
 
 #define PAUSE_MS 10
 #define BURST_NS 20000000ll // so much of what was not used may be made up for
@@ -9,7 +11,9 @@
 static double rate_of(const struct departure *d)
 {
 	uint64_t own = d->bandwidth, share = d->report.share;
-	return (double)(own && share ? (own < share ? own : share) : own + share);
+	double most = (double)(own && share ? (own < share ? own : share) : own + share);
+	double spare = priority_rate();
+	return spare > 0 && (most <= 0 || spare < most) ? spare : most;
 }
 
 void departure_paced(struct departure *d, size_t bytes)

@@ -6,6 +6,7 @@
 
 #include "lib/base/cleanup.h"
 #include "relocd/move/facts.h"
+#include "relocd/move/priority.h"
 #include "relocd/move/talk.h"
 
 #include <string.h>
@@ -137,8 +138,22 @@ void departure_sink_idle(struct departure *d)
 	d->handed_ns = now;
 }
 
+// The bulk of the memory has time, what is written meanwhile has not: only in the first round.
+static void step_back(struct departure *d)
+{
+	uint64_t sent = d->sent_bytes - d->round_from;
+	int64_t ns = clock_now_ns() - d->round_ns - d->paused_ns;
+	double rate = (double)sent * 1e9 / (double)(ns > 0 ? ns : 1);
+	if (d->report.round.number != 1 || sent < PRIORITY_YIELD_AFTER ||
+	    !priority_yield(rate, (double)d->memory_bytes * 1000 / PRIORITY_YIELD_MS))
+		return;
+	d->plain_bytes = sent;
+	d->plain_ns = ns;
+}
+
 static void *running_place(struct departure *d, struct error *err)
 {
+	step_back(d);
 	if (departure_pace(d, err) < 0 || departure_listen(d, err) < 0)
 		return NULL;
 	void *slot = channels_slot(&d->channels, d->place_in_order, &d->place_of,

@@ -31,7 +31,7 @@ def report(machine; notes; keys): map(shares)
 		then error("no number: \(.)") else . end))
 	| {machine: machine, rows: ., notes: notes, summary: summary(keys)};
 
-# ---- what bench-move is judged by, of its summary
+# ---- what benchmarks are judged by, of their summaries
 def judged: .met = (if .value == null then null elif .most then .value <= .most elif .least then .value >= .least else null end);
 
 # How much longer the client waits for each GB (1e9) more, from the smallest to the largest; of less than
@@ -53,6 +53,12 @@ def move_goals: ((map(select(.side == "ours" and .workload == "dirtier")) | grou
 # Our links beside the least that OpenSSL needs.
 def stream_goals: group_by(.streams)[] | (map(select(.side == "link"))[0]) as $link | map(select(.side == "pump"))[]
 	| {goal: "rate of a link, in that of a pump, \(.streams) streams", value: ($link.gb_s.median / .gb_s.median), least: 0.9} | judged;
+
+# What a workload notices of being copied while it runs, in what it was just before.
+def track_goals: ((.[] | select(.throughput_during)
+		| {goal: "throughput of \(.side) while it is copied, in that before", value: .throughput_during.median, least: 0.9}),
+	(.[] | select(.during_p999_ms and .before_p999_ms)
+		| {goal: "p99.9 of the \(.side) while it is copied, in that before", value: (.during_p999_ms.median / .before_p999_ms.median)})) | judged;
 
 def number_text: if . == null then "-" elif type == "number" then
 	(if fabs >= 100 or . == floor then rounded(0) elif fabs >= 10 then rounded(1) else rounded(2) end | tostring) else tostring end;

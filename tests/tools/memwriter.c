@@ -8,169 +8,34 @@
 //   threads   four threads write the same memory, each its own pages
 //   tree      five processes, forked from each other: what one does not write stays shared
 //   shared    two processes and memory of every shared kind: anonymous, memfd, SysV
-//   churn     mappings come, go, grow, move, shrink, are emptied, locked away and made huge
+//   churn     mappings come, go, grow, move, shrink, are emptied, closed, guarded, swapped out and
+//             made of huge pages
 // Every worker checks all pages and writes a part of its own, by itself, through the kernel
 // (read(2)), and in `tree` it forks children that only check. FILE gets "ok PASSES" (the slowest
 // worker's) or "bad WHAT", renamed into place; after "bad" nothing is written any more.
-#include <fcntl.h>
+#include "tests/tools/pages.h"
+
+#include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ipc.h>
-#include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#define PAGE        4096
-#define WORDS       (PAGE / 8)
 #define AREAS       3
-#define WORKERS     5
+#define TREE        5 // workers of a tree
 #define REGIONS     24
 #define WRITE_SHARE 20 // a pass writes one page in so many
 #define PAUSE_US    10000
-#define ZEROES      UINT32_MAX // the version of a page that holds nothing
 
-// A page's version is odd while it is being written, so that others skip it.
-struct area {
-	uint64_t *memory;
-	_Atomic uint32_t *versions;
-	size_t pages;
-	uint64_t seed;
-};
-
-struct progress {
-	_Atomic uint64_t passes;
-	_Atomic bool failed;
-	char bad[160];
-};
+// madvise(2), newer than the headers of Debian 12.
+#define PAGEOUT       21  // 5.4
+#define COLLAPSE      25  // 6.1
+#define GUARD_INSTALL 102 // 6.13
+#define GUARD_REMOVE  103
 
 static struct area areas[AREAS];
-static int n_areas, n_workers = 1;
-static struct progress *progress; // shared, WORKERS of them
-static const char *report_path;
+static int n_areas;
 static bool forks; // children that check
-
-static _Noreturn void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-// ---- a page
-static uint64_t mix(uint64_t x)
-{
-	// the finalizer of splitmix64: Steele, Lea, Flood (2014)
-	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-	return x ^ x >> 31;
-}
-
-static uint64_t first_word(const struct area *a, size_t page, uint32_t version)
-{
-	return version == ZEROES ? 0 : mix(a->seed + page * 0x9e3779b97f4a7c15u + version);
-}
-
-static uint64_t step_of(uint32_t version)
-{
-	return version == ZEROES ? 0 : 0xd1342543de82ef95u;
-}
-
-// A kernel's write: into a pipe and out of it into the page.
-static void write_by_kernel(uint64_t *to, const uint64_t *text)
-{
-	static __thread int ends[2] = {-1, -1};
-	if (ends[0] < 0 && pipe2(ends, O_CLOEXEC) < 0)
-		die("pipe");
-	if (write(ends[1], text, PAGE) != PAGE)
-		die("write");
-	for (size_t got = 0; got < PAGE;) {
-		ssize_t n = read(ends[0], (char *)to + got, PAGE - got);
-		if (n <= 0)
-			die("read");
-		got += (size_t)n;
-	}
-}
-
-static void write_page(struct area *a, size_t page, bool by_kernel)
-{
-	uint32_t old = atomic_load(&a->versions[page]), version = old == ZEROES ? 2 : old + 2;
-	uint64_t text[WORDS], *to = a->memory + page * WORDS;
-	uint64_t word = first_word(a, page, version), step = step_of(version);
-	for (size_t i = 0; i < WORDS; i++)
-		text[i] = word + i * step;
-	atomic_store(&a->versions[page], version - 1);
-	atomic_thread_fence(memory_order_seq_cst);
-	if (by_kernel)
-		write_by_kernel(to, text);
-	else
-		memcpy(to, text, PAGE);
-	atomic_store(&a->versions[page], version);
-}
-
-static bool fail(struct progress *mine, const struct area *a, size_t page, uint32_t version,
-		 size_t i)
-{
-	const uint64_t *at = a->memory + page * WORDS;
-	if (!atomic_load(&mine->failed))
-		snprintf(mine->bad, sizeof(mine->bad),
-			 "area %d page %zu version %u: word %zu is %016llx, page begins %016llx",
-			 (int)(a - areas), page, version, i, (unsigned long long)at[i],
-			 (unsigned long long)at[0]);
-	atomic_store(&mine->failed, true);
-	return false;
-}
-
-static bool check_page(struct progress *mine, const struct area *a, size_t page)
-{
-	uint32_t version = atomic_load(&a->versions[page]);
-	const volatile uint64_t *at = a->memory + page * WORDS;
-	uint64_t word = first_word(a, page, version), step = step_of(version);
-	if (version % 2 && version != ZEROES)
-		return true;
-	for (size_t i = 0; i < WORDS; i++) {
-		if (at[i] == word + i * step)
-			continue;
-		atomic_thread_fence(memory_order_seq_cst);
-		return atomic_load(&a->versions[page]) != version ||
-		       fail(mine, a, page, version, i);
-	}
-	return true;
-}
-
-static bool check_area(struct progress *mine, const struct area *a)
-{
-	for (size_t page = 0; page < a->pages; page++)
-		if (!check_page(mine, a, page))
-			return false;
-	return true;
-}
-
-// ---- report
-static void report(void)
-{
-	char temporary[300];
-	const char *bad = NULL;
-	uint64_t passes = UINT64_MAX;
-	for (int i = 0; i < n_workers; i++) {
-		uint64_t own = atomic_load(&progress[i].passes);
-		passes = own < passes ? own : passes;
-		bad = atomic_load(&progress[i].failed) ? progress[i].bad : bad;
-	}
-	snprintf(temporary, sizeof(temporary), "%s.new", report_path);
-	FILE *f = fopen(temporary, "w");
-	if (!f ||
-	    (bad ? fprintf(f, "bad %s\n", bad)
-		 : fprintf(f, "ok %llu\n", (unsigned long long)passes)) < 0 ||
-	    fclose(f) || rename(temporary, report_path))
-		die(report_path);
-	while (bad)
-		pause();
-}
 
 // ---- workers
 static uint64_t next_random(uint64_t *state)
@@ -229,14 +94,6 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static void *map(size_t bytes, int flags, int fd)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
-	if (p == MAP_FAILED)
-		die("mmap");
-	return p;
-}
-
 static void *map_memfd(size_t bytes)
 {
 	int fd = memfd_create("memwriter", MFD_CLOEXEC);
@@ -278,7 +135,7 @@ static void run_threads(void)
 // Two children, of which each has one; `forks` and the memory are theirs, too.
 static void run_tree(void)
 {
-	n_workers = WORKERS;
+	n_workers = TREE;
 	forks = true;
 	for (int child = 1; child <= 2; child++) {
 		if (fork() > 0)
@@ -303,7 +160,8 @@ static void run_shared(size_t bytes)
 // ---- churn
 struct region {
 	struct area area;
-	bool closed; // PROT_NONE
+	bool closed;  // PROT_NONE
+	bool guarded; // a quarter of it
 };
 
 static void region_map(struct region *r, size_t pages, uint64_t seed)
@@ -359,17 +217,57 @@ static void region_protect(struct region *r, bool closed)
 	r->closed = closed;
 }
 
+// madvise(2) of newer kernels than the headers of Debian 12; one that the kernel does not know is
+// left out.
+static bool advise(const struct region *r, size_t from, size_t pages, int advice)
+{
+	return madvise(r->area.memory + from * WORDS, pages * PAGE, advice) == 0;
+}
+
+// A quarter of it may not be touched any more, and is empty afterwards.
+static void region_guard(struct region *r, bool guarded)
+{
+	size_t from = r->area.pages / 4, pages = from;
+	if (!advise(r, from, pages, guarded ? GUARD_INSTALL : GUARD_REMOVE))
+		return;
+	for (size_t page = from; page < from + pages; page++)
+		atomic_store(&r->area.versions[page], guarded ? CLOSED : ZEROES);
+	r->guarded = guarded;
+}
+
+// Whether what is guarded is so still, after a move, too: the kernel itself cannot read it.
+static void check_guard(struct region *r)
+{
+	static int ends[2] = {-1, -1};
+	size_t page = r->area.pages / 4;
+	if (ends[0] < 0 && pipe2(ends, O_CLOEXEC) < 0)
+		die("pipe");
+	if (r->guarded &&
+	    (write(ends[1], r->area.memory + page * WORDS, 1) == 1 || errno != EFAULT))
+		fail(progress, &r->area, page, CLOSED, 0);
+}
+
+// True when it was closed or guarded, and is open now.
+static bool region_open(struct region *r)
+{
+	if (r->closed)
+		region_protect(r, false);
+	else if (r->guarded)
+		region_guard(r, false);
+	else
+		return false;
+	return true;
+}
+
 static void region_change(struct region *r, size_t pages, uint64_t dice)
 {
 	if (!r->area.memory) {
 		region_map(r, pages / 2 + (dice >> 8) % pages, dice);
 		return;
 	}
-	if (r->closed) {
-		region_protect(r, false);
+	if (region_open(r))
 		return;
-	}
-	switch (dice % 6) {
+	switch (dice % 9) {
 	case 0:
 		region_unmap(r);
 		break;
@@ -381,6 +279,15 @@ static void region_change(struct region *r, size_t pages, uint64_t dice)
 		break;
 	case 3:
 		region_protect(r, true);
+		break;
+	case 4:
+		region_guard(r, true);
+		break;
+	case 5:
+		advise(r, 0, r->area.pages, COLLAPSE);
+		break;
+	case 6:
+		advise(r, 0, r->area.pages, PAGEOUT);
 		break;
 	default:
 		for (size_t page = dice % 7; page < r->area.pages; page += 7)
@@ -401,8 +308,10 @@ static _Noreturn void churn(size_t bytes)
 				      dice);
 		}
 		for (size_t i = 0; i < REGIONS && !atomic_load(&progress->failed); i++)
-			if (regions[i].area.memory && !regions[i].closed)
+			if (regions[i].area.memory && !regions[i].closed) {
 				check_area(progress, &regions[i].area);
+				check_guard(&regions[i]);
+			}
 		atomic_fetch_add(&progress->passes, 1);
 		report();
 		usleep(PAUSE_US);

@@ -74,6 +74,23 @@ static void comes_down_to_the_wanted_downtime(void **state)
 	assert_int_equal(c.cpu_percent, 100);
 }
 
+// A round that was slow because the host was busy says nothing of the link.
+static void does_not_blame_the_link_for_stepping_back(void **state)
+{
+	struct converge c;
+	struct converge_round r = {.number = 1,
+				   .bytes = 1000u * 1000000,
+				   .dirty_bytes = 20u * 1000000,
+				   .ms = 10000,
+				   .plain_bytes = 32u * 1000000,
+				   .plain_ms = 64,
+				   .cpu_percent = 100};
+	(void)state;
+	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = 100, .fixed_ms = 40});
+	assert_int_equal(converge_after(&c, &r), CONVERGE_FREEZE);
+	assert_true(r.link_rate > 499 * MB && r.link_rate < 501 * MB);
+}
+
 static void leaves_twenty_milliseconds_to_memory(void **state)
 {
 	struct converge c;
@@ -271,6 +288,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ends_at_once_when_nothing_is_written),
 		cmocka_unit_test(comes_down_to_the_wanted_downtime),
+		cmocka_unit_test(does_not_blame_the_link_for_stepping_back),
 		cmocka_unit_test(leaves_twenty_milliseconds_to_memory),
 		cmocka_unit_test(does_what_the_policy_says_when_it_diverges),
 		cmocka_unit_test(does_not_take_latency_for_the_link),

@@ -15,17 +15,20 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/fanotify.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -33,7 +36,7 @@
 #define UFFD_USER     1  // UFFD_USER_MODE_ONLY of linux/userfaultfd.h, 5.11
 #define MPTCP         262
 #define SECRET_LENGTH 4096
-#define PLAIN_TESTS   6 // besides findings
+#define PLAIN_TESTS   7 // besides findings
 
 // ---- what a process may have: each returns 0, or -1 with errno where it cannot be had ----------
 
@@ -107,6 +110,16 @@ static int same_number_mapped(void)
 		return -1;
 	void *memory = mmap(NULL, SECRET_LENGTH, PROT_READ, MAP_SHARED, FD, 0);
 	return memory == MAP_FAILED || close(FD) < 0 ? -1 : 0;
+}
+
+static int no_descriptors(void)
+{
+	const struct rlimit limit = {64, 64};
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -1;
+	while (dup(0) >= 0)
+		;
+	return 0;
 }
 
 static int landlock(void)
@@ -278,6 +291,9 @@ static const struct finding findings[] = {
 	 "vsock"},
 	{user_namespace, ERR_UNDUMPABLE, "pid %d (worker) is in a user namespace of its own",
 	 "user_namespace"},
+	{no_descriptors, ERR_UNDUMPABLE,
+	 "pid %d (worker) uses 64 of the 64 descriptors that its limit allows, and CRIU needs 2",
+	 "RLIMIT_NOFILE"},
 	{uts_namespace, ERR_UNDUMPABLE, "pid %d (worker) is in a uts namespace of its own",
 	 "uts_namespace"},
 };
@@ -385,6 +401,44 @@ static void refuses_who_came_from_outside(void **state)
 	assert_int_equal(err.id, ERR_EXEC_SESSION);
 }
 
+// The first one; 0: none yet.
+static pid_t child_of(pid_t pid)
+{
+	char path[64], text[32] = "";
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	text[n < 0 ? 0 : n] = 0;
+	return (pid_t)atoi(text);
+}
+
+static void finds_who_starts_a_program(void **state)
+{
+	(void)state;
+	struct error err = {0};
+	struct family family;
+	start(&family, nothing_special);
+	pid_t pids[] = {family.init, family.child, 0};
+	assert_int_equal(undumpable_check_vfork_pids(pids, 2, &err), 0);
+	pid_t parent = fork();
+	if (parent == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		prctl(PR_SET_NAME, "starter");
+		if (vfork() == 0)
+			wait_for_the_end();
+	}
+	while (!(pids[2] = child_of(parent)))
+		usleep(1000);
+	int found = undumpable_check_vfork_pids(pids, ARRAY_SIZE(pids), &err);
+	kill(pids[2], SIGKILL);
+	kill(parent, SIGKILL);
+	waitpid(parent, NULL, 0);
+	end(&family);
+	assert_int_equal(found, -1);
+	assert_int_equal(err.id, ERR_PENDING);
+	assert_non_null(strstr(err.message, "(starter) starts another program"));
+}
+
 static void passes_over_those_that_have_ended(void **state)
 {
 	(void)state;
@@ -411,6 +465,7 @@ int main(void)
 		cmocka_unit_test(names_a_lock_on_a_file),
 		cmocka_unit_test(passes_over_sessions_that_will_be_ended),
 		cmocka_unit_test(refuses_who_came_from_outside),
+		cmocka_unit_test(finds_who_starts_a_program),
 		cmocka_unit_test(passes_over_those_that_have_ended),
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(findings); i++)
