@@ -11,6 +11,7 @@
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -33,6 +34,7 @@
 #define STATUS_MAX (64u << 10)
 #define THREAD_MS  100 // how long a thread has to stop before another one is tried
 #define MORE_FILES 8
+#define AT_ONCE    16 // processes
 
 static int negotiate(int uffd, uint64_t features)
 {
@@ -262,6 +264,9 @@ static int arm_thread(const struct target *t, pid_t tid, int *uffd, uint64_t *st
 static void *attempt_main(void *arg)
 {
 	struct attempt *a = arg;
+	// A thread that we have stopped waits for us, whoever else we step back for. No more than
+	// that: the two take turns.
+	setpriority(PRIO_PROCESS, 0, 0);
 	a->got = arm_thread(a->target, a->tid, a->uffd, a->stopped_ns, a->err);
 	return NULL;
 }
@@ -347,6 +352,42 @@ int arm_watch(pid_t pid, const struct scan_range *ranges, size_t count, deadline
 			   .ranges = ranges,
 			   .count = count};
 	return run(&t, uffd, stopped_ns, err);
+}
+
+struct crew {
+	struct arm_request *list;
+	size_t count;
+	atomic_size_t next;
+	int ms;
+};
+
+static void *crew_main(void *arg)
+{
+	struct crew *c = arg;
+	size_t i;
+	while ((i = atomic_fetch_add(&c->next, 1)) < c->count) {
+		struct arm_request *r = &c->list[i];
+		r->got = arm_task(r->pid, deadline_in_ms(c->ms), &r->uffd, &r->stopped_ns, &r->why);
+	}
+	return NULL;
+}
+
+// The caller is one of those who do it: others may not be had.
+void arm_tasks(struct arm_request *list, size_t count, int ms)
+{
+	struct crew crew = {.list = list, .count = count, .ms = ms};
+	pthread_t threads[AT_ONCE - 1];
+	size_t started = 0;
+	sigset_t all, was;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &was);
+	while (started < AT_ONCE - 1 && started + 1 < count &&
+	       pthread_create(&threads[started], NULL, crew_main, &crew) == 0)
+		started++;
+	pthread_sigmask(SIG_SETMASK, &was, NULL);
+	crew_main(&crew);
+	for (size_t i = 0; i < started; i++)
+		pthread_join(threads[i], NULL);
 }
 
 int arm_strip(pid_t pid, int fd, deadline_t deadline, struct error *err)

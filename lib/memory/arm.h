@@ -15,6 +15,7 @@
 #include "lib/base/error.h"
 #include "lib/memory/scan.h"
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -34,6 +35,18 @@ int arm_task(pid_t pid, deadline_t deadline, int *uffd, uint64_t *stopped_ns, st
 // would be told; therefore ERR_UNDUMPABLE for a process with several threads. Else as arm_task().
 int arm_watch(pid_t pid, const struct scan_range *ranges, size_t count, deadline_t deadline,
 	      int *uffd, uint64_t *stopped_ns, struct error *err);
+
+// Several processes at once, since most of the time is spent waiting until a thread of theirs runs.
+struct arm_request {
+	pid_t pid;
+	// As arm_task() has them:
+	int got, uffd;
+	uint64_t stopped_ns;
+	struct error why;
+};
+
+// `ms`: for each of them.
+void arm_tasks(struct arm_request *list, size_t count, int ms);
 
 // Lets the process close a descriptor, in the same way. Returns as arm_task().
 int arm_strip(pid_t pid, int fd, deadline_t deadline, struct error *err);

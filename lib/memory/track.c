@@ -197,6 +197,38 @@ static void strip_inherited(const struct track *t, const struct space *s,
 	}
 }
 
+static void take_armed(struct space *s, const struct arm_request *r, struct track_round *round)
+{
+	if (r->stopped_ns > round->arm_ns)
+		round->arm_ns = r->stopped_ns;
+	s->refused = r->got < 0;
+	if (s->refused)
+		note_unarmed(round, &r->why);
+	if (r->got <= 0)
+		return;
+	s->uffd = r->uffd;
+	round->armed++;
+}
+
+// All that are new, at once, and before anything is copied.
+static int arm_new(struct track *t, struct track_round *round, struct error *err)
+{
+	_cleanup_free_ struct arm_request *list = calloc(t->space_count + 1, sizeof(*list));
+	size_t count = 0, next = 0;
+	if (!list)
+		return error_set(err, ERR_NOMEM, "no memory to arm tasks");
+	for (size_t i = 0; i < t->space_count; i++) {
+		t->spaces[i].refused = false;
+		if (t->spaces[i].uffd < 0)
+			list[count++].pid = t->spaces[i].pid;
+	}
+	arm_tasks(list, count, SPACE_ARM_MS);
+	for (size_t i = 0; i < t->space_count; i++)
+		if (t->spaces[i].uffd < 0)
+			take_armed(&t->spaces[i], &list[next++], round);
+	return 0;
+}
+
 static int round_of(struct track *t, struct space *s, struct track_round *round, struct error *err)
 {
 	_cleanup_view_ struct space_view view;
@@ -208,11 +240,12 @@ static int round_of(struct track *t, struct space *s, struct track_round *round,
 	round->tasks++;
 	if (segments_find(&t->segments, &view, true, err) < 0)
 		return -1;
-	if (s->uffd < 0)
+	if (s->uffd < 0 || s->fresh)
 		strip_inherited(t, s, &view);
-	if (!space_arm(s, &view, round, &why)) {
+	if (s->refused || !space_arm(s, &view, round, &why)) {
 		marks_doubt(&t->segments, &view);
-		note_unarmed(round, &why);
+		if (!s->refused)
+			note_unarmed(round, &why);
 		return 0;
 	}
 	int64_t since = clock_now_ns();
@@ -259,7 +292,7 @@ static void end_round(const struct track *t, struct track_round *round)
 int track_round(struct track *t, struct track_round *round, struct error *err)
 {
 	begin_round(t, round);
-	if (list_tasks(t, err) < 0)
+	if (list_tasks(t, err) < 0 || arm_new(t, round, err) < 0)
 		return -1;
 	for (size_t i = 0; i < t->space_count; i++)
 		if (round_of(t, &t->spaces[i], round, err) < 0)
