@@ -112,11 +112,12 @@ static int map_file(struct pager *p, struct error *err)
 	return 0;
 }
 
-struct pager *pager_new(const char *name, int listener, int images, struct error *err)
+struct pager *pager_new(const char *name, int listener, int images, void (*lose)(const char *name),
+			struct error *err)
 {
 	struct pager *p = calloc(1, sizeof(*p));
 	if (p)
-		p->fd = -1;
+		*p = (struct pager){.fd = -1, .keeper = getpid(), .lose = lose};
 	if (!p || map_file(p, err) < 0) {
 		if (!p)
 			error_set(err, ERR_NOMEM, "no memory for a page server");
@@ -144,9 +145,12 @@ int pager_start(struct pager *p, struct error *err)
 	if (p->starts++ >= PAGER_STARTS_MAX)
 		return error_set(err, ERR_MEMORY, "the page server has ended %u times",
 				 PAGER_STARTS_MAX);
-	p->keeper = getpid();
-	// Not fork(3): one table of descriptors. The keeper has a single thread.
-	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
+	if (!p->orphaned && !p->guard && pager_guard_start(p, err) < 0)
+		return -1;
+	// Not fork(3): one table of descriptors. The keeper has a single thread. The pid is noted
+	// by the kernel: we may be killed at any time.
+	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | CLONE_PARENT_SETTID | SIGCHLD, NULL,
+				   &p->h->server, NULL, NULL);
 	if (pid < 0)
 		return error_sys(err, ERR_SYSTEM, errno, "cannot start the page server");
 	if (pid == 0)
@@ -219,14 +223,20 @@ static void close_all(struct pager *p)
 		close(fd);
 }
 
+static void end_child(pid_t pid)
+{
+	if (pid <= 0)
+		return;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
 void pager_free(struct pager *p)
 {
 	if (!p)
 		return;
-	if (p->pid > 0) {
-		kill(p->pid, SIGKILL);
-		waitpid(p->pid, NULL, 0);
-	}
+	end_child(p->guard); // first: it would start another server
+	end_child(p->pid);
 	if (p->base) {
 		close_all(p);
 		munmap(p->base, PAGER_FILE_BYTES);

@@ -8,7 +8,8 @@
 // of clone(2)): whatever it has, the keeper has from the same moment on, also the userfaultfd of a
 // child that a task has forked, which the kernel makes in read(2). All that the server knows is in
 // a file in memory, each step of it written so that a successor can go on from there, whenever its
-// predecessor was killed. The functions below are the keeper's side.
+// predecessor was killed. A third process of that table, the guard, starts successors when the keeper
+// has been killed, too. The functions below are the keeper's side.
 #ifndef WPAR_MEMORY_PAGER_H
 #define WPAR_MEMORY_PAGER_H
 
@@ -31,14 +32,17 @@ bool pager_usable(char *why, size_t size);
 
 // A server to be. It takes `listener` (a listening SOCK_STREAM socket, where CRIU connects) and
 // `images` (the folder with the files of images/lazymap.h), also on error. `name` is the
-// partition's.
-struct pager *pager_new(const char *name, int listener, int images, struct error *err);
+// partition's; `lose` kills it, called in another process when there is neither keeper nor server.
+struct pager *pager_new(const char *name, int listener, int images, void (*lose)(const char *name),
+			struct error *err);
 // Starts it, or its successor: ERR_MEMORY after PAGER_STARTS_MAX of them.
 int pager_start(struct pager *p, struct error *err);
 // Its pid, for the caller to reap; 0: none runs.
 pid_t pager_pid(const struct pager *p);
 // It has been reaped.
 void pager_ended(struct pager *p);
+// Whether the process that has been reaped was the guard; then there is another one.
+bool pager_guard_ended(struct pager *p, pid_t pid);
 
 // From now on it fills what nobody has touched yet.
 void pager_fill(struct pager *p);

@@ -59,6 +59,7 @@ struct pager_header {
 	_Atomic uint32_t slots;       // in use or used before
 	_Atomic uint64_t end;         // of the areas
 	_Atomic int32_t incoming;     // vpid whose descriptor comes next; 0: none
+	_Atomic int32_t server;       // pid of the last one that was started
 	int32_t listener, images, connection;
 	int32_t command, news; // eventfds: to the server, to the keeper
 	int32_t poll, parent;  // the server's
@@ -73,7 +74,11 @@ struct pager {
 	struct pager_slot *slot;
 	pid_t pid;
 	unsigned starts;
-	pid_t keeper; // who started it
+	pid_t keeper;  // who started the first one
+	bool orphaned; // it has ended, we are the guard
+	pid_t guard;   // 0: none
+	unsigned guards;
+	void (*lose)(const char *name);
 };
 
 // ---- the server ---------------------------------------------------------------------------------
@@ -117,6 +122,9 @@ bool pager_owns(const struct pager *p, int fd);
 // A userfaultfd that no live task has: it came in, or was about to be closed, when a server ended.
 // -1: none.
 int pager_orphan(const struct pager *p);
+
+// pager_guard.c
+int pager_guard_start(struct pager *p, struct error *err);
 
 // pager_serve.c
 _Noreturn void pager_serve(struct pager *p);

@@ -232,6 +232,16 @@ static void take_over(struct pager_server *s)
 
 // ---- the keeper is gone -------------------------------------------------------------------------
 
+// The guard's.
+static bool is_pidfd(int fd)
+{
+	char path[64], target[64];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+	target[n > 0 ? n : 0] = 0;
+	return strstr(target, "pidfd") != NULL; // anon_inode:[pidfd], pidfd:[NUMBER]
+}
+
 static bool ours(const struct pager *p, int fd)
 {
 	const int keep[] = {2,
@@ -245,7 +255,7 @@ static bool ours(const struct pager *p, int fd)
 	for (size_t i = 0; i < ARRAY_SIZE(keep); i++)
 		if (keep[i] == fd)
 			return true;
-	return pager_owns(p, fd);
+	return pager_owns(p, fd) || is_pidfd(fd);
 }
 
 // The rest of the table was its own; others learn of its end by their connections to it.
@@ -259,7 +269,7 @@ static void on_parent(struct pager_server *s)
 		if (entry->d_name[0] != '.' && fd != dirfd(dir) && !ours(s->p, fd))
 			close(fd);
 	}
-	s->h->parent = -1;
+	drop(&s->h->parent);
 	atomic_store(&s->h->fill, true); // nobody else will say it
 	if (s->h->connection < 0)
 		end_connection(s); // CRIU has not come, and without a keeper its restore fails
@@ -318,11 +328,8 @@ static void open_loop(struct pager_server *s)
 	watch(s, s->h->listener, FROM_LISTENER);
 	watch(s, s->h->connection, FROM_CONNECTION);
 	watch(s, s->h->command, FROM_KEEPER);
-	s->h->parent = (int)syscall(SYS_pidfd_open, s->p->keeper, 0);
-	if (s->h->parent < 0)
-		on_parent(s); // it has ended already
-	else
-		watch(s, s->h->parent, FROM_PARENT);
+	s->h->parent = s->p->orphaned ? -1 : (int)syscall(SYS_pidfd_open, s->p->keeper, 0);
+	watch(s, s->h->parent, FROM_PARENT);
 }
 
 static bool finished(const struct pager_server *s)
@@ -345,6 +352,8 @@ void pager_serve(struct pager *p)
 		pager_give_up(&s, "no memory for the page server");
 	open_loop(&s);
 	take_over(&s);
+	if (s.h->parent < 0)
+		on_parent(&s); // it has ended already; what came in meanwhile has been taken up
 	while (!finished(&s))
 		turn(&s);
 	atomic_store(&p->h->complete, true);

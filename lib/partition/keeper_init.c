@@ -237,6 +237,8 @@ void keeper_reap(struct keeper *k)
 			keeper_pager_ended(k, status);
 			continue;
 		}
+		if (k->pager && pager_guard_ended(k->pager, pid))
+			continue;
 		json_t *event = status_json(status);
 		json_object_set_new(event, "event", json_string("child"));
 		json_object_set_new(event, "pid", json_integer(pid));

@@ -12,6 +12,15 @@
 
 #define KILL_MS 10000
 
+// In the guard: neither we nor a server are there, what is left of the table is not the keeper's.
+static void kill_by_name(const char *name)
+{
+	struct error err;
+	struct cgroup *cg = cgroup_open(name, &err);
+	if (!cg || cgroup_kill(cg, deadline_in_ms(KILL_MS), &err) < 0)
+		log_error_of(&err, "killing it");
+}
+
 int keeper_start_pager(struct keeper *k, int listener, int images, struct error *err)
 {
 	if (k->state != KEEPER_IDLE || k->pager)
@@ -19,7 +28,7 @@ int keeper_start_pager(struct keeper *k, int listener, int images, struct error 
 				 k->def->name);
 	// The caller's are closed with its request.
 	k->pager = pager_new(k->def->name, fcntl(listener, F_DUPFD_CLOEXEC, 0),
-			     fcntl(images, F_DUPFD_CLOEXEC, 0), err);
+			     fcntl(images, F_DUPFD_CLOEXEC, 0), kill_by_name, err);
 	if (!k->pager)
 		return -1;
 	if (pager_start(k->pager, err) == 0)

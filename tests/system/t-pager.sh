@@ -106,7 +106,7 @@ test_stopped_while_it_fills() {
 	assert_eq Defined "$(state_of hostB r)"
 	wait_until 5 nobody_fills
 }
-nobody_fills() { ! in_host hostB pgrep 'pager:r|keeper:r'; }
+nobody_fills() { ! in_host hostB pgrep 'pager:r|keeper:r|guard:r'; }
 
 # The server has all that it needs without its keeper.
 test_keeper_dies() {
@@ -139,3 +139,14 @@ test_no_successor() {
 	assert_exit 0 in_host hostB wparctl start r
 }
 is_broken() { [ "$(state_of hostB r)" = Broken ]; }
+
+# Neither is left: who has their descriptors starts another server.
+test_keeper_and_server_die() {
+	pager_redis 400
+	stopped_while_it_fills
+	in_host hostB bash -c 'kill -9 $(pgrep -x keeper:r) $(pgrep -x pager:r)'
+	pager_verify
+	wait_until 10 nobody_fills
+	pager_verify
+	assert_eq Failed "$(state_of hostB r)"
+}

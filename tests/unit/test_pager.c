@@ -269,6 +269,24 @@ static pid_t start_task(int (*run)(void))
 	return pid;
 }
 
+// One that the server has taken: it is here, and got its first page.
+static pid_t start_served_task(int (*run)(void))
+{
+	int ends[2];
+	char byte = 0;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		become_task();
+		_exit(is_right(page_at(BASE, 0), 0) && write(ends[1], &byte, 1) == 1 ? run() : 92);
+	}
+	assert_int_equal(read(ends[0], &byte, 1), 1);
+	close(ends[0]);
+	close(ends[1]);
+	return pid;
+}
+
 static void start_folder(size_t cut)
 {
 	snprintf(folder, sizeof(folder), "/tmp/test-pager.XXXXXX");
@@ -277,11 +295,17 @@ static void start_folder(size_t cut)
 	write_store(dirfd, cut);
 }
 
+static void nobody_is_lost(const char *name)
+{
+	(void)name;
+	_exit(99);
+}
+
 static void start_server(void)
 {
 	struct error err = {0};
 	int dirfd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	pager = pager_new("test", listen_in(dirfd), dirfd, &err);
+	pager = pager_new("test", listen_in(dirfd), dirfd, nobody_is_lost, &err);
 	assert_non_null(pager);
 	assert_int_equal(pager_start(pager, &err), 0);
 }
@@ -457,6 +481,57 @@ static void test_keeper_dies_early(void **state)
 	assert_int_equal(fdio_remove_tree(AT_FDCWD, folder, NULL), 0);
 }
 
+// A keeper of its own, which only lives; the pid of its server.
+static pid_t start_keeper(pid_t *server)
+{
+	int ends[2];
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	pid_t keeper = fork();
+	if (keeper == 0) {
+		start_server();
+		pid_t pid = pager_pid(pager);
+		if (write(ends[1], &pid, sizeof(pid)) != sizeof(pid))
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(ends[0], server, sizeof(*server)), sizeof(*server));
+	close(ends[0]);
+	close(ends[1]);
+	return keeper;
+}
+
+// Both at once: the guard has the descriptors, and starts another server.
+static void test_keeper_and_server_are_killed(void **state)
+{
+	UNLESS_UNUSABLE();
+	int (*const tasks[])(void) = {reader, parent, churner, forker};
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+	for (unsigned i = 0; i < 12; i++) {
+		int status, task_status = -1;
+		pid_t server, pid;
+		start_folder(0);
+		pid_t keeper = start_keeper(&server), task = start_served_task(tasks[i % 4]);
+		usleep(500 * i);
+		kill(i % 2 ? keeper : server, SIGKILL);
+		kill(i % 2 ? server : keeper, SIGKILL);
+		// Keeper, servers, guard and task: all are our children now.
+		deadline_t deadline = deadline_in_ms(LIMIT_MS);
+		while ((pid = waitpid(-1, &status, WNOHANG)) >= 0) {
+			assert_false(deadline_passed(deadline));
+			if (pid == task)
+				task_status = status;
+			else if (pid && pid != keeper && pid != server)
+				assert_int_equal(status, 0);
+			else if (!pid)
+				usleep(500);
+		}
+		assert_int_equal(task_status, 0);
+		assert_int_equal(fdio_remove_tree(AT_FDCWD, folder, NULL), 0);
+	}
+	prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+}
+
 // Nothing is answered out of a store that lacks a page: the server says so and ends.
 static void test_short_store(void **state)
 {
@@ -481,7 +556,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_on_demand),         cmocka_unit_test(test_while_it_fills),
 		cmocka_unit_test(test_store_shrinks),     cmocka_unit_test(test_short_store),
-		cmocka_unit_test(test_keeper_dies_early), cmocka_unit_test(test_server_is_killed),
+		cmocka_unit_test(test_keeper_dies_early),
+		cmocka_unit_test(test_keeper_and_server_are_killed),
+		cmocka_unit_test(test_server_is_killed),
 	};
 	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
