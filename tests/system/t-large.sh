@@ -1,0 +1,40 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Partitions that are large or odd: each runs tests/tools/oddwriter, moves there and back, and no page of it
+# is wrong afterwards.
+# shellcheck disable=SC2154,SC2016,SC2317 # out, err: lib.sh; single quotes: expands in the host; wait_until
+
+# A partition o of KIND, at work.
+odd_partition() { # MEMORY KIND COUNT MIB
+	toolbox
+	cp -u "$BUILD/tests/tools/oddwriter" "$lab_dir/shared/toolbox/bin/"
+	said=$lab_dir/shared/toolbox/tmp/said
+	rm -f "$said"
+	toolbox_partition o 10.77.0.61 --memory "$1" -- /bin/oddwriter "$2" "$3" "$4" /tmp/said
+	wait_until 30 grep -q '^ok' "$said"
+}
+
+passes() { cut -d " " -f 2 "$said"; }
+is_checked() { ! grep -q '^ok' "$said" || [ "$(passes)" -gt "$1" ]; }
+
+# A pass that was under way may have been over the page already; two later all have been looked at.
+odd_move() { # FROM TO [PASSES]
+	relocate "$lab_dir/moves" o "$1" "$2"
+	wait_until 40 is_checked $(($(passes) + ${3:-2}))
+	grep -q '^ok' "$said" || die "$(<"$said")"
+	assert_eq Active "$(state_of "$2" o)"
+}
+there_and_back() { # MEMORY KIND COUNT MIB
+	odd_partition "$@"
+	odd_move hostA hostB
+	MOVE_OPTIONS="--restore eager" odd_move hostB hostA
+}
+
+test_threads() { there_and_back 512M threads 64 64; }
+test_sparse_mapping() { there_and_back 512M sparse 100 64; }
+test_locked_memory() { there_and_back 512M locked 4 6; } # 8 MiB may be locked
+
+test_many_mappings() {
+	odd_partition 1G vmas 60000 240
+	odd_move hostA hostB
+}
