@@ -50,12 +50,33 @@ char **criu_blank_environment(int number, struct error *err)
 	return list;
 }
 
-int criu_blank_hide(int fd, const struct criu_blank_segment *list, size_t count, struct error *err)
+// Behind the head and the segments: the records, then their texts.
+static int put_flags(int fd, const struct criu_blank_list *list, off_t at, struct error *err)
 {
-	const struct criu_blank_head head = {.tasks = 1, .segments = count};
+	off_t text = at + (off_t)(list->flags_count * sizeof(struct criu_blank_smaps));
+
+	for (size_t i = 0; i < list->flags_count; i++) {
+		const struct criu_blank_flags *f = &list->flags[i];
+		const struct criu_blank_smaps smaps = {(uint64_t)f->pid, (uint64_t)text, f->length};
+
+		if (put(fd, &smaps, sizeof(smaps), at, err) < 0 ||
+		    put(fd, f->text, f->length, text, err) < 0)
+			return -1;
+		at += (off_t)sizeof(smaps);
+		text += (off_t)f->length;
+	}
+	return 0;
+}
+
+int criu_blank_hide(int fd, const struct criu_blank_list *list, struct error *err)
+{
+	const struct criu_blank_head head = {
+		.tasks = 1, .segments = list->segment_count, .smaps = list->flags_count};
+	size_t segments = list->segment_count * sizeof(*list->segments);
 
 	// The head last: with it the list is complete.
-	if (count && put(fd, list, count * sizeof(*list), sizeof(head), err) < 0)
+	if ((segments && put(fd, list->segments, segments, sizeof(head), err) < 0) ||
+	    put_flags(fd, list, (off_t)(sizeof(head) + segments), err) < 0)
 		return -1;
 	return put(fd, &head, sizeof(head), 0, err);
 }

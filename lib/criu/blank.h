@@ -10,6 +10,7 @@
 #include "lib/criu/preload/blank.h"
 
 #include <stddef.h>
+#include <sys/types.h>
 
 // A list that hides nothing; the descriptor is the caller's.
 int criu_blank_open(struct error *err);
@@ -17,8 +18,22 @@ int criu_blank_open(struct error *err);
 // The environment of a CRIU in which the list has that number; free() it (the array alone).
 char **criu_blank_environment(int number, struct error *err);
 
-// From now on the private pages of all tasks are hidden, and these segments. To be called while
-// CRIU waits for an answer.
-int criu_blank_hide(int fd, const struct criu_blank_segment *list, size_t count, struct error *err);
+// What CRIU reads instead of /proc/PID/smaps: the lines that begin a mapping, and those of flags.
+struct criu_blank_flags {
+	pid_t pid;
+	const char *text;
+	size_t length;
+};
+
+struct criu_blank_list {
+	const struct criu_blank_segment *segments;
+	size_t segment_count;
+	const struct criu_blank_flags *flags;
+	size_t flags_count;
+};
+
+// From now on the private pages of all tasks are hidden, and the segments of the list; smaps of its
+// tasks is what it says. To be called while CRIU waits for an answer.
+int criu_blank_hide(int fd, const struct criu_blank_list *list, struct error *err);
 
 #endif

@@ -125,7 +125,7 @@ static uint64_t find_in_vdso(const struct target *t, const struct vma *vdso)
 static int find_insn(struct target *t, struct error *err)
 {
 	_cleanup_maps_ struct maps maps;
-	if (maps_read(t->folder, false, &maps, err) < 0)
+	if (maps_read(t->folder, &maps, err) < 0)
 		return -1;
 	for (size_t i = 0; i < maps.count && !t->insn; i++)
 		if (maps.list[i].kind == VMA_SPECIAL && maps.list[i].execute)

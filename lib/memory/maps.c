@@ -186,24 +186,19 @@ int maps_add_flags(struct maps *maps, const char *smaps, struct error *err)
 	return 0;
 }
 
-int maps_read(int proc_folder, bool locked, struct maps *maps, struct error *err)
+int maps_read(int proc_folder, struct maps *maps, struct error *err)
 {
 	*maps = (struct maps){0};
 	_cleanup_free_ char *text = fdio_read_file(proc_folder, "maps", TEXT_MAX, err);
 	if (!text || maps_parse(text, maps, err) < 0)
 		return -1;
-	if (!locked)
-		return 0;
-	_cleanup_free_ char *smaps = fdio_read_file(proc_folder, "smaps", TEXT_MAX * 4, err);
-	if (!smaps || maps_add_flags(maps, smaps, err) < 0) {
-		maps_free(maps);
-		return -1;
-	}
+	maps->text = take_ptr(text);
 	return 0;
 }
 
 void maps_free(struct maps *maps)
 {
 	free(maps->list);
+	free(maps->text);
 	*maps = (struct maps){0};
 }

@@ -33,6 +33,7 @@ struct vma {
 struct maps {
 	struct vma *list;
 	size_t count;
+	char *text; // the file itself, after maps_read()
 };
 
 // The kernel's limit is 65530 unless vm.max_map_count was raised; this is ours.
@@ -42,13 +43,12 @@ struct maps {
 // form, ranges that are empty, not of whole pages, not in order or overlapping.
 int maps_parse(const char *text, struct maps *maps, struct error *err);
 
-// Takes from the text of a smaps file which mappings are locked. Mappings that are in one of the
+// Takes from the text of a smaps file, or of vmflags.h, which mappings are locked. Mappings that are in one of the
 // two only are passed over.
 int maps_add_flags(struct maps *maps, const char *smaps, struct error *err);
 
-// Of a process by its open /proc folder. A process that is ending has none. `locked`: fill in that
-// too, which costs a walk of all page tables; ask only for a process that has locked memory.
-int maps_read(int proc_folder, bool locked, struct maps *maps, struct error *err);
+// Of a process by its open /proc folder. A process that is ending has none.
+int maps_read(int proc_folder, struct maps *maps, struct error *err);
 
 void maps_free(struct maps *maps);
 #define _cleanup_maps_ __attribute__((cleanup(maps_free)))

@@ -240,6 +240,7 @@ static int round_of(struct track *t, struct space *s, struct track_round *round,
 	round->tasks++;
 	if (segments_find(&t->segments, &view, true, err) < 0)
 		return -1;
+	space_note_flags(s, &view);
 	if (s->uffd < 0 || s->fresh)
 		strip_inherited(t, s, &view);
 	if (s->refused || !space_arm(s, &view, round, &why)) {
@@ -411,4 +412,28 @@ void track_segments(const struct track *t, const struct track_segment **list, si
 {
 	*list = t->segment_list;
 	*count = t->segment_list ? t->segments.count : 0;
+}
+
+int track_flags(const struct track *t, struct criu_blank_flags **list, size_t *count,
+		struct error *err)
+{
+	*count = 0;
+	*list = calloc(t->space_count + 1, sizeof(**list));
+	if (!*list)
+		return error_set(err, ERR_NOMEM, "no memory for the flags of mappings");
+	for (size_t i = 0; i < t->space_count; i++) {
+		const struct space *s = &t->spaces[i];
+		if (s->flags.text)
+			(*list)[(*count)++] = (struct criu_blank_flags){s->pid, s->flags.text,
+									s->flags.length};
+	}
+	return 0;
+}
+
+size_t track_flags_changed(const struct track *t)
+{
+	size_t changed = 0;
+	for (size_t i = 0; i < t->space_count; i++)
+		changed += space_flags_changed(&t->spaces[i]);
+	return changed;
 }

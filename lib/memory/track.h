@@ -17,6 +17,7 @@
 #define WPAR_MEMORY_TRACK_H
 
 #include "lib/base/error.h"
+#include "lib/criu/blank.h"
 #include "lib/memory/engine.h"
 
 #include <stdbool.h>
@@ -90,6 +91,13 @@ int track_final(struct track *t, struct track_round *round, struct error *err);
 void track_map(const struct track *t, const struct track_entry **list, size_t *count);
 // The segments that were handed over, whether they have pages or not.
 void track_segments(const struct track *t, const struct track_segment **list, size_t *count);
+
+// After track_final(): the flags of the mappings of large tasks, as they were at the beginning of the
+// last round, for CRIU (criu_blank_hide()). The list is the caller's to free(), the texts are not.
+int track_flags(const struct track *t, struct criu_blank_flags **list, size_t *count,
+		struct error *err);
+// How many of these mappings have other flags now, while all is still stopped: takes 20 ms per GB.
+size_t track_flags_changed(const struct track *t);
 
 // Disarms all tasks, which takes about 20 ms per GB: not on the critical path. NULL is fine.
 void track_end(struct track *t);

@@ -156,14 +156,18 @@ static int map_add(struct memory_run *run, const struct track_entry *list, size_
 static int hide(const struct memory_run *run, int blank, struct error *err)
 {
 	const struct track_segment *segments;
-	size_t count;
+	_cleanup_free_ struct criu_blank_flags *flags = NULL;
+	size_t count, flags_count;
 	track_segments(run->track, &segments, &count);
 	_cleanup_free_ struct criu_blank_segment *list = calloc(count + 1, sizeof(*list));
 	if (!list)
 		return error_set(err, ERR_NOMEM, "no memory for a list of segments");
 	for (size_t i = 0; i < count; i++)
 		list[i] = (struct criu_blank_segment){segments[i].dev, segments[i].inode};
-	return criu_blank_hide(blank, list, count, err);
+	if (track_flags(run->track, &flags, &flags_count, err) < 0)
+		return -1;
+	return criu_blank_hide(
+		blank, &(struct criu_blank_list){list, count, flags, flags_count}, err);
 }
 
 static int frozen(struct memory_run *run, int blank, struct memory_round *result, struct error *err)
@@ -417,6 +421,11 @@ static int manifest(struct memory_run *run, struct manifest *m, struct error *er
 	return streams_manifest(&run->streams, m, err);
 }
 
+static size_t flags_changed(const struct memory_run *run)
+{
+	return track_flags_changed(run->track);
+}
+
 static uint64_t bytes(const struct memory_run *run)
 {
 	return run->bytes;
@@ -446,6 +455,7 @@ const struct memory_engine memory_engine_track = {
 	.final_step = final_step,
 	.final_close = final_close,
 	.manifest = manifest,
+	.flags_changed = flags_changed,
 	.bytes = bytes,
 	.end = end,
 };

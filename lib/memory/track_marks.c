@@ -298,7 +298,7 @@ int marks_follow(struct marks *m, struct segments *all, const struct space *s,
 	}
 	m->fresh = true;
 	// One that was made before that moment is not registered: it is seen now, or had gone.
-	if (maps_read(view->proc, false, &now.maps, NULL) < 0) {
+	if (maps_read(view->proc, &now.maps, NULL) < 0) {
 		marks_doubt(all, view);
 		return 0;
 	}

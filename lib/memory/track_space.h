@@ -6,6 +6,7 @@
 #include "lib/memory/maps.h"
 #include "lib/memory/track.h"
 #include "lib/memory/track_copy.h"
+#include "lib/memory/vmflags.h"
 
 struct ranges {
 	struct scan_range *list;
@@ -24,6 +25,10 @@ struct space {
 	bool mighty;         // it, or what it may run, can open mappings of others
 	unsigned threads;
 	struct ranges last; // what the last round copied
+
+	// Of its mappings at the beginning of the last round, if it is large.
+	struct vmflags flags;
+	uint64_t locked; // kB, then
 };
 
 // A process being looked at: everything anew in each round, since an exec changes all of it.
@@ -31,12 +36,18 @@ struct space_view {
 	int proc;    // /proc/PID
 	int pagemap; // and in it
 	int mem;
+	uint64_t locked, resident; // kB
 	struct maps maps;
 };
 
 // 1, or 0 when the process has ended (or has no memory, as a zombie); close the view in any case.
-// `final`: find out which mappings are locked, too.
+// `final`: find out which mappings are locked, too, and drop the flags that were noted if they are
+// not those of its mappings any more.
 int space_look(struct space *s, bool final, struct space_view *view, struct error *err);
+// Notes the flags of the mappings of a large process, for the end.
+void space_note_flags(struct space *s, const struct space_view *view);
+// How many mappings have other flags now than were noted; 0 also when nothing was.
+size_t space_flags_changed(const struct space *s);
 void space_leave(struct space_view *view);
 #define _cleanup_view_ __attribute__((cleanup(space_leave)))
 

@@ -104,7 +104,7 @@ static int refuse(const struct task *t, const char *what, struct error *err)
 static int check_mapped(const struct shmids *ids, const struct task *t, struct error *err)
 {
 	_cleanup_maps_ struct maps maps;
-	if (maps_read(t->folder, false, &maps, NULL) < 0)
+	if (maps_read(t->folder, &maps, NULL) < 0)
 		return 0; // it has ended
 	for (size_t i = 0; i < maps.count; i++) {
 		const struct vma *v = &maps.list[i];

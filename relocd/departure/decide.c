@@ -93,11 +93,22 @@ static void kill_original(struct departure *d)
 	d->frozen = false;
 }
 
+// Nobody waits for us any more: time to look again at what was taken as it had been a moment before.
+static void check_flags(const struct departure *d)
+{
+	size_t changed = d->memory && d->engine->flags_changed ? d->engine->flags_changed(d->memory) : 0;
+	if (changed)
+		log_warn("%zu mappings got other flags (madvise, mlock) just before the freeze: their "
+			 "copies have the former ones",
+			 changed);
+}
+
 static void release(struct departure *d)
 {
 	struct talk_decision released = {.move = d->move, .epoch = d->epoch};
 	struct error err;
 	report_phase(&d->report, PHASE_RELEASE);
+	check_flags(d);
 	kill_original(d);
 	d->cable.pulled = false; // what the holds still have is the other host's business now
 	sockets_forget(d->move);

@@ -280,12 +280,46 @@ static void reads_into_all_else(void **state)
 	close(fd);
 }
 
+// The text of smaps that it was given, for that task alone.
+static void gives_noted_flags_instead_of_smaps(void **state)
+{
+	static const char text[] = "1000-2000 rw-p\nVmFlags: rd wr \n";
+	char path[32], read_back[64];
+	int fd = hide(1, NULL, 0);
+	struct criu_blank_head head = {.tasks = 1, .smaps = 2};
+	struct criu_blank_smaps list[] = {{1, 4096, 0}, {(uint64_t)getpid(), 4096, strlen(text)}};
+
+	(void)state;
+	assert_true(pwrite(fd, &head, sizeof(head), 0) > 0);
+	assert_true(pwrite(fd, list, sizeof(list), sizeof(head)) > 0);
+	assert_true(pwrite(fd, text, strlen(text), 4096) > 0);
+	snprintf(path, sizeof(path), "/proc/%d", (int)getpid());
+	int proc = open(path, O_RDONLY | O_DIRECTORY), self = open("/proc/self/task", O_RDONLY);
+	int smaps = openat(proc, "smaps", O_RDONLY);
+	assert_int_equal(read(smaps, read_back, sizeof(read_back)), strlen(text));
+	assert_memory_equal(read_back, text, strlen(text));
+	close(smaps);
+	assert_int_equal(openat(self, "smaps", O_RDONLY), -1); // no process of the list
+	// A text that is not all there is not given.
+	assert_int_equal(ftruncate(fd, 4096 + 5), 0);
+	smaps = openat(proc, "smaps", O_RDONLY);
+	assert_true(read(smaps, read_back, sizeof(read_back)) > (ssize_t)strlen(text));
+	close(smaps);
+	smaps = openat(proc, "maps", O_RDONLY);
+	assert_true(smaps >= 0);
+	close(smaps);
+	close(proc);
+	close(self);
+	unhide(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(knows_every_limit),
 		cmocka_unit_test(passes_system_calls_through),
 		cmocka_unit_test(hides_pages_from_the_dump_alone),
+		cmocka_unit_test(gives_noted_flags_instead_of_smaps),
 		cmocka_unit_test(hides_nothing_without_a_proper_list),
 		cmocka_unit_test(hides_listed_segments_alone),
 		cmocka_unit_test(fills_segments_through_their_files),

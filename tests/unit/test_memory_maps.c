@@ -2,6 +2,7 @@
 // Reading /proc/PID/maps: what the kernel writes is understood, anything else refused.
 #include "lib/base/cleanup.h"
 #include "lib/memory/maps.h"
+#include "lib/memory/vmflags.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -153,7 +154,11 @@ static void reads_a_process(void **state)
 	assert_int_equal(syscall(SYS_mlock, locked, 4096), 0);
 	_cleanup_close_ int proc = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_maps_ struct maps maps;
-	assert_int_equal(maps_read(proc, true, &maps, NULL), 0);
+	struct vmflags flags;
+	assert_int_equal(vmflags_read(proc, &flags, NULL), 0);
+	assert_int_equal(maps_read(proc, &maps, NULL), 0);
+	assert_int_equal(maps_add_flags(&maps, flags.text, NULL), 0);
+	vmflags_free(&flags);
 	assert_int_equal(fstat(memfd, &st), 0);
 	const struct vma *v = mapping_of(&maps, segment);
 	assert_int_equal(v->kind, VMA_SEGMENT);
@@ -167,6 +172,58 @@ static void reads_a_process(void **state)
 	close(memfd);
 }
 
+// A text of smaps by way of a folder, as the kernel has it.
+static struct vmflags flags_of(const char *smaps)
+{
+	char folder[] = "/tmp/wpar-test-flags-XXXXXX";
+	struct vmflags flags;
+	assert_non_null(mkdtemp(folder));
+	_cleanup_close_ int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fd = openat(dir, "smaps", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, smaps, strlen(smaps)), strlen(smaps));
+	assert_int_equal(vmflags_read(dir, &flags, NULL), 0);
+	unlinkat(dir, "smaps", 0);
+	rmdir(folder);
+	return flags;
+}
+
+static void keeps_flags_of_the_same_mappings(void **state)
+{
+	(void)state;
+	struct vmflags flags = flags_of("1000-2000 rw-p 00000000 00:00 0 \n"
+					"Size:                  4 kB\nVmFlags: rd wr lo \n"
+					"5000-6000 r--p 00000000 00:00 0    [heap]\n"
+					"Rss:                   4 kB\nVmFlags: rd \n");
+	assert_string_equal(flags.text,
+			    "1000-2000 rw-p 00000000 00:00 0 \nVmFlags: rd wr lo \n"
+			    "5000-6000 r--p 00000000 00:00 0    [heap]\nVmFlags: rd \n");
+	assert_int_equal(flags.length, strlen(flags.text));
+	assert_true(vmflags_fit(&flags, "1000-2000 rw-p 00000000 00:00 0 \n"
+					"5000-6000 r--p 00000000 00:00 0    [heap]\n"));
+	assert_false(vmflags_fit(&flags, "1000-2000 rw-p 00000000 00:00 0 \n"));
+	assert_false(vmflags_fit(&flags, "1000-2000 r--p 00000000 00:00 0 \n"
+					 "5000-6000 r--p 00000000 00:00 0    [heap]\n"));
+	assert_false(vmflags_fit(&flags, "1000-2000 rw-p 00000000 00:00 0 \n"
+					 "5000-6000 r--p 00000000 00:00 0    [heap]\n"
+					 "8000-9000 r--p 00000000 00:00 0 \n"));
+	vmflags_free(&flags);
+	assert_false(vmflags_fit(&flags, ""));
+}
+
+static void counts_mappings_whose_flags_changed(void **state)
+{
+	(void)state;
+	struct vmflags a = flags_of("1000-2000 rw-p\nVmFlags: rd wr \n5000-6000 r--p\nVmFlags: rd \n");
+	struct vmflags b = flags_of("1000-2000 rw-p\nVmFlags: rd wr dc \n5000-6000 r--p\nVmFlags: rd \n");
+	struct vmflags c = flags_of("1000-2000 rw-p\nVmFlags: rd wr \n");
+	assert_int_equal(vmflags_differ(&a, &a), 0);
+	assert_int_equal(vmflags_differ(&a, &b), 1);
+	assert_true(vmflags_differ(&a, &c) == SIZE_MAX);
+	vmflags_free(&a);
+	vmflags_free(&b);
+	vmflags_free(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -176,6 +233,8 @@ int main(void)
 		cmocka_unit_test(takes_no_line_of_any_length),
 		cmocka_unit_test(finds_locked_ones),
 		cmocka_unit_test(reads_a_process),
+		cmocka_unit_test(keeps_flags_of_the_same_mappings),
+		cmocka_unit_test(counts_mappings_whose_flags_changed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,13 @@ struct criu_blank_segment {
 struct criu_blank_head {
 	uint64_t tasks;    // 1: the private pages of all tasks are hidden
 	uint64_t segments; // so many struct criu_blank_segment follow: their contents are hidden
+	uint64_t smaps;    // and behind them so many struct criu_blank_smaps
+};
+
+// What is read instead of /proc/PID/smaps.
+struct criu_blank_smaps {
+	uint64_t pid;
+	uint64_t offset, length; // of the text in this file
 };
 
 #endif

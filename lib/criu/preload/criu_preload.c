@@ -16,7 +16,8 @@
 // of a range there are is answered with "none": PAGEMAP_SCAN of CRIU's dump, and SEEK_DATA of the
 // shared segments that are listed. CRIU then reads and sends nothing of them, in a time that does
 // not grow with memory. The questions by which it finds out what the kernel can do, and keeps that
-// for other dumps, go through.
+// for other dumps, go through. For the same reason it reads the flags of mappings that relocd has
+// noted instead of /proc/PID/smaps, which the kernel makes by walking all page tables.
 //
 // Shared segments. CRIU restores one by reading the image into a mapping of it: for each page a
 // fault, zeroes, and then the contents over them. Written to its file instead (sendfile(2)) the
@@ -377,4 +378,91 @@ EXPORT ssize_t pread64(int fd, void *to, size_t count, off64_t from)
 	if (done < 1)
 		done = kernel_call(SYS_pread64, (const long[6]){fd, (long)to, (long)count, from});
 	return with_errno(done);
+}
+
+// ---- smaps --------------------------------------------------------------------------------------
+
+// The pid whose /proc folder that is; 0: none.
+static uint64_t pid_of_folder(int fd)
+{
+	char path[32], target[64];
+	uint64_t pid = 0;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n <= 0)
+		return 0;
+	target[n] = '\0';
+	for (const char *p = strrchr(target, '/'); p && p[1]; p++) {
+		if (p[1] < '0' || p[1] > '9')
+			return 0;
+		pid = pid * 10 + (uint64_t)(p[1] - '0');
+	}
+	return pid;
+}
+
+static bool find_smaps(uint64_t pid, struct criu_blank_smaps *found)
+{
+	struct criu_blank_head head;
+	size_t at;
+
+	if (pid == 0 || !read_blank(&head, sizeof(head), 0) || head.tasks != 1)
+		return false;
+	at = sizeof(head) + head.segments * sizeof(struct criu_blank_segment);
+	for (uint64_t i = 0; i < head.smaps; i++, at += sizeof(*found)) {
+		if (!read_blank(found, sizeof(*found), at))
+			return false;
+		if (found->pid == pid)
+			return true;
+	}
+	return false;
+}
+
+// The text in a file of its own, which ends where it ends. -1: CRIU gets the kernel's.
+static int open_smaps(const struct criu_blank_smaps *smaps)
+{
+	static char part[1 << 16];
+	int fd = (int)kernel_call(SYS_memfd_create, (const long[6]){(long)"smaps", 1}); // CLOEXEC
+
+	for (uint64_t done = 0; fd >= 0 && done < smaps->length;) {
+		uint64_t left = smaps->length - done;
+		size_t size = left < sizeof(part) ? (size_t)left : sizeof(part);
+
+		if (!read_blank(part, size, smaps->offset + done) ||
+		    kernel_call(SYS_pwrite64, (const long[6]){fd, (long)part, (long)size,
+							      (long)done}) != (long)size) {
+			close(fd);
+			return -1;
+		}
+		done += size;
+	}
+	return fd < 0 ? -1 : fd;
+}
+
+EXPORT int openat64(int folder, const char *path, int flags, ...)
+{
+	struct criu_blank_smaps smaps;
+	va_list ap;
+	int mode, fd;
+
+	va_start(ap, flags);
+	mode = va_arg(ap, int); // passed or not: the kernel looks at it where it means something
+	va_end(ap);
+	if (strcmp(path, "smaps") == 0 && find_smaps(pid_of_folder(folder), &smaps) &&
+	    (fd = open_smaps(&smaps)) >= 0)
+		return fd;
+	return (int)with_errno(
+		kernel_call(SYS_openat, (const long[6]){folder, (long)path, flags, mode}));
+}
+
+EXPORT int openat(int folder, const char *path, int flags, ...)
+{
+	va_list ap;
+	int mode;
+
+	va_start(ap, flags);
+	mode = va_arg(ap, int);
+	va_end(ap);
+	return openat64(folder, path, flags, mode);
 }
