@@ -17,7 +17,7 @@
 #endif
 
 #define AROUND_PAGES 8u   // what a fault brings: the neighbours are mostly next
-#define CHUNK_PAGES  128u // of the background: a fault waits for one at most
+#define CHUNK_PAGES  32u // of the background: a fault waits for one at most
 #define REGION       (2ull << 20)
 #define STUCK_NS     (3ll * 1000000000)
 
@@ -189,20 +189,27 @@ struct piece {
 	bool hole;
 };
 
-// Cuts it off where the store goes over from data to a hole, or back.
-static void cut(const struct pager_server *s, const struct pager_task *t, struct piece *piece)
+static struct pager_extent extent_at(int fd, uint64_t at)
 {
-	int fd = s->p->slot[t->slot->root].store;
-	off_t at = (off_t)(piece->run->offset + piece->skip * PAGER_PAGE);
-	off_t end = at + (off_t)(piece->pages * PAGER_PAGE);
-	off_t data = lseek(fd, at, SEEK_DATA);
-	piece->hole = data > at || (data < 0 && errno == ENXIO);
-	off_t border = piece->hole ? data : lseek(fd, at, SEEK_HOLE);
-	if (border > at && border < end)
-		piece->pages = (uint64_t)(border - at) / PAGER_PAGE;
+	off_t data = lseek(fd, (off_t)at, SEEK_DATA);
+	bool hole = data > (off_t)at || (data < 0 && errno == ENXIO);
+	off_t border = hole ? data : lseek(fd, (off_t)at, SEEK_HOLE);
+	return (struct pager_extent){at, border > (off_t)at ? (uint64_t)border : UINT64_MAX, hole};
 }
 
-static bool next_piece(const struct pager_server *s, const struct pager_task *t,
+// Cuts it off where the store goes over from data to a hole, or back.
+static void cut(struct pager_server *s, const struct pager_task *t, struct piece *piece)
+{
+	struct pager_extent *x = &s->extent[t->slot->root];
+	uint64_t at = piece->run->offset + piece->skip * PAGER_PAGE;
+	if (at < x->start || at >= x->end)
+		*x = extent_at(s->p->slot[t->slot->root].store, at);
+	piece->hole = x->hole;
+	if (x->end - at < piece->pages * PAGER_PAGE)
+		piece->pages = (x->end - at) / PAGER_PAGE;
+}
+
+static bool next_piece(struct pager_server *s, const struct pager_task *t,
 		       struct piece *piece)
 {
 	size_t count;

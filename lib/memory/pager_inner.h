@@ -97,11 +97,19 @@ struct pager_wait { // a fault that could not be served at once
 	uint64_t address;
 };
 
+// A stretch of a store that is all data or all hole. To look for its end, the kernel goes over each
+// of its pages: once, not for each piece that is taken from it.
+struct pager_extent {
+	uint64_t start, end; // bytes
+	bool hole;
+};
+
 struct pager_server {
 	struct pager *p;
 	struct pager_header *h;
 	struct pager_task *task; // PAGER_SLOTS_MAX
 	uint8_t **store;         // mapping of a root's store
+	struct pager_extent *extent; // where the background is in it
 	size_t live;
 	uint32_t turn; // whose the background is
 	struct pager_wait *waiting;

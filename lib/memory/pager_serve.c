@@ -348,7 +348,8 @@ void pager_serve(struct pager *p)
 	log_open(who);
 	s.task = calloc(PAGER_SLOTS_MAX, sizeof(*s.task));
 	s.store = calloc(PAGER_SLOTS_MAX, sizeof(*s.store));
-	if (!s.task || !s.store)
+	s.extent = calloc(PAGER_SLOTS_MAX, sizeof(*s.extent));
+	if (!s.task || !s.store || !s.extent)
 		pager_give_up(&s, "no memory for the page server");
 	open_loop(&s);
 	take_over(&s);

@@ -131,6 +131,7 @@ static void close_store(struct pager_server *s, uint32_t root)
 	if (s->store[root])
 		munmap(s->store[root], slot->bytes);
 	s->store[root] = NULL;
+	s->extent[root] = (struct pager_extent){0};
 	if (slot->store >= 0) {
 		int fd = slot->store;
 		slot->store = -1;
