@@ -158,6 +158,9 @@ int departure_pace(struct departure *d, struct error *err);
 // So much was sent.
 void departure_paced(struct departure *d, size_t bytes);
 
+// measure.c: memory_bytes, and what is to be said of it
+void departure_measure(struct departure *d, json_t *checks);
+
 // predict.c
 void departure_predict(struct departure *d, struct departure_prediction *p);
 

@@ -51,12 +51,6 @@ static int check_storage(struct departure *d, struct facts_folder *rootfs, struc
 							: facts_folder(d->def->rootfs, rootfs, err);
 }
 
-static void measure_memory(struct departure *d)
-{
-	int64_t now = cgroup_memory_now(d->cgroup, NULL);
-	d->memory_bytes = now > 0 ? (uint64_t)now : 0;
-}
-
 // What is in its folders in memory. Part of it may have been charged to the partition, but not what
 // came with an earlier move.
 static uint64_t tree_bytes(const struct departure *d)
@@ -281,7 +275,7 @@ static void check_here(struct departure *d, struct offer *o, json_t *checks,
 		   "CRIU has passed its self-test");
 	checks_add(checks, d->host, "storage", check_storage(d, rootfs, &why), &why,
 		   "the root filesystem and the volumes are there and shared");
-	measure_memory(d);
+	departure_measure(d, checks);
 }
 
 // What no round can shorten. A warning, unless it was asked to be more.

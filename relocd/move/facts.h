@@ -42,7 +42,8 @@ int facts_folder(const char *path, struct facts_folder *folder, struct error *er
 // pages.
 struct facts_task {
 	pid_t inner;
-	uint64_t bytes;
+	uint64_t bytes;         // that are in memory, shared ones as well
+	uint64_t private_bytes; // in memory or swapped out
 };
 int facts_task(pid_t pid, struct facts_task *task, struct error *err);
 
