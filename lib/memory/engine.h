@@ -92,8 +92,9 @@ struct memory_engine {
 	// After the last step: adds every page stream to the manifest.
 	int (*manifest)(struct memory_run *run, struct manifest *m, struct error *err);
 
-	// RELEASE, with round(): how many mappings have got other flags (mlock(2), madvise(2)) since
-	// they were noted in the last round and before all was frozen: the copy has the old ones.
+	// RELEASE, with round(): how many mappings have got other flags (mlock(2), madvise(2))
+	// since they were noted in the last round and before all was frozen: the copy has the old
+	// ones.
 	size_t (*flags_changed)(const struct memory_run *run);
 
 	uint64_t (*bytes)(const struct memory_run *run); // page data handed to the sink so far

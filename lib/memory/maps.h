@@ -43,8 +43,8 @@ struct maps {
 // form, ranges that are empty, not of whole pages, not in order or overlapping.
 int maps_parse(const char *text, struct maps *maps, struct error *err);
 
-// Takes from the text of a smaps file, or of vmflags.h, which mappings are locked. Mappings that are in one of the
-// two only are passed over.
+// Takes from the text of a smaps file, or of vmflags.h, which mappings are locked. Mappings that
+// are in one of the two only are passed over.
 int maps_add_flags(struct maps *maps, const char *smaps, struct error *err);
 
 // Of a process by its open /proc folder. A process that is ending has none.

@@ -8,8 +8,8 @@
 // of clone(2)): whatever it has, the keeper has from the same moment on, also the userfaultfd of a
 // child that a task has forked, which the kernel makes in read(2). All that the server knows is in
 // a file in memory, each step of it written so that a successor can go on from there, whenever its
-// predecessor was killed. A third process of that table, the guard, starts successors when the keeper
-// has been killed, too. The functions below are the keeper's side.
+// predecessor was killed. A third process of that table, the guard, starts successors when the
+// keeper has been killed, too. The functions below are the keeper's side.
 #ifndef WPAR_MEMORY_PAGER_H
 #define WPAR_MEMORY_PAGER_H
 

@@ -16,7 +16,7 @@
 #define MADV_POPULATE_READ 22
 #endif
 
-#define AROUND_PAGES 8u   // what a fault brings: the neighbours are mostly next
+#define AROUND_PAGES 8u  // what a fault brings: the neighbours are mostly next
 #define CHUNK_PAGES  32u // of the background: a fault waits for one at most
 #define REGION       (2ull << 20)
 #define STUCK_NS     (3ll * 1000000000)
@@ -209,8 +209,7 @@ static void cut(struct pager_server *s, const struct pager_task *t, struct piece
 		piece->pages = (x->end - at) / PAGER_PAGE;
 }
 
-static bool next_piece(struct pager_server *s, const struct pager_task *t,
-		       struct piece *piece)
+static bool next_piece(struct pager_server *s, const struct pager_task *t, struct piece *piece)
 {
 	size_t count;
 	const struct pager_run *runs = pager_runs(s, t, &count);

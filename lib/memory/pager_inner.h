@@ -107,8 +107,8 @@ struct pager_extent {
 struct pager_server {
 	struct pager *p;
 	struct pager_header *h;
-	struct pager_task *task; // PAGER_SLOTS_MAX
-	uint8_t **store;         // mapping of a root's store
+	struct pager_task *task;     // PAGER_SLOTS_MAX
+	uint8_t **store;             // mapping of a root's store
 	struct pager_extent *extent; // where the background is in it
 	size_t live;
 	uint32_t turn; // whose the background is

@@ -424,8 +424,8 @@ int track_flags(const struct track *t, struct criu_blank_flags **list, size_t *c
 	for (size_t i = 0; i < t->space_count; i++) {
 		const struct space *s = &t->spaces[i];
 		if (s->flags.text)
-			(*list)[(*count)++] = (struct criu_blank_flags){s->pid, s->flags.text,
-									s->flags.length};
+			(*list)[(*count)++] =
+				(struct criu_blank_flags){s->pid, s->flags.text, s->flags.length};
 	}
 	return 0;
 }

@@ -92,8 +92,9 @@ void track_map(const struct track *t, const struct track_entry **list, size_t *c
 // The segments that were handed over, whether they have pages or not.
 void track_segments(const struct track *t, const struct track_segment **list, size_t *count);
 
-// After track_final(): the flags of the mappings of large tasks, as they were at the beginning of the
-// last round, for CRIU (criu_blank_hide()). The list is the caller's to free(), the texts are not.
+// After track_final(): the flags of the mappings of large tasks, as they were at the beginning of
+// the last round, for CRIU (criu_blank_hide()). The list is the caller's to free(), the texts are
+// not.
 int track_flags(const struct track *t, struct criu_blank_flags **list, size_t *count,
 		struct error *err);
 // How many of these mappings have other flags now, while all is still stopped: takes 20 ms per GB.

@@ -166,8 +166,8 @@ static int hide(const struct memory_run *run, int blank, struct error *err)
 		list[i] = (struct criu_blank_segment){segments[i].dev, segments[i].inode};
 	if (track_flags(run->track, &flags, &flags_count, err) < 0)
 		return -1;
-	return criu_blank_hide(
-		blank, &(struct criu_blank_list){list, count, flags, flags_count}, err);
+	return criu_blank_hide(blank, &(struct criu_blank_list){list, count, flags, flags_count},
+			       err);
 }
 
 static int frozen(struct memory_run *run, int blank, struct memory_round *result, struct error *err)

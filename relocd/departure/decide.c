@@ -93,12 +93,15 @@ static void kill_original(struct departure *d)
 	d->frozen = false;
 }
 
-// Nobody waits for us any more: time to look again at what was taken as it had been a moment before.
+// Nobody waits for us any more: time to look again at what was taken as it had been a moment
+// before.
 static void check_flags(const struct departure *d)
 {
-	size_t changed = d->memory && d->engine->flags_changed ? d->engine->flags_changed(d->memory) : 0;
+	size_t changed =
+		d->memory && d->engine->flags_changed ? d->engine->flags_changed(d->memory) : 0;
 	if (changed)
-		log_warn("%zu mappings got other flags (madvise, mlock) just before the freeze: their "
+		log_warn("%zu mappings got other flags (madvise, mlock) just before the freeze: "
+			 "their "
 			 "copies have the former ones",
 			 changed);
 }

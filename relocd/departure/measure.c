@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// VALIDATE: how much memory travels. Pages that processes share since a fork(2) are charged to their
-// group once, but travel for each of them.
+// VALIDATE: how much memory travels. Pages that processes share since a fork(2) are charged to
+// their group once, but travel for each of them.
 #include "relocd/departure/departure.h"
 
 #include "lib/base/cleanup.h"
@@ -35,7 +35,8 @@ static void tell_of_sharing(const struct departure *d, uint64_t travels, uint64_
 		 "here, and travel one by one",
 		 (unsigned long long)(travels >> 20), (unsigned long long)(charged >> 20));
 	checks_warn(checks, d->host, "sharing", sentence,
-		    "the destination restores it before the partition runs, and finds the sharing again");
+		    "the destination restores it before the partition runs, and finds the sharing "
+		    "again");
 }
 
 void departure_measure(struct departure *d, json_t *checks)

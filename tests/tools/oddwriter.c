@@ -10,8 +10,8 @@
 //   forks      COUNT children of one process with MIB; each writes eight pages, the rest is shared
 //   sparse     a mapping of COUNT GiB without a reservation, MIB of it spread all over
 //   locked     MIB in COUNT mappings that are locked into memory
-// FILE gets "ok PASSES" (the slowest worker's) or "bad WHAT", renamed into place; after "bad" nothing
-// is written any more.
+// FILE gets "ok PASSES" (the slowest worker's) or "bad WHAT", renamed into place; after "bad"
+// nothing is written any more.
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>

@@ -213,8 +213,10 @@ static void keeps_flags_of_the_same_mappings(void **state)
 static void counts_mappings_whose_flags_changed(void **state)
 {
 	(void)state;
-	struct vmflags a = flags_of("1000-2000 rw-p\nVmFlags: rd wr \n5000-6000 r--p\nVmFlags: rd \n");
-	struct vmflags b = flags_of("1000-2000 rw-p\nVmFlags: rd wr dc \n5000-6000 r--p\nVmFlags: rd \n");
+	struct vmflags a =
+		flags_of("1000-2000 rw-p\nVmFlags: rd wr \n5000-6000 r--p\nVmFlags: rd \n");
+	struct vmflags b =
+		flags_of("1000-2000 rw-p\nVmFlags: rd wr dc \n5000-6000 r--p\nVmFlags: rd \n");
 	struct vmflags c = flags_of("1000-2000 rw-p\nVmFlags: rd wr \n");
 	assert_int_equal(vmflags_differ(&a, &a), 0);
 	assert_int_equal(vmflags_differ(&a, &b), 1);

@@ -554,8 +554,10 @@ static void test_short_store(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_on_demand),         cmocka_unit_test(test_while_it_fills),
-		cmocka_unit_test(test_store_shrinks),     cmocka_unit_test(test_short_store),
+		cmocka_unit_test(test_on_demand),
+		cmocka_unit_test(test_while_it_fills),
+		cmocka_unit_test(test_store_shrinks),
+		cmocka_unit_test(test_short_store),
 		cmocka_unit_test(test_keeper_dies_early),
 		cmocka_unit_test(test_keeper_and_server_are_killed),
 		cmocka_unit_test(test_server_is_killed),
