@@ -8,9 +8,10 @@
 odd_partition() { # MEMORY KIND COUNT MIB
 	toolbox
 	cp -u "$BUILD/tests/tools/oddwriter" "$lab_dir/shared/toolbox/bin/"
-	said=$lab_dir/shared/toolbox/tmp/said
+	said=$lab_dir/shared/toolbox/data/said
+	chmod 1777 "${said%/*}"
 	rm -f "$said"
-	toolbox_partition o 10.77.0.61 --memory "$1" -- /bin/oddwriter "$2" "$3" "$4" /tmp/said
+	toolbox_partition o 10.77.0.61 --memory "$1" -- /bin/oddwriter "$2" "$3" "$4" /data/said
 	wait_until 30 grep -q '^ok' "$said"
 }
 

@@ -37,6 +37,7 @@ struct progress {
 };
 
 static struct progress *progress; // shared
+static _Atomic bool *begun;       // shared: all workers are there
 static uint64_t *memory;
 static uint32_t *versions;
 static size_t pages, stride = 1; // pages from one to the next
@@ -130,6 +131,9 @@ static void *work(void *arg)
 {
 	size_t slot = (size_t)arg;
 	struct progress *mine = &progress[slot];
+	while (slot && !atomic_load(begun))
+		usleep(PAUSE_US);
+	atomic_store(begun, true);
 	for (uint64_t pass = 0; !atomic_load(&mine->failed); pass++) {
 		one_pass(mine, slot, pass);
 		atomic_fetch_add(&mine->passes, 1);
@@ -221,6 +225,7 @@ int main(int argc, char **argv)
 	}
 	report_path = argv[4];
 	progress = map(WORKERS_MAX * sizeof(*progress), MAP_SHARED);
+	begun = map(sizeof(*begun), MAP_SHARED);
 	work((void *)begin(argv[1], (size_t)count, (size_t)atol(argv[3]) << 20));
 	return 1;
 }
