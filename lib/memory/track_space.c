@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "lib/memory/track_space.h"
+#include "lib/memory/track_space_inner.h"
 
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
@@ -13,7 +13,6 @@
 
 #define PAGE       ((uint64_t)PAGEFRAME_PAGE)
 #define STATUS_MAX (64u << 10)
-#define RANGES     1024               // of one scan
 #define CHUNK      (64u << 20) / PAGE // pages of one scan: little is dirty again when it is copied
 #define SWAPPED_MS 2
 #define SMAPS_MAX  (1u << 30)
@@ -32,26 +31,10 @@ void space_free(struct space *s)
 {
 	if (s->uffd >= 0)
 		close(s->uffd);
-	free(s->last.list);
+	ranges_free(&s->last);
+	ranges_free(&s->known);
 	vmflags_free(&s->flags);
 	*s = (struct space){.uffd = -1};
-}
-
-static int ranges_add(struct ranges *r, const struct scan_range *more, size_t count,
-		      struct error *err)
-{
-	if (r->room - r->count < count) {
-		size_t room = r->room * 2 > r->count + count ? r->room * 2 : r->count + count;
-		struct scan_range *list = reallocarray(r->list, room, sizeof(*list));
-		if (!list)
-			return error_set(err, ERR_NOMEM, "no memory for a list of pages");
-		r->list = list;
-		r->room = room;
-	}
-	if (count)
-		memcpy(r->list + r->count, more, count * sizeof(*more));
-	r->count += count;
-	return 0;
 }
 
 // ---- looking ------------------------------------------------------------------------------------
@@ -74,7 +57,7 @@ static bool is_mighty(const char *status)
 	return !line || strtoull(line + strlen("\nCapBnd:"), NULL, 16) & open_mappings;
 }
 
-static uint64_t number_in(const char *status, const char *key)
+uint64_t space_number_in(const char *status, const char *key)
 {
 	const char *line = strstr(status, key);
 	return line ? strtoull(line + strlen(key), NULL, 10) : 0;
@@ -106,7 +89,7 @@ static int look(struct space *s, bool final, struct space_view *view, struct err
 	if (!status)
 		return -1;
 	const char *locked = strstr(status, "\nVmLck:");
-	s->threads = (unsigned)number_in(status, "\nThreads:");
+	s->threads = (unsigned)space_number_in(status, "\nThreads:");
 	s->mighty = is_mighty(status);
 	// Being killed, its threads end in any order.
 	if (final && !locked && s->threads > 1)
@@ -115,8 +98,9 @@ static int look(struct space *s, bool final, struct space_view *view, struct err
 				 (int)s->pid);
 	if (!locked)
 		return 0; // a zombie
-	view->locked = number_in(status, "\nVmLck:");
-	view->resident = number_in(status, "\nVmRSS:");
+	view->locked = space_number_in(status, "\nVmLck:");
+	view->resident = space_number_in(status, "\nVmRSS:");
+	view->own = space_number_in(status, "\nRssAnon:") + space_number_in(status, "\nVmSwap:");
 	s->inner = inner_pid(status);
 	view->pagemap = openat(view->proc, "pagemap", O_RDONLY | O_CLOEXEC);
 	view->mem = openat(view->proc, "mem", O_RDONLY | O_CLOEXEC);
@@ -170,22 +154,22 @@ void space_leave(struct space_view *view)
 
 // ---- arming -------------------------------------------------------------------------------------
 
-static bool is_private(const struct vma *v)
+bool space_has(const struct vma *v)
 {
 	return v->kind == VMA_ANONYMOUS || v->kind == VMA_FILE;
 }
 
 // Program code has hardly ever pages of its own, and to be registered would slow its loading down
 // (no fault-around). What it has all the same is always taken for written.
-static bool is_tracked(const struct vma *v)
+bool space_tracks(const struct vma *v)
 {
-	return is_private(v) && !(v->kind == VMA_FILE && v->execute && !v->write);
+	return space_has(v) && !(v->kind == VMA_FILE && v->execute && !v->write);
 }
 
 static const struct vma *first_tracked(const struct maps *maps)
 {
 	for (size_t i = 0; i < maps->count; i++)
-		if (is_tracked(&maps->list[i]))
+		if (space_tracks(&maps->list[i]))
 			return &maps->list[i];
 	return NULL;
 }
@@ -196,7 +180,7 @@ static int register_all(int uffd, const struct maps *maps)
 {
 	for (size_t i = 0; i < maps->count; i++) {
 		const struct vma *v = &maps->list[i];
-		int sys = is_tracked(v) ? arm_register(uffd, v->start, v->end) : 0;
+		int sys = space_tracks(v) ? arm_register(uffd, v->start, v->end) : 0;
 		if (sys == ESRCH || sys == EBUSY)
 			return sys;
 	}
@@ -208,7 +192,7 @@ static void disarm(struct space *s)
 	if (s->uffd >= 0)
 		close(s->uffd);
 	s->uffd = -1;
-	s->last.count = 0;
+	s->last.count = s->known.count = 0;
 }
 
 // Is the userfaultfd still of this address space? An exec makes another one.
@@ -256,16 +240,8 @@ int space_arm(struct space *s, const struct space_view *view, struct track_round
 
 // ---- copying ------------------------------------------------------------------------------------
 
-// Neighbours of one kind that are looked at with one call: mappings [first, next) of the list.
-struct stretch {
-	size_t first, next;
-	uint64_t at, end;
-	bool files;
-};
-
-// The next one behind *s, which is zero at first.
-static bool next_stretch(const struct maps *maps, bool (*fits)(const struct vma *),
-			 struct stretch *s)
+bool space_next_stretch(const struct maps *maps, bool (*fits)(const struct vma *),
+			struct stretch *s)
 {
 	size_t i = s->next;
 	while (i < maps->count && !fits(&maps->list[i]))
@@ -352,8 +328,8 @@ static int find_unmarked(struct space *s, int proc, struct error *err)
 // A device may write to pages that it was given before they were protected, until its request is
 // done: what a round copied is copied once more by the next. Some of it this round has sent
 // already, perhaps as it was before: that must not arrive later.
-static int copy_again(struct space *s, const struct space_view *view, const struct ranges *old,
-		      struct copier *c, struct error *err)
+int space_copy_again(struct space *s, const struct space_view *view, const struct ranges *old,
+		     struct copier *c, struct error *err)
 {
 	const struct copy_task task = {s->pid, view->mem};
 	if (!s->direct || !old->count)
@@ -372,7 +348,7 @@ static int copy_all(struct space *s, const struct space_view *view, bool swapped
 		    struct track_round *round, struct error *err)
 {
 	struct stretch at = {0};
-	while (next_stretch(&view->maps, is_tracked, &at))
+	while (space_next_stretch(&view->maps, space_tracks, &at))
 		while (at.at < at.end)
 			if (copy_chunk(s, view, swapped, &at, c, round, err) < 0)
 				return -1;
@@ -386,8 +362,10 @@ int space_copy(struct space *s, const struct space_view *view, bool swapped, str
 	s->last = (struct ranges){0};
 	int got = copy_all(s, view, swapped, c, round, err);
 	if (got == 0)
-		got = copy_again(s, view, &old, c, err);
-	free(old.list);
+		got = space_copy_again(s, view, &old, c, err);
+	ranges_free(&old);
+	if (got == 0)
+		got = space_know(s, view, err);
 	return got < 0 ? -1 : find_unmarked(s, view->proc, err);
 }
 
@@ -395,7 +373,7 @@ int space_dirty(const struct space_view *view, uint64_t *pages, struct error *er
 {
 	struct scan_range found[RANGES];
 	struct stretch at = {0};
-	while (next_stretch(&view->maps, is_tracked, &at))
+	while (space_next_stretch(&view->maps, space_tracks, &at))
 		while (at.at < at.end) {
 			size_t count = RANGES;
 			if (scan_next(view->pagemap, SCAN_DIRTY, at.files, &at.at, at.end, 0, found,
@@ -405,139 +383,4 @@ int space_dirty(const struct space_view *view, uint64_t *pages, struct error *er
 				*pages += (found[k].end - found[k].start) / PAGE;
 		}
 	return 0;
-}
-
-// ---- the end ------------------------------------------------------------------------------------
-
-int entries_add(struct entries *e, const struct track_entry *more, struct error *err)
-{
-	struct track_entry *last = e->count ? &e->list[e->count - 1] : NULL;
-	if (last && last->destination == more->destination && last->flags == more->flags &&
-	    last->vaddr + last->pages * PAGE == more->vaddr) {
-		last->pages += more->pages;
-		return 0;
-	}
-	if (e->count == e->room) {
-		size_t room = e->room ? e->room * 2 : 256;
-		struct track_entry *list = reallocarray(e->list, room, sizeof(*list));
-		if (!list)
-			return error_set(err, ERR_NOMEM, "no memory for a map of pages");
-		e->list = list;
-		e->room = room;
-	}
-	e->list[e->count++] = *more;
-	return 0;
-}
-
-// What CRIU would restore on demand: vma_entry_can_be_lazy() in its documentation's words.
-static uint32_t flags_of(const struct vma *v)
-{
-	bool lazy = v->kind == VMA_ANONYMOUS && !v->locked && !v->huge;
-	return PAGEFRAME_PRESENT | (lazy ? PAGEFRAME_LAZY : 0);
-}
-
-// The pages of one range, by mapping: the ranges of a stretch may reach over several.
-static int list_range(const struct space *s, const struct maps *maps, size_t *vma,
-		      const struct scan_range *range, struct entries *entries, struct error *err)
-{
-	for (uint64_t at = range->start; at < range->end;) {
-		while (maps->list[*vma].end <= at)
-			(*vma)++;
-		const struct vma *v = &maps->list[*vma];
-		uint64_t end = v->end < range->end ? v->end : range->end;
-		struct track_entry entry = {space_destination(s), at, (end - at) / PAGE,
-					    flags_of(v)};
-		if (entries_add(entries, &entry, err) < 0)
-			return -1;
-		at = end;
-	}
-	return 0;
-}
-
-// What must be copied of what there is: what is written, or may be.
-static size_t pick_written(const struct space *s, const struct scan_range *found, size_t count,
-			   struct scan_range *picked, struct track_round *round)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < count; i++) {
-		bool safe = s->uffd >= 0 && found[i].categories & SCAN_ARMED &&
-			    !(found[i].categories & SCAN_WRITTEN);
-		if (safe)
-			continue;
-		picked[n++] = found[i];
-		round->pages += (found[i].end - found[i].start) / PAGE;
-	}
-	return n;
-}
-
-static int final_stretch(struct space *s, const struct space_view *view, struct stretch *at,
-			 struct copier *c, struct entries *entries, struct track_round *round,
-			 struct error *err)
-{
-	struct scan_range found[RANGES], written[RANGES];
-	const struct copy_task task = {s->pid, view->mem};
-	size_t vma = at->first;
-	while (at->at < at->end) {
-		size_t count = RANGES;
-		int64_t since = clock_now_ns();
-		if (scan_next(view->pagemap, SCAN_LIST, at->files, &at->at, at->end, 0, found,
-			      &count, err) < 0)
-			return -1;
-		int64_t found_at = clock_now_ns();
-		round->protect_ns += (uint64_t)(found_at - since);
-		for (size_t i = 0; i < count; i++)
-			if (list_range(s, &view->maps, &vma, &found[i], entries, err) < 0)
-				return -1;
-		size_t n = pick_written(s, found, count, written, round);
-		if (copy_task(c, &task, space_destination(s), written, n, err) < 0)
-			return -1;
-		round->copy_ns += (uint64_t)(clock_now_ns() - found_at);
-	}
-	return 0;
-}
-
-// Without the pages that could not be read: guard pages look like swapped ones before 6.15.
-static int cut_lost(struct entries *entries, size_t from, const struct copier *c, struct error *err)
-{
-	struct entries kept = {0};
-	size_t lost = 0;
-	for (size_t i = from; i < entries->count; i++) {
-		struct track_entry e = entries->list[i];
-		uint64_t end = e.vaddr + e.pages * PAGE;
-		while (e.vaddr < end) {
-			while (lost < c->lost_count && c->lost[lost].end <= e.vaddr)
-				lost++;
-			bool hit = lost < c->lost_count && c->lost[lost].start < end;
-			uint64_t stop = hit ? c->lost[lost].start : end;
-			struct track_entry part = e;
-			part.pages = stop > e.vaddr ? (stop - e.vaddr) / PAGE : 0;
-			if (part.pages && entries_add(&kept, &part, err) < 0) {
-				free(kept.list);
-				return -1;
-			}
-			e.vaddr = hit ? c->lost[lost].end : end;
-		}
-	}
-	entries->count = from;
-	for (size_t i = 0; i < kept.count; i++)
-		if (entries_add(entries, &kept.list[i], err) < 0) {
-			free(kept.list);
-			return -1;
-		}
-	free(kept.list);
-	return 0;
-}
-
-int space_final(struct space *s, const struct space_view *view, struct copier *c,
-		struct entries *entries, struct track_round *round, struct error *err)
-{
-	struct stretch at = {0};
-	size_t from = entries->count;
-	c->lost_count = 0;
-	while (next_stretch(&view->maps, is_private, &at))
-		if (final_stretch(s, view, &at, c, entries, round, err) < 0)
-			return -1;
-	if (c->lost_count && cut_lost(entries, from, c, err) < 0)
-		return -1;
-	return copy_again(s, view, &s->last, c, err);
 }

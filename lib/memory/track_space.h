@@ -6,12 +6,8 @@
 #include "lib/memory/maps.h"
 #include "lib/memory/track.h"
 #include "lib/memory/track_copy.h"
+#include "lib/memory/track_ranges.h"
 #include "lib/memory/vmflags.h"
-
-struct ranges {
-	struct scan_range *list;
-	size_t count, room;
-};
 
 struct space {
 	pid_t pid;
@@ -24,7 +20,8 @@ struct space {
 	bool direct;         // it has files open with O_DIRECT
 	bool mighty;         // it, or what it may run, can open mappings of others
 	unsigned threads;
-	struct ranges last; // what the last round copied
+	struct ranges last;  // what the last round copied
+	struct ranges known; // pages of tracked mappings that all rounds have found
 
 	// Of its mappings at the beginning of the last round, if it is large.
 	struct vmflags flags;
@@ -37,6 +34,7 @@ struct space_view {
 	int pagemap; // and in it
 	int mem;
 	uint64_t locked, resident; // kB
+	uint64_t own;              // kB in memory or swapped out that belong to no file
 	struct maps maps;
 };
 
