@@ -139,7 +139,7 @@ static void *work(void *arg)
 		atomic_fetch_add(&mine->passes, 1);
 		if (slot == 0)
 			report();
-		usleep(PAUSE_US * (share == IN_TURN ? 10 : 1));
+		usleep(PAUSE_US * (share == IN_TURN ? 100 : 1));
 	}
 	if (slot == 0)
 		report();
