@@ -135,6 +135,8 @@ static int list_tasks(struct track *t, struct error *err)
 		if (note_task(t, pids[i], err) < 0)
 			return -1;
 	drop_ended(t);
+	for (size_t i = 0; i < t->space_count; i++)
+		t->spaces[i].shares = t->space_count > 1;
 	segments_forget(&t->segments);
 	marks_forget(&t->marks, &t->segments);
 	return 0;

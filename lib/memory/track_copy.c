@@ -196,7 +196,12 @@ static int read_task(struct copier *c, const struct copy_task *task, struct erro
 {
 	struct spot at = {0};
 	while (at.piece < c->piece_count) {
-		ssize_t got = read_pages(c, task->pid, &at);
+		ssize_t got = task->shares ? read_mem(c, task->mem, &at) : 0;
+		if (got > 0) {
+			advance(c, &at, (size_t)got);
+			continue;
+		}
+		got = read_pages(c, task->pid, &at);
 		if (got < 0 && errno == ESRCH)
 			return error_sys(err, ERR_SYSTEM, ESRCH, "process %d has ended",
 					 (int)task->pid);

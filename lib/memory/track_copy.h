@@ -44,6 +44,10 @@ struct copier {
 struct copy_task {
 	pid_t pid;
 	int mem; // an open /proc/PID/mem: for pages that the process itself may not read
+	// It may share pages with others since a fork(2). process_vm_readv(2) would give it copies
+	// of its own of what is read (the kernel pins the pages), until its memory limit is
+	// reached; reading `mem` does not, and takes half as long again.
+	bool shares;
 };
 
 // Ranges of addresses of a process. Pages that are not there any more are noted in c->lost.

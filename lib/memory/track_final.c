@@ -88,7 +88,7 @@ static int walk_stretch(struct space *s, const struct space_view *view, bool cop
 			struct track_round *round, struct error *err)
 {
 	struct scan_range found[RANGES], written[RANGES];
-	const struct copy_task task = {s->pid, view->mem};
+	const struct copy_task task = {s->pid, view->mem, s->shares};
 	size_t vma = at->first;
 	while (at->at < at->end) {
 		size_t count = RANGES;
@@ -117,7 +117,7 @@ static int take_stretch(struct space *s, const struct space_view *view, enum sca
 			struct track_round *round, struct error *err)
 {
 	struct scan_range part[RANGES];
-	const struct copy_task task = {s->pid, view->mem};
+	const struct copy_task task = {s->pid, view->mem, s->shares};
 	while (at->at < at->end) {
 		size_t count = RANGES;
 		int64_t since = clock_now_ns();

@@ -273,7 +273,7 @@ static int copy_chunk(struct space *s, const struct space_view *view, bool swapp
 	round->protect_ns += (uint64_t)(found_at - since);
 	for (size_t i = 0; i < count; i++)
 		round->pages += (found[i].end - found[i].start) / PAGE;
-	const struct copy_task task = {s->pid, view->mem};
+	const struct copy_task task = {s->pid, view->mem, s->shares};
 	if (copy_task(c, &task, space_destination(s), found, count, err) < 0 ||
 	    ranges_add(&s->last, found, count, err) < 0)
 		return -1;
@@ -331,7 +331,7 @@ static int find_unmarked(struct space *s, int proc, struct error *err)
 int space_copy_again(struct space *s, const struct space_view *view, const struct ranges *old,
 		     struct copier *c, struct error *err)
 {
-	const struct copy_task task = {s->pid, view->mem};
+	const struct copy_task task = {s->pid, view->mem, s->shares};
 	if (!s->direct || !old->count)
 		return 0;
 	if (copy_flush(c, err) < 0)

@@ -16,6 +16,7 @@ struct space {
 	int uffd;            // -1: not armed
 	bool seen;           // listed in this round
 	bool fresh;          // for the first time
+	bool shares;         // there are others, with which it may have pages in common
 	bool refused;        // it could not be armed in this round
 	bool direct;         // it has files open with O_DIRECT
 	bool mighty;         // it, or what it may run, can open mappings of others

@@ -235,6 +235,43 @@ static void follows_processes(void **state)
 	finish(t, root);
 }
 
+static void shares_with_a_child(int to)
+{
+	fill(map_arena(), ARENA_PAGES);
+	if (fork() == 0)
+		to = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	wait_only(to);
+}
+
+static uint64_t shared_kb(pid_t pid)
+{
+	char path[64], line[256];
+	unsigned long long kb, sum = 0;
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
+	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "Shared_Dirty: %llu", &kb) == 1)
+			sum += kb;
+	return sum;
+}
+
+// To read pages that a fork left in common must not make copies of them.
+static void leaves_shared_pages_shared(void **state)
+{
+	(void)state;
+	pid_t root = start(shares_with_a_child);
+	uint64_t before = shared_kb(root);
+	struct track *t = begin(&root);
+	assert_true(before >= ARENA_PAGES * PAGE / 1024);
+	first_round(t);
+	one_round(t);
+	assert_true(shared_kb(root) >= ARENA_PAGES * PAGE / 1024);
+	last_round(t, root);
+	assert_true(shared_kb(root) >= ARENA_PAGES * PAGE / 1024);
+	assert_int_equal(differences(t, root), 0);
+	finish(t, root);
+}
+
 static size_t userfaultfds(pid_t pid)
 {
 	char path[64], link[64];
@@ -534,6 +571,7 @@ int main(void)
 		cmocka_unit_test(notices_the_wrong_order),
 		cmocka_unit_test(follows_changing_mappings),
 		cmocka_unit_test(follows_processes),
+		cmocka_unit_test(leaves_shared_pages_shared),
 		cmocka_unit_test(takes_back_what_a_child_inherited),
 		cmocka_unit_test(handles_odd_pages),
 		cmocka_unit_test(takes_many_mappings),
