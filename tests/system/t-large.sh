@@ -39,3 +39,20 @@ test_many_mappings() {
 	odd_partition 1G vmas 60000 240
 	odd_move hostA hostB
 }
+
+# What processes share since they were forked is found again, so that it fits the limit as before.
+test_forks_arrive() {
+	odd_partition 192M forks 8 100
+	odd_move hostA hostB
+	assert_contains "$(in_host hostB wparctl validate o hostA)" "share memory"
+	[ "$(in_host hostB sh -c 'cat $(find /sys/fs/cgroup -path "*/wpar/o/memory.current" -o -path "*/wpar/o/memory.usage_in_bytes" | head -n 1)')" -lt $((190 << 20)) ] ||
+		die "they do not share it any more"
+}
+
+# Too many: it would be a hundred gigabytes on the way.
+test_too_many_forks_are_refused() {
+	odd_partition 1G forks 200 500
+	assert_refused 4 WPAR-V003 hostA wparctl relocate o hostB
+	assert_contains "$err" "MiB while it arrives"
+	assert_eq Active "$(state_of hostA o)"
+}
