@@ -77,8 +77,8 @@ test_criu_dies_at_the_source_in_the_dump() {
 	before=$(snapshot | grep -v '^\[')
 	redis_partition r 10.77.0.61
 	client redis_data fill 10.77.0.61 6379 300
+	in_host hostA timeout 60 bash -c "until grep -q CRIUMFD /proc/\$(pgrep -x redis-server)/maps; do :; done; $kill_criu" >/dev/null 2>&1 &
 	start_move "$lab_dir/relocate.out" "${long_final[@]}"
-	in_phase final hostA "$kill_criu"
 	wait "$move" || got=$?
 	assert_eq 1 "$got" "status of relocate ($(cat "$lab_dir/relocate.out"))"
 	assert_contains "$(cat "$lab_dir/relocate.out")" WPAR-M012
