@@ -56,10 +56,24 @@ static void write_decision(const json_t *start, enum decision_type last)
 	decision_close(d, false);
 }
 
+// Other requests, as that of another share of the link, are of no interest.
+static bool is_cancelled(void)
+{
+	bool yes = false, more = true;
+	while (more && !yes) {
+		_cleanup_json_ json_t *request = NULL;
+		more = chan_recv(3, deadline_in_ms(WAIT_MS), &request, NULL, NULL, NULL) == 0 &&
+		       request;
+		const char *op = json_string_value(json_object_get(request, "op"));
+		yes = op && !strcmp(op, "cancel");
+	}
+	return yes;
+}
+
 // The host that it is to go to says how it ends.
 static int be_departure(void)
 {
-	_cleanup_json_ json_t *start = NULL, *cancel = NULL;
+	_cleanup_json_ json_t *start = NULL;
 	if (chan_recv(3, deadline_in_ms(WAIT_MS), &start, NULL, NULL, NULL) < 0 || !start)
 		return 9;
 	const char *peer =
@@ -82,7 +96,7 @@ static int be_departure(void)
 		write_decision(start, DECISION_COMMIT);
 	else if (!strcmp(peer, "dies-released"))
 		write_decision(start, DECISION_RELEASED);
-	else if (chan_recv(3, deadline_in_ms(WAIT_MS), &cancel, NULL, NULL, NULL) == 0 && cancel)
+	else if (is_cancelled())
 		say_failed(start, "aborted", ERR_CANCELLED);
 	return 0;
 }
