@@ -84,7 +84,7 @@ test_memwriter_sees_a_changed_word() {
 	at=$(in_host hostA awk '$2 == "rw-p" && NF == 5 { sub("-", " ", $1); print $1 }' "/proc/$pid/maps" |
 		while read -r from to; do [ $((16#$to - 16#$from)) -lt $((16 << 20)) ] || echo $((16#$from + (8 << 20) + 1000)); done | head -n 1)
 	printf x | in_host hostA dd of="/proc/$pid/mem" bs=1 seek="$at" conv=notrunc status=none
-	wait_until 10 grep -q '^bad area 0 page 20[0-9][0-9] ' "$said" || die "it says $(cat "$said")"
+	wait_until 10 grep -q '^bad area [0-9a-f]* page 20[0-9][0-9] ' "$said" || die "it says $(cat "$said")"
 	in_host hostA kill "$pid"
 }
 
