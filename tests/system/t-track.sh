@@ -89,9 +89,9 @@ test_swapped_pages() {
 	mkswap -q $device
 	swapon $device 2>/dev/null || skip "swapon is refused"
 	checker memwriter churn 96 --user 1000:1000 --memory 1G
-	wait_until 10 swapped
+	wait_until 30 swapped
 	for _ in 1 2 3; do move_exact 1 --restore eager; done
-	wait_until 10 swapped
+	wait_until 30 swapped
 }
 # shellcheck disable=SC2317 # wait_until calls it
 swapped() { [ "$(in_host hostA sh -c 'awk "/^VmSwap/ { print \$2 }" /proc/$(pgrep -x memwriter)/status')" -gt 1000 ]; }
