@@ -5,6 +5,7 @@
 #include "lib/memory/pager_inner.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 
 #include <errno.h>
@@ -17,10 +18,15 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-// Returns when that process has ended.
+#define LOOK_MS 100
+
+// Returns when that process has ended. Without a descriptor for that, which is no sign of an end,
+// it looks again and again: two servers would bring the same pages.
 static void wait_for_end(pid_t pid)
 {
-	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	_cleanup_close_ int fd = -1;
+	while ((fd = (int)syscall(SYS_pidfd_open, pid, 0)) < 0 && errno != ESRCH)
+		clock_sleep_ms(LOOK_MS);
 	struct pollfd polled = {.fd = fd, .events = POLLIN};
 	while (fd >= 0 && poll(&polled, 1, -1) < 0 && errno == EINTR)
 		;

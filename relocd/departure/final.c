@@ -33,8 +33,10 @@ static int dump_failed(struct departure *d, const char *message, struct error *e
 {
 	char path[512];
 	scratch_keep_log(d->images, LOG_NAME, d->move, path);
-	// We can name the process, if it is for one of the known reasons.
-	if (undumpable_check(d->cgroup, d->status.pid, d->end_exec, err) == 0)
+	// We can name the process, if it is for one of the known reasons. That we could not look is
+	// not why CRIU failed.
+	if (undumpable_check(d->cgroup, d->status.pid, d->end_exec, err) == 0 ||
+	    err->id == ERR_SYSTEM || err->id == ERR_CGROUP)
 		criu_failure_error(err, ERR_CRIU_DUMP, "CRIU could not dump the partition",
 				   d->images, LOG_NAME, message);
 	if (path[0])

@@ -3,6 +3,7 @@
 
 #include "lib/base/chan.h"
 #include "lib/base/cleanup.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/net/port.h"
 #include "lib/partition/cgroup.h"
@@ -19,8 +20,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define KILL_MS  10000 // from SIGKILL to the last process gone
-#define CLEAR_MS 20000
+#define KILL_MS      10000 // from SIGKILL to the last process gone
+#define CLEAR_MS     20000
+#define REAP_LOOK_MS 5
 
 // ---- the end of a partition ---------------------------------------------------------------------
 
@@ -33,16 +35,28 @@ static void forget_watch(struct partition *p)
 	p->watch_id = 0;
 }
 
+// Asks the keeper to end. One that has not reaped its init yet says that it runs: a group is empty,
+// and a killer of it content, a moment before.
+static void quit(int conn, const char *name, deadline_t deadline)
+{
+	struct error refused;
+	while (keeper_quit(conn, &refused) < 0 && refused.id == ERR_WRONG_STATE) {
+		if (deadline_passed(deadline)) {
+			log_error_of(&refused, name);
+			return;
+		}
+		clock_sleep_ms(REAP_LOOK_MS);
+	}
+}
+
 // Ends the keeper of `name`, in whatever state, and removes the groups.
 static int clear(const char *name, struct error *err)
 {
 	deadline_t deadline = deadline_in_ms(CLEAR_MS);
 	_cleanup_close_ int conn = keeper_connect(name, NULL);
 	if (conn >= 0) {
-		struct error refused;
 		// A keeper that was told to release ends by itself: it may be gone before this.
-		if (keeper_quit(conn, &refused) < 0 && refused.id == ERR_WRONG_STATE)
-			log_error_of(&refused, name);
+		quit(conn, name, deadline);
 		if (keeper_wait_gone(conn, deadline, err) < 0)
 			return -1;
 	}
