@@ -32,6 +32,7 @@ struct squeeze {
 	bool automatic;
 	enum squeeze_method method;
 	bool settled; // no more decisions
+	bool held;    // none now
 	bool bound;   // we wait for the link: what packing would cost is worth knowing
 	struct squeeze_costs costs;
 	struct window window;
@@ -207,7 +208,7 @@ static int send_packed(struct squeeze *s, const uint8_t *message, size_t length,
 static int send(void *arg, void *message, size_t length, struct error *err)
 {
 	struct squeeze *s = arg;
-	bool deciding = s->automatic && !s->settled;
+	bool deciding = s->automatic && !s->settled && !s->held;
 	if (deciding && s->bound && packable(length) && s->window.messages == 0)
 		probe(s, message, length);
 	s->window.fill_ns += clock_now_ns() - s->placed_ns;
@@ -262,6 +263,13 @@ void squeeze_free(struct squeeze *s)
 void squeeze_settle(struct squeeze *s)
 {
 	s->settled = true;
+}
+
+void squeeze_hold(struct squeeze *s, bool held)
+{
+	if (s->held != held)
+		s->window = (struct window){0};
+	s->held = held;
 }
 
 void squeeze_figures(const struct squeeze *s, struct squeeze_figures *figures)

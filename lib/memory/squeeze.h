@@ -30,6 +30,8 @@ struct memory_sink squeeze_sink(struct squeeze *s);
 // What is done stays as it is from now on: the link is not waited for any more, which would look
 // like a fast one.
 void squeeze_settle(struct squeeze *s);
+// While it is held, waiting has other reasons than the link: what is done stays as it is.
+void squeeze_hold(struct squeeze *s, bool held);
 
 struct squeeze_figures {
 	uint64_t bytes, sent;       // of messages: before, and after

@@ -8,6 +8,7 @@
 #include "lib/base/log.h"
 #include "lib/base/paths.h"
 #include "lib/storage/upper.h"
+#include "relocd/move/priority.h"
 #include "relocd/move/scratch.h"
 
 #include <errno.h>
@@ -34,16 +35,8 @@ static int start_keeper(struct arrival *a, struct error *err)
 }
 
 // Fresh memory is the slowest part of receiving, so it is touched now.
-static int open_store(struct arrival *a, struct error *err)
+static int touch_store(struct arrival *a, struct error *err)
 {
-	struct pagestore_limits limits = {.bytes = a->offer->memory_bytes * 2 + (1u << 30),
-					  .entries = 1u << 24,
-					  .destinations = MANIFEST_PAGES_MAX};
-	a->images = scratch_open(err);
-	a->store = a->images < 0 ? NULL : pagestore_open(a->images, &limits, err);
-	a->intake = a->store ? pageintake_new(LINK_DATA_MAX, err) : NULL;
-	if (!a->intake)
-		return -1;
 	uint64_t left = a->offer->memory_bytes;
 	for (size_t i = 0; i < a->offer->n_expect; i++) {
 		uint64_t bytes = a->offer->expect[i]->bytes;
@@ -55,6 +48,23 @@ static int open_store(struct arrival *a, struct error *err)
 			return -1;
 	}
 	return 0;
+}
+
+static int open_store(struct arrival *a, struct error *err)
+{
+	struct pagestore_limits limits = {.bytes = a->offer->memory_bytes * 2 + (1u << 30),
+					  .entries = 1u << 24,
+					  .destinations = MANIFEST_PAGES_MAX};
+	a->images = scratch_open(err);
+	a->store = a->images < 0 ? NULL : pagestore_open(a->images, &limits, err);
+	a->intake = a->store ? pageintake_new(LINK_DATA_MAX, err) : NULL;
+	if (!a->intake)
+		return -1;
+	// The partition still runs, and this is long.
+	priority_lower();
+	int touched = touch_store(a, err);
+	priority_resume();
+	return touched;
 }
 
 static int start_criu(struct arrival *a, struct error *err)

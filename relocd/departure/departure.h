@@ -100,15 +100,17 @@ struct departure {
 	struct put_by *put_by, *put_by_last; // frames that wait for a slot
 	struct put_by *spare;                // the place that the engine has got
 	uint64_t put_by_bytes, put_by_max;
-	bool in_order;              // what the engine sends has to keep its order
-	bool place_in_order;        // and had to when it asked for the place that it has,
-	struct link *place_of;      // which is of this connection
-	int64_t due_ns, paused_ns;  // pace.c: when the next may be sent; spent waiting for that
-	int64_t handed_ns, idle_ns; // when the last frame was; how long none was under way
-	int64_t round_ns;           // when the round began,
-	uint64_t round_from;        // and what had been sent then
-	uint64_t plain_bytes;       // of it sent until we stepped back for other work,
-	int64_t plain_ns;           // and in how long
+	bool in_order;               // what the engine sends has to keep its order
+	bool place_in_order;         // and had to when it asked for the place that it has,
+	struct link *place_of;       // which is of this connection
+	int64_t due_ns, work_due_ns; // pace.c: when the link may carry more; when more may be done
+	uint64_t paced_bytes;        // of departure_taken(), so many are in work_due_ns
+	int64_t paused_ns;           // spent waiting for that
+	int64_t handed_ns, idle_ns;  // when the last frame was; how long none was under way
+	int64_t round_ns;            // when the round began,
+	uint64_t round_from;         // and what had been taken then
+	uint64_t plain_bytes;        // of it taken until we stepped back for other work,
+	int64_t plain_ns;            // and in how long
 
 	// its root, where it is made of an image
 	char **folders;            // at its top, without other mounts
@@ -157,6 +159,8 @@ void departure_sink_idle(struct departure *d);
 int departure_pace(struct departure *d, struct error *err);
 // So much was sent.
 void departure_paced(struct departure *d, size_t bytes);
+// Bytes of memory that the engine has handed over, before they are packed.
+uint64_t departure_taken(const struct departure *d);
 
 // measure.c: memory_bytes, and what is to be said of it
 void departure_measure(struct departure *d, json_t *checks);

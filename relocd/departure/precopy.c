@@ -133,10 +133,11 @@ static int one_round(struct departure *d, struct converge_round *r, struct error
 	int64_t began = clock_now_ns(), used_us = cgroup_cpu_used_us(d->cgroup, NULL);
 	d->paused_ns = d->idle_ns = 0;
 	d->handed_ns = d->round_ns = began;
-	d->round_from = d->sent_bytes;
+	d->round_from = departure_taken(d);
 	d->report.round.number = r->number;
 	int done = d->engine->round(d->memory, &m, err);
 	priority_resume();
+	squeeze_hold(d->squeeze, false);
 	if (done < 0 || end_round(d, r->number, err) < 0)
 		return -1;
 	r->ms = clock_ms_since(began);

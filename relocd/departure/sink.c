@@ -139,16 +139,20 @@ void departure_sink_idle(struct departure *d)
 }
 
 // The bulk of the memory has time, what is written meanwhile has not: only in the first round.
+// Whoever waits for a processor tells nothing about the link.
 static void step_back(struct departure *d)
 {
-	uint64_t sent = d->sent_bytes - d->round_from;
+	uint64_t taken = departure_taken(d) - d->round_from;
 	int64_t ns = clock_now_ns() - d->round_ns - d->paused_ns;
-	double rate = (double)sent * 1e9 / (double)(ns > 0 ? ns : 1);
-	if (d->report.round.number != 1 || sent < PRIORITY_YIELD_AFTER ||
-	    !priority_yield(rate, (double)d->memory_bytes * 1000 / PRIORITY_YIELD_MS))
+	double rate = (double)taken * 1e9 / (double)(ns > 0 ? ns : 1);
+	if (d->report.round.number != 1 || taken < PRIORITY_YIELD_AFTER ||
+	    !priority_yield(rate, priority_least(rate, (double)d->memory_bytes)))
 		return;
-	d->plain_bytes = sent;
+	squeeze_hold(d->squeeze, true);
+	d->plain_bytes = taken;
 	d->plain_ns = ns;
+	d->work_due_ns = 0;
+	d->paced_bytes = d->round_from + taken;
 }
 
 static void *running_place(struct departure *d, struct error *err)

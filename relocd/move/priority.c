@@ -10,24 +10,34 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 
 #define NICE      10        // a tenth of the weight of what runs as usual: sched(7)
 #define LOOK_NS   100000000 // ticks of /proc/stat are 10 ms
 #define STAT_MAX  (1u << 20)
+#define LIST_MAX  4096
+#define MOSTLY    2.0  // times what we use: others use most
 #define BUSY      0.05 // of the processors' time left over: there is none
 #define LEISURELY 0.15
+#define HEADROOM  0.25 // as much again as others use by now, they may need in a moment
 #define SLOWER    0.5
-#define FASTER    1.5
+#define FASTER    1.1
+
+#define AUTOGROUP "/proc/self/autogroup" // sched(7)
 
 static struct {
 	deadline_t until; // 0: it has not stepped back yet
 	bool yields, lowered;
+	bool grouped; // lowered as a session, too
 	double rate, least;
 	int64_t looked_ns;
 	uint64_t idle, all; // then, of /proc/stat
+	double own_s;       // then
 } state;
 
 // proc(5): user nice system idle iowait irq softirq steal, of all processors.
@@ -47,6 +57,29 @@ static bool look(uint64_t *idle, uint64_t *all)
 	return true;
 }
 
+static double seconds_of(clockid_t clock)
+{
+	struct timespec t;
+	return clock_gettime(clock, &t) == 0 ? (double)t.tv_sec + (double)t.tv_nsec / 1e9 : 0;
+}
+
+// Processor time of this process and of the children that its first thread has started.
+static double own_seconds(void)
+{
+	char path[64], *rest;
+	double sum = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	_cleanup_free_ char *list = fdio_read_file(AT_FDCWD, path, LIST_MAX, NULL);
+	for (char *at = list; at; at = rest) {
+		clockid_t clock;
+		pid_t pid = (pid_t)strtol(at, &rest, 10);
+		if (rest == at)
+			break;
+		sum += clock_getcpuclockid(pid, &clock) == 0 ? seconds_of(clock) : 0;
+	}
+	return sum;
+}
+
 static bool can_raise(void)
 {
 	cap_flag_value_t value = CAP_CLEAR;
@@ -58,6 +91,40 @@ static bool can_raise(void)
 	return value == CAP_SET;
 }
 
+static bool leads_session(void)
+{
+	return getsid(0) == getpid();
+}
+
+// Not on all kernels. The kernel lets a process without CAP_SYS_ADMIN do so ten times a second.
+static int set_autogroup(int nice)
+{
+	char text[16];
+	int n = snprintf(text, sizeof(text), "%d", nice);
+	_cleanup_close_ int fd = open(AUTOGROUP, O_WRONLY | O_CLOEXEC);
+	return fd < 0 || write(fd, text, (size_t)n) == n ? 0 : -1;
+}
+
+void priority_lower(void)
+{
+	if (state.lowered || !can_raise() || setpriority(PRIO_PGRP, 0, NICE) < 0)
+		return;
+	state.lowered = true;
+	state.grouped = leads_session() && set_autogroup(NICE) == 0;
+}
+
+static bool rises(void)
+{
+	return setpriority(PRIO_PGRP, 0, 0) == 0 && (!state.grouped || set_autogroup(0) == 0);
+}
+
+void priority_resume(void)
+{
+	if (state.lowered && !rises())
+		log_warn("cannot take the usual priority back: %s", strerror(errno));
+	state.lowered = state.grouped = state.yields = false;
+}
+
 bool priority_yield(double rate, double least)
 {
 	if (state.until)
@@ -66,25 +133,38 @@ bool priority_yield(double rate, double least)
 	state.rate = rate > least ? rate : least;
 	state.least = least;
 	state.looked_ns = clock_now_ns();
+	state.own_s = own_seconds();
 	state.yields = look(&state.idle, &state.all);
-	state.lowered = can_raise() && setpriority(PRIO_PGRP, 0, NICE) == 0;
+	priority_lower();
 	return true;
 }
 
-void priority_resume(void)
+double priority_least(double rate, double bytes)
 {
-	if (state.lowered && setpriority(PRIO_PGRP, 0, 0) < 0)
-		log_warn("cannot take the usual priority back: %s", strerror(errno));
-	state.lowered = state.yields = false;
+	double slow = rate / PRIORITY_SLOWEST, late = bytes * 1000 / PRIORITY_YIELD_MS;
+	return slow > late ? slow : late;
 }
 
-double priority_adapt(double rate, double least, double idle)
+// Where nobody is left time it is others that we slow down, or ourselves: both ends of a move may
+// use all of a small machine.
+double priority_adapt(double rate, double least, const struct priority_use *use)
 {
-	if (idle < BUSY)
+	double others = 1 - use->idle - use->own;
+	bool crowded = others > MOSTLY * use->own;
+	double room = crowded && others * HEADROOM > LEISURELY ? others * HEADROOM : LEISURELY;
+	if (use->idle < BUSY && crowded)
 		rate *= SLOWER;
-	else if (idle > LEISURELY)
+	else if (use->idle > room)
 		rate *= FASTER;
 	return rate > least ? rate : least;
+}
+
+static struct priority_use use_since(uint64_t idle, uint64_t all, double own_s)
+{
+	double ticks = (double)(all - state.all);
+	double seconds = ticks / (double)sysconf(_SC_CLK_TCK);
+	return (struct priority_use){.idle = (double)(idle - state.idle) / ticks,
+				     .own = (own_s - state.own_s) / seconds};
 }
 
 double priority_rate(void)
@@ -96,10 +176,12 @@ double priority_rate(void)
 	if (!state.yields)
 		return 0;
 	if (now - state.looked_ns > LOOK_NS && look(&idle, &all) && all > state.all) {
-		double share = (double)(idle - state.idle) / (double)(all - state.all);
-		state.rate = priority_adapt(state.rate, state.least, share);
+		double own_s = own_seconds();
+		struct priority_use use = use_since(idle, all, own_s);
+		state.rate = priority_adapt(state.rate, state.least, &use);
 		state.idle = idle;
 		state.all = all;
+		state.own_s = own_s;
 		state.looked_ns = now;
 	}
 	return state.rate;

@@ -177,6 +177,28 @@ static void packs_no_noise_for_a_slow_link(void **state)
 	assert_int_equal(after(*state, 50000, true), SQUEEZE_OFF);
 }
 
+// Whoever is held up by something else learns nothing of the link, until that is over.
+static void decides_nothing_while_it_is_held(void **state)
+{
+	struct end *e = *state;
+	struct squeeze_figures figures;
+	struct squeeze *s =
+		squeeze_new(&(struct memory_sink){.place = place, .send = take, .arg = e},
+			    SQUEEZE_AUTO, &e->err);
+	e->ns_per_kib = 50000;
+	squeeze_hold(s, true);
+	for (int n = 0; n < 200; n++)
+		send_pages(e, s, false);
+	squeeze_figures(s, &figures);
+	assert_int_equal(figures.method, SQUEEZE_OFF);
+	squeeze_hold(s, false);
+	for (int n = 0; n < 200; n++)
+		send_pages(e, s, false);
+	squeeze_figures(s, &figures);
+	assert_int_not_equal(figures.method, SQUEEZE_OFF);
+	squeeze_free(s);
+}
+
 static void chooses_the_fastest(void **state)
 {
 	(void)state;
@@ -223,6 +245,7 @@ int main(void)
 		TEST(noise_goes_as_it_is),
 		TEST(packs_for_a_slow_link),
 		TEST(packs_no_noise_for_a_slow_link),
+		TEST(decides_nothing_while_it_is_held),
 		cmocka_unit_test(chooses_the_fastest),
 		cmocka_unit_test(knows_its_methods),
 	};
