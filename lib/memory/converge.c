@@ -6,9 +6,11 @@
 #include <string.h>
 
 #define TELLING_BYTES (16u << 20) // a round of less says more about latency than about the link
-#define PROGRESS      0.7 // a round is of use when it leaves less than that of the one before
-#define FELT          0.2 // a downtime that is so much longer is hardly felt to be
-#define PATIENCE      2   // rounds of no use that are borne without throttling
+#define PROGRESS      0.7  // a round is of use when it leaves less than that of the one before
+#define FELT          0.2  // a downtime that is so much longer is hardly felt to be
+#define PATIENCE      2    // rounds of no use that are borne without throttling
+#define LITTLE_MS     4    // a shorter time of sending is not worth a round
+#define WAVERING      1.25 // from round to round what is left differs by so much
 
 static const struct {
 	const char *name;
@@ -95,15 +97,25 @@ static double hardly_felt_ms(const struct converge *c, const struct converge_rou
 	return part_ms;
 }
 
+// The wanted downtime can be kept. A round that has little to copy costs nobody anything: while
+// each leaves much less than the one before, the downtime becomes shorter than it has to be.
+static enum converge_next polish(struct converge *c, const struct converge_round *r, bool useful)
+{
+	if (r->send_ms <= LITTLE_MS || !useful || c->polished == CONVERGE_POLISH_MAX)
+		return CONVERGE_FREEZE;
+	c->polished++;
+	return CONVERGE_AGAIN;
+}
+
 enum converge_next converge_after(struct converge *c, struct converge_round *r)
 {
-	uint64_t before = c->last_dirty;
+	// The first one copied everything: what it leaves says nothing yet.
+	bool useful = r->number == 1 || (double)r->dirty_bytes < PROGRESS * (double)c->last_dirty;
 	measure(c, r);
 	c->last_dirty = r->dirty_bytes;
-	if (r->send_ms <= converge_limit_ms(c, r->frozen_ms))
-		return CONVERGE_FREEZE;
-	// The first one copied everything: what it leaves says nothing yet.
-	bool useful = r->number == 1 || (double)r->dirty_bytes < PROGRESS * (double)before;
+	double limit_ms = converge_limit_ms(c, r->frozen_ms);
+	if (r->send_ms <= (c->polished ? limit_ms * WAVERING : limit_ms))
+		return polish(c, r, useful);
 	c->stalled = useful ? 0 : c->stalled + 1;
 	if (r->number >= CONVERGE_ROUNDS_MAX)
 		c->steps = ARRAY_SIZE(steps);

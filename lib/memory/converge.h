@@ -4,7 +4,8 @@
 // The downtime has a fixed part (tasks, descriptors, mounts) and a memory part: finding out what
 // was written (comparing shared memory), which no further round makes less, and sending it, at the
 // rate at which the last rounds were sent. Rounds end when sending takes at most max(max_downtime -
-// all that is fixed, CONVERGE_LEAST_MS). Where they stop getting shorter before that, the partition
+// all that is fixed, CONVERGE_LEAST_MS), and up to CONVERGE_POLISH_MAX later, while each of those
+// leaves much less than the one before. Where they stop getting shorter before that, the partition
 // writes faster than it can be copied, and the policy decides; but for no more than comparing takes
 // anyway (pages are sent while others are still compared), or than a fifth of all that is fixed
 // where that alone is too long, it is neither slowed down nor left.
@@ -18,6 +19,7 @@
 
 #define CONVERGE_LEAST_MS   20
 #define CONVERGE_ROUNDS_MAX 40
+#define CONVERGE_POLISH_MAX 3
 
 enum converge_policy {
 	CONVERGE_THROTTLE_THEN_ABORT, // slow its processors down, in steps; if that is of no use:
@@ -69,6 +71,7 @@ struct converge {
 	uint64_t last_dirty;
 	unsigned stalled;     // rounds in a row that were of no use
 	unsigned steps;       // of throttling
+	unsigned polished;    // rounds since what is left was little enough
 	unsigned cpu_percent; // 100 at first
 	bool diverged;        // the rounds did not end by themselves
 };
