@@ -38,8 +38,8 @@ void client_error(struct error *err, const struct wpar_error *why);
 	CLIENT_CALL(wpar_set, err, w, name, patch, seen, answer)
 #define wpar_rename(w, name, to, err)    CLIENT_CALL(wpar_rename, err, w, name, to)
 #define wpar_remove(w, name, flags, err) CLIENT_CALL(wpar_remove, err, w, name, flags)
-#define wpar_validate(w, name, hosts, report, err) \
-	CLIENT_CALL(wpar_validate, err, w, name, hosts, report)
+#define wpar_validate(w, name, hosts, options, report, err) \
+	CLIENT_CALL(wpar_validate, err, w, name, hosts, options, report)
 #define wpar_relocate(w, name, host, options, move, err) \
 	CLIENT_CALL(wpar_relocate, err, w, name, host, options, move)
 #define wpar_moves(w, list, err)    CLIENT_CALL(wpar_moves, err, w, list)

@@ -34,6 +34,6 @@ verb_run cluster_init_run, cluster_add_host_run, cluster_join_run, cluster_statu
 verb_run version_run;
 
 // validate.c: validates the move of one partition; `hosts` (a JSON list) is taken over.
-int validate_one(struct ctl *ctl, const char *name, json_t *hosts);
+int validate_one(struct ctl *ctl, const char *name, json_t *hosts, json_t *options);
 
 #endif

@@ -74,12 +74,17 @@ struct plan {
 	bool wait;
 };
 
+// For one request; NULL: none.
+static json_t *options_of(const struct plan *plan)
+{
+	return json_object_size(plan->options) ? json_incref(plan->options) : NULL;
+}
+
 static int relocate_one(struct ctl *ctl, const struct plan *plan, const char *name)
 {
 	struct error err;
 	_cleanup_json_ json_t *move = NULL;
-	json_t *options = json_object_size(plan->options) ? json_incref(plan->options) : NULL;
-	if (wpar_relocate(ctl->wpar, name, plan->host, options, &move, &err) < 0)
+	if (wpar_relocate(ctl->wpar, name, plan->host, options_of(plan), &move, &err) < 0)
 		return out_error(ctl, name, &err);
 	const char *id = json_text(move, "move");
 	if (plan->wait)
@@ -208,7 +213,7 @@ static int try_one(struct ctl *ctl, const struct plan *plan, const char *name)
 		hosts = json_pack("[s]", plan->host);
 	else if (host_back(ctl, name, &hosts, &err) < 0)
 		return out_error(ctl, name, &err);
-	return validate_one(ctl, name, hosts);
+	return validate_one(ctl, name, hosts, options_of(plan));
 }
 
 static void say_left(const struct ctl *ctl, const json_t *names, size_t from)

@@ -106,11 +106,11 @@ static int show_report(const struct ctl *ctl, const char *name, const json_t *re
 }
 
 // `hosts` is taken over.
-int validate_one(struct ctl *ctl, const char *name, json_t *hosts)
+int validate_one(struct ctl *ctl, const char *name, json_t *hosts, json_t *options)
 {
 	struct error err;
 	_cleanup_json_ json_t *report = NULL;
-	if (wpar_validate(ctl->wpar, name, hosts, &report, &err) < 0)
+	if (wpar_validate(ctl->wpar, name, hosts, options, &report, &err) < 0)
 		return out_error(ctl, name, &err);
 	return show_report(ctl, name, report);
 }
@@ -120,7 +120,7 @@ int validate_run(struct ctl *ctl, const struct args *args)
 	json_t *hosts = json_array();
 	for (size_t i = 1; i < args->count; i++)
 		json_array_append_new(hosts, json_string(args->names[i]));
-	return validate_one(ctl, args->names[0], hosts);
+	return validate_one(ctl, args->names[0], hosts, NULL);
 }
 
 // ---- check-host --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ static const struct verb_option relocate_options[] = {
 	{"compress", 0, "METHOD",
 	 "pack memory on the way: auto (where that is faster), off, lz4 or zstd"},
 	{"deadline", 0, "TIME", "give the move up when it is not decided by then (default: 10m)"},
-	{"dry-run", 0, NULL, "only validate"},
+	{"dry-run", 0, NULL, "only validate the move with these options"},
 	{"end-exec", 0, NULL, "end exec sessions in the partition, which cannot move"},
 	{"engine", 0, "NAME",
 	 "for experts: auto, track (copy memory while it runs) or stop (while it stands still)"},

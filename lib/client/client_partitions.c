@@ -144,12 +144,13 @@ int wpar_remove(struct wpar *wpar, const char *name, unsigned flags, struct wpar
 	return wpar_call(wpar, "DELETE", path, NULL, START_TIMEOUT_MS, NULL, err);
 }
 
-int wpar_validate(struct wpar *wpar, const char *name, json_t *hosts, json_t **report,
-		  struct wpar_error *err)
+int wpar_validate(struct wpar *wpar, const char *name, json_t *hosts, json_t *options,
+		  json_t **report, struct wpar_error *err)
 {
 	_cleanup_free_ char *path = wpar_path("/v1/partitions/%s/validate", name);
-	return wpar_call(wpar, "POST", path, json_pack("{s:o}", "hosts", hosts), CLIENT_PEER_MS,
-			 report, err);
+	return wpar_call(wpar, "POST", path,
+			 json_pack("{s:o, s:o*}", "hosts", hosts, "options", options),
+			 CLIENT_PEER_MS, report, err);
 }
 
 // ---- moves --------------------------------------------------------------------------------------

@@ -148,9 +148,12 @@ WPAR_PUBLIC int wpar_rename(struct wpar *wpar, const char *name, const char *new
 #define WPAR_REMOVE_VOLUMES 2u /* with its volumes */
 WPAR_PUBLIC int wpar_remove(struct wpar *wpar, const char *name, unsigned flags,
 			    struct wpar_error *err);
-/* `hosts` is a list of names; an empty one asks all. *report gets {"rows":[...]}. */
-WPAR_PUBLIC int wpar_validate(struct wpar *wpar, const char *name, json_t *hosts, json_t **report,
-			      struct wpar_error *err);
+/*
+ * `hosts` is a list of names; an empty one asks all. `options` are those of wpar_relocate(), or
+ * NULL. *report gets {"rows":[...]}.
+ */
+WPAR_PUBLIC int wpar_validate(struct wpar *wpar, const char *name, json_t *hosts, json_t *options,
+			      json_t **report, struct wpar_error *err);
 
 /* ---- moves ---------------------------------------------------------------------------------- */
 

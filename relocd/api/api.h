@@ -55,6 +55,8 @@ int api_number(struct request *q, const char *name, int64_t max, int64_t *number
 	       struct error *err);
 // Reads the body by a jansson format, strictly: keys that are not in it are refused (ERR_USAGE).
 int api_body(struct request *q, struct error *err, const char *format, ...);
+// The options of a move, as they come in a body (api_moves.c); NULL: none. ERR_USAGE.
+int api_move_options(const json_t *options, struct error *err);
 // A descriptor that came with the request: `value` is "fd:N" for the N-th. The caller's,
 // close-on-exec; -1 with ERR_USAGE when there is none.
 int api_descriptor(struct request *q, const char *value, struct error *err);

@@ -36,7 +36,7 @@ static int check_words(const struct words *w, struct error *err)
 	return 0;
 }
 
-static int check_options(const json_t *options, struct error *err)
+int api_move_options(const json_t *options, struct error *err)
 {
 	json_int_t downtime_ms = 1, deadline_ms = 1, bandwidth = 0, streams = 1;
 	struct words w = {0};
@@ -68,7 +68,7 @@ int api_move_start(struct request *q, struct error *err)
 	char id[40];
 	if (api_body(q, err, "{s:s, s?o, s?b, s?o}", "partition", &partition, "host", &where,
 		     "back", &back, "options", &options) < 0 ||
-	    check_options(options, err) < 0)
+	    api_move_options(options, err) < 0)
 		return -1;
 	host = json_string_value(where);
 	if (!host != !!back)

@@ -240,11 +240,12 @@ int api_partition_change(struct request *q, struct error *err)
 
 int api_partition_validate(struct request *q, struct error *err)
 {
-	json_t *hosts = NULL;
-	if (api_body(q, err, "{s?o}", "hosts", &hosts) < 0)
+	json_t *hosts = NULL, *options = NULL;
+	if (api_body(q, err, "{s?o, s?o}", "hosts", &hosts, "options", &options) < 0 ||
+	    api_move_options(options, err) < 0)
 		return -1;
 	if (hosts && !json_is_array(hosts))
 		return error_set(err, ERR_USAGE, "\"hosts\" must be a list of names");
-	q->data = departure_validate(q->d, q->param, hosts, err);
+	q->data = departure_validate(q->d, q->param, hosts, options, err);
 	return q->data ? 0 : -1;
 }

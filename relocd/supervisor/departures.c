@@ -430,7 +430,7 @@ int departure_begin(struct daemon *d, const char *partition, const char *host,
 // ---- validate -----------------------------------------------------------------------------------
 
 static struct move *begin_dry_run(struct daemon *d, const char *partition, const char *host,
-				  struct error *err)
+				  const json_t *options, struct error *err)
 {
 	struct registry_host peer;
 	struct registry_move row;
@@ -447,7 +447,7 @@ static struct move *begin_dry_run(struct daemon *d, const char *partition, const
 		move_drop(m);
 		return NULL;
 	}
-	if (worker_send(m->worker, start_message(d, m, p, &peer, NULL), err)) {
+	if (worker_send(m->worker, start_message(d, m, p, &peer, options), err)) {
 		worker_kill(m->worker);
 		move_finish(m, "aborted", NULL, NULL);
 		return NULL;
@@ -525,11 +525,12 @@ static json_t *await_row(struct daemon *d, const char *id, const char *host)
 	}
 }
 
-static json_t *ask_host(struct daemon *d, const char *partition, const char *host)
+static json_t *ask_host(struct daemon *d, const char *partition, const char *host,
+			const json_t *options)
 {
 	struct error why;
 	char id[40];
-	struct move *m = begin_dry_run(d, partition, host, &why);
+	struct move *m = begin_dry_run(d, partition, host, options, &why);
 	if (!m)
 		return failed_row(host, &why);
 	strcpy(id, m->row.id);
@@ -537,7 +538,7 @@ static json_t *ask_host(struct daemon *d, const char *partition, const char *hos
 }
 
 json_t *departure_validate(struct daemon *d, const char *partition, const json_t *hosts,
-			   struct error *err)
+			   const json_t *options, struct error *err)
 {
 	_cleanup_json_ json_t *names = NULL;
 	json_t *rows = NULL;
@@ -551,7 +552,7 @@ json_t *departure_validate(struct daemon *d, const char *partition, const json_t
 	// its owner (RFC 5227 section 2.1.1).
 	for (size_t i = 0; i < json_array_size(names) && !d->stopping; i++) {
 		const char *host = json_string_value(json_array_get(names, i));
-		json_t *row = ask_host(d, partition, host ? host : "");
+		json_t *row = ask_host(d, partition, host ? host : "", options);
 		json_array_append_new(rows, row ? row : json_null());
 	}
 	daemon_unlock(d);

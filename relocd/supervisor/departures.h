@@ -17,9 +17,10 @@ void departures_next(struct daemon *d);
 void departure_drop(struct move *m, const struct error *why);
 
 // Asks each host (JSON array of names; empty or NULL: all others) whether the partition could go
-// there. Without the lock; returns {"rows":[{"host","checks","ok","error"}]}, NULL on error.
+// there in a move with these options (NULL: none). Without the lock; returns
+// {"rows":[{"host","checks","ok","error"}]}, NULL on error.
 json_t *departure_validate(struct daemon *d, const char *partition, const json_t *hosts,
-			   struct error *err);
+			   const json_t *options, struct error *err);
 
 // With the lock held: what the end of a departure ("done", "aborted", "refused", "broken",
 // "in-doubt") makes of the partition; `epoch` is the last that was used.

@@ -126,6 +126,11 @@ test_strict_downtime() {
 	assert_undisturbed "$before"
 	# all memory would be copied while it stands still
 	assert_refused 4 WPAR-V007 hostA wparctl relocate w hostB --engine stop --strict-downtime --max-downtime 300ms
+	# and a dry run says so of the same move
+	local run_dry=(wparctl relocate w hostB --dry-run --engine stop)
+	in_host hostA "${run_dry[@]}"
+	assert_exit 4 in_host hostA "${run_dry[@]}" --strict-downtime --max-downtime 300ms
+	assert_contains "$out" WPAR-V007
 	assert_undisturbed "$before"
 	# what the rounds leave is too much
 	assert_refused 4 WPAR-V007 hostA wparctl relocate w hostB --engine track --restore lazy --strict-downtime --max-downtime 300ms --on-diverge stop

@@ -410,7 +410,7 @@ static void validation_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
 	_cleanup_json_ json_t *hosts = json_pack("[s, s, s]", "done", "refused", "nowhere");
-	_cleanup_json_ json_t *report = departure_validate(&f->d, "local", hosts, NULL);
+	_cleanup_json_ json_t *report = departure_validate(&f->d, "local", hosts, NULL, NULL);
 	const json_t *rows = json_object_get(report, "rows");
 	assert_int_equal(json_array_size(rows), 3);
 	assert_true(json_is_true(json_object_get(json_array_get(rows, 0), "ok")));

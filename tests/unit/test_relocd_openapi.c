@@ -223,7 +223,7 @@ static void ask_partitions(struct asking a)
 	drop(&data);
 	ASK(wpar_rename, "db1", "db2");
 	ASK(wpar_remove, "db1", WPAR_REMOVE_FORCE | WPAR_REMOVE_VOLUMES);
-	ASK(wpar_validate, "db1", json_array(), &data);
+	ASK(wpar_validate, "db1", json_array(), json_object(), &data);
 	drop(&data);
 }
 
