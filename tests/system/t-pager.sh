@@ -14,11 +14,13 @@ pager_redis() { # MIB
 }
 pager_verify() { client redis_data verify 10.77.0.61 6379 "$pager_mib" || die "pages are lost"; }
 
-# Moves r to hostB and stops its page server there while it fills.
+# Moves r to hostB and stops its page server there while it fills: once r runs, and at once then.
 stopped_while_it_fills() {
+	local log=$lab_dir/hostB.log
 	in_host hostB timeout 60 bash -c '
-		until wparctl --json status r 2>/dev/null | grep -q "\"filled_percent\": *[0-9]"; do :; done
-		kill -STOP $(pgrep -x pager:r)' &
+		until pager=$(pgrep -x pager:r); do :; done
+		grep -q -m 1 "partition r: Arriving -> Active" <(exec tail -c +$2 -s 0.01 -F "$1" 2>/dev/null)
+		kill -STOP $pager' _ "$log" $(($(stat -c %s "$log") + 1)) &
 	relocate "$lab_dir/moves" r hostA hostB
 	wait $! || die "the fill was over too soon"
 	in_host hostB pgrep -x pager:r >/dev/null || die "no page server"
