@@ -112,12 +112,12 @@ static int map_file(struct pager *p, struct error *err)
 	return 0;
 }
 
-struct pager *pager_new(const char *name, int listener, int images, void (*lose)(const char *name),
+struct pager *pager_new(const char *name, int listener, int images, const struct pager_ways *ways,
 			struct error *err)
 {
 	struct pager *p = calloc(1, sizeof(*p));
 	if (p)
-		*p = (struct pager){.fd = -1, .keeper = getpid(), .lose = lose};
+		*p = (struct pager){.fd = -1, .keeper = getpid(), .ways = *ways};
 	if (!p || map_file(p, err) < 0) {
 		if (!p)
 			error_set(err, ERR_NOMEM, "no memory for a page server");
@@ -221,6 +221,7 @@ static void close_all(struct pager *p)
 	atomic_store(&p->h->slots, 0);
 	for (int fd; (fd = pager_orphan(p)) >= 0;)
 		close(fd);
+	pager_forget_looks();
 }
 
 static void end_child(pid_t pid)

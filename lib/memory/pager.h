@@ -30,10 +30,19 @@ struct pager;
 // Whether this kernel can: otherwise why not, as a sentence.
 bool pager_usable(char *why, size_t size);
 
+// What is done with the partition of that name, in other processes than the keeper.
+struct pager_ways {
+	// Kills it: there is neither keeper nor server.
+	void (*lose)(const char *name);
+	// Its processes: the array is the caller's to free. -1: not known. The descriptors that it
+	// opens are closed when it returns.
+	int (*tasks)(const char *name, pid_t **pids, size_t *count);
+};
+
 // A server to be. It takes `listener` (a listening SOCK_STREAM socket, where CRIU connects) and
 // `images` (the folder with the files of images/lazymap.h), also on error. `name` is the
-// partition's; `lose` kills it, called in another process when there is neither keeper nor server.
-struct pager *pager_new(const char *name, int listener, int images, void (*lose)(const char *name),
+// partition's.
+struct pager *pager_new(const char *name, int listener, int images, const struct pager_ways *ways,
 			struct error *err);
 // Starts it, or its successor: ERR_MEMORY after PAGER_STARTS_MAX of them.
 int pager_start(struct pager *p, struct error *err);

@@ -88,13 +88,30 @@ static void keep_waiting(struct pager_server *s, uint32_t task, uint64_t address
 	s->waiting[s->waits++] = (struct pager_wait){task, address};
 }
 
+// A single page, and who has it then is the one whose memory it is.
+static int64_t bring_one(struct pager_server *s, struct pager_task *t, const struct pager_run *run,
+			 uint64_t skip, struct pager_suspects *suspects)
+{
+	int64_t got = copy(s, t, run, skip, 1);
+	pager_convict(s, t, run->vaddr + skip * PAGER_PAGE, suspects, got > 0);
+	return got;
+}
+
 static int64_t bring(struct pager_server *s, struct pager_task *t, const struct pager_run *run,
 		     uint64_t address)
 {
 	uint64_t skip = (address - run->vaddr) / PAGER_PAGE;
 	uint64_t first = run->first + skip, end = run->first + run->pages;
+	if (!pager_is_known(s, t)) {
+		struct pager_suspects suspects;
+		pager_suspect(s, t, address, &suspects);
+		return bring_one(s, t, run, skip, &suspects);
+	}
 	if (end > first + AROUND_PAGES)
 		end = first + AROUND_PAGES;
+	pager_look(s, t, address, address + (end - first) * PAGER_PAGE);
+	if (pagerbits_test(t->bits, first))
+		return -EEXIST;
 	end = pagerbits_next(t->bits, first, end, true);
 	int64_t got = copy(s, t, run, skip, end - first);
 	// The run may reach across the border of a mapping.
@@ -105,7 +122,7 @@ static int64_t bring(struct pager_server *s, struct pager_task *t, const struct 
 	return got;
 }
 
-static int64_t bring_zeroes(const struct pager_task *t, uint64_t address)
+int64_t pager_bring_zeroes(const struct pager_task *t, uint64_t address)
 {
 	struct uffdio_zeropage what = {.range = {address, PAGER_PAGE}};
 	if (ioctl(t->slot->uffd, UFFDIO_ZEROPAGE, &what) == 0)
@@ -125,7 +142,7 @@ void pager_fault(struct pager_server *s, uint32_t number, uint64_t address)
 	bool listed =
 		i < count && runs[i].vaddr <= address &&
 		!pagerbits_test(t->bits, runs[i].first + (address - runs[i].vaddr) / PAGER_PAGE);
-	int64_t got = listed ? bring(s, t, &runs[i], address) : bring_zeroes(t, address);
+	int64_t got = listed ? bring(s, t, &runs[i], address) : pager_bring_zeroes(t, address);
 	switch (got) {
 	case -EAGAIN: // its address space is changing: an event comes
 	case -ENOMEM: // its memory limit
@@ -232,14 +249,35 @@ static bool next_piece(struct pager_server *s, const struct pager_task *t, struc
 	return false;
 }
 
-static int64_t fill_piece(struct pager_server *s, struct pager_task *t, const struct piece *piece)
+// The first page of the piece that nobody has guarded: the piece begins there then.
+static int64_t fill_one(struct pager_server *s, struct pager_task *t, struct piece *piece)
+{
+	struct pager_suspects suspects;
+	for (uint64_t end = piece->skip + piece->pages; piece->skip < end; piece->skip++) {
+		uint64_t address = piece->run->vaddr + piece->skip * PAGER_PAGE;
+		pager_suspect(s, t, address, &suspects);
+		if (!suspects.guarded)
+			return bring_one(s, t, piece->run, piece->skip, &suspects);
+		pager_convict(s, t, address, &suspects, false);
+	}
+	return 0;
+}
+
+// Fills its beginning, or a page of it: the piece begins there then. How many, or -errno.
+static int64_t fill_piece(struct pager_server *s, struct pager_task *t, struct piece *piece)
 {
 	int64_t (*bring_it)(struct pager_server *, struct pager_task *, const struct pager_run *,
 			    uint64_t, uint64_t) = piece->hole ? clear : copy;
-	uint64_t pages = piece->pages;
+	uint64_t pages = piece->pages, address = piece->run->vaddr + piece->skip * PAGER_PAGE;
 	if (!piece->hole) // or it faults page by page
 		madvise((void *)(store_of(s, t) + piece->run->offset + piece->skip * PAGER_PAGE),
 			pages * PAGER_PAGE, MADV_POPULATE_READ);
+	if (!piece->hole && !pager_is_known(s, t))
+		return fill_one(s, t, piece);
+	// A guard that is installed from here on, before the page's copy, is lost where the kernel
+	// overwrites it.
+	if (!piece->hole && pager_look(s, t, address, address + pages * PAGER_PAGE))
+		return 0; // another piece, then
 	int64_t got = bring_it(s, t, piece->run, piece->skip, pages);
 	while (got == -ENOENT && pages > 1) // up to the border of a mapping
 		got = bring_it(s, t, piece->run, piece->skip, pages /= 2);
@@ -262,6 +300,7 @@ static bool end_pass(struct pager_server *s, uint32_t number)
 		t->stuck_since = 0;
 		return true;
 	}
+	t->tries = PAGER_TRIES; // whoever it is, all that is left is guarded in somebody's memory
 	if (!t->stuck_since)
 		t->stuck_since = clock_now_ns();
 	if (clock_now_ns() - t->stuck_since < STUCK_NS)
@@ -279,8 +318,8 @@ static bool fill_task(struct pager_server *s, uint32_t number)
 	struct piece piece;
 	if (t->left == 0 || !next_piece(s, t, &piece))
 		return end_pass(s, number);
-	uint64_t address = piece.run->vaddr + piece.skip * PAGER_PAGE;
 	int64_t got = fill_piece(s, t, &piece);
+	uint64_t address = piece.run->vaddr + piece.skip * PAGER_PAGE;
 	if (got == -EEXIST) {
 		pager_done(s, t, piece.run->first + piece.skip, piece.run->first + piece.skip + 1);
 		wake(t, address);

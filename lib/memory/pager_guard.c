@@ -52,7 +52,7 @@ _Noreturn static void guard(struct pager *p)
 		if (pager_start(p, &err) == 0)
 			continue;
 		log_error_of(&err, "page server");
-		p->lose(p->h->name);
+		p->ways.lose(p->h->name);
 		_exit(1);
 	}
 }

@@ -78,7 +78,7 @@ struct pager {
 	bool orphaned; // it has ended, we are the guard
 	pid_t guard;   // 0: none
 	unsigned guards;
-	void (*lose)(const char *name);
+	struct pager_ways ways;
 };
 
 // ---- the server ---------------------------------------------------------------------------------
@@ -90,6 +90,32 @@ struct pager_task {
 	uint64_t cursor;     // the background goes on from this address
 	uint64_t progress;   // pages done when its cursor was at the beginning
 	int64_t stuck_since; // nothing of what is left can be filled; 0: not so
+	int pagemap;         // of /proc; -1: it is not known whose memory it is
+	pid_t pid;           // probably, or certainly with a pagemap; 0: no idea
+	unsigned tries;      // to find out
+};
+
+// Who might have a userfaultfd.
+struct pager_person {
+	pid_t pid;
+	int vpid;
+};
+struct pager_people {
+	struct pager_person *list;
+	size_t count;
+	int64_t listed_at;
+	bool stale; // it did not have the one
+};
+#define PAGER_TRIES        64 // then its guards are not known
+#define PAGER_SUSPECTS_MAX 64
+struct pager_suspect {
+	pid_t pid;
+	int pagemap;
+};
+struct pager_suspects {
+	size_t count;
+	bool guarded; // one of them has a guard, or a page swapped out, there
+	struct pager_suspect who[PAGER_SUSPECTS_MAX];
 };
 
 struct pager_wait { // a fault that could not be served at once
@@ -116,6 +142,9 @@ struct pager_server {
 	size_t waits, room;
 	uint64_t told;      // hundredths that the keeper knows of
 	deadline_t fill_at; // once all is restored, also without being told
+	bool guards;        // the kernel has guard regions
+	int64_t sweep_at;   // when to look for them again
+	struct pager_people people;
 };
 
 // pager.c
@@ -160,5 +189,27 @@ void pager_fault(struct pager_server *s, uint32_t task, uint64_t address);
 void pager_retry(struct pager_server *s);
 // A piece of the background. Returns whether there is more to do at once.
 bool pager_fill_some(struct pager_server *s);
+// A page of zeroes where there is nothing, not even a guard: 1, or -errno.
+int64_t pager_bring_zeroes(const struct pager_task *t, uint64_t address);
+
+// pager_look.c
+bool pager_guards_possible(void);
+// Around the bringing of a page to a task of which nobody knows whose memory it is: who does not
+// have it yet, then who has it.
+void pager_suspect(struct pager_server *s, struct pager_task *t, uint64_t address,
+		   struct pager_suspects *list);
+void pager_convict(struct pager_server *s, struct pager_task *t, uint64_t address,
+		   struct pager_suspects *list, bool brought);
+// Nothing is to be found out any more.
+bool pager_is_known(const struct pager_server *s, const struct pager_task *t);
+// Notes what is guarded in [start, end). Whether there was any that is new.
+bool pager_look(struct pager_server *s, struct pager_task *t, uint64_t start, uint64_t end);
+// From `start` to its end.
+void pager_look_everywhere(struct pager_server *s, struct pager_task *t, uint64_t start);
+// All over all tasks, if it is time. In how many milliseconds it is again; -1: never.
+int pager_sweep(struct pager_server *s);
+bool pager_is_pagemap(int fd);
+// Closes what a server has looked with.
+void pager_forget_looks(void);
 
 #endif

@@ -213,6 +213,7 @@ static void wake_all(const struct pager_server *s)
 static void take_over(struct pager_server *s)
 {
 	uint64_t left = 0;
+	pager_forget_looks();
 	uint32_t count = atomic_load(&s->h->slots);
 	for (uint32_t i = 0; i < count; i++)
 		if (atomic_load(&s->p->slot[i].state) == SLOT_CLOSING)
@@ -255,7 +256,7 @@ static bool ours(const struct pager *p, int fd)
 	for (size_t i = 0; i < ARRAY_SIZE(keep); i++)
 		if (keep[i] == fd)
 			return true;
-	return pager_owns(p, fd) || is_pidfd(fd);
+	return pager_owns(p, fd) || is_pidfd(fd) || pager_is_pagemap(fd);
 }
 
 // The rest of the table was its own; others learn of its end by their connections to it.
@@ -307,9 +308,12 @@ static void turn(struct pager_server *s)
 	bool filling = restored && (atomic_load(&s->h->fill) || deadline_passed(s->fill_at));
 	if (filling)
 		atomic_store(&s->h->fill, true);
+	int sweep = pager_sweep(s);
 	bool more = filling && pager_fill_some(s);
 	int idle = restored ? deadline_poll_ms(s->fill_at) : -1;
 	int wait = more ? 0 : s->waits ? RETRY_MS : filling ? STUCK_MS : idle;
+	if (sweep >= 0 && (wait < 0 || wait > sweep))
+		wait = sweep;
 	int n = epoll_wait(s->h->poll, events, ARRAY_SIZE(events), s->live || !filling ? wait : 0);
 	for (int i = 0; i < n; i++)
 		handle(s, events[i].data.u64);
@@ -351,6 +355,8 @@ void pager_serve(struct pager *p)
 	s.extent = calloc(PAGER_SLOTS_MAX, sizeof(*s.extent));
 	if (!s.task || !s.store || !s.extent)
 		pager_give_up(&s, "no memory for the page server");
+	s.guards = pager_guards_possible();
+	s.people.stale = true;
 	open_loop(&s);
 	take_over(&s);
 	if (s.h->parent < 0)

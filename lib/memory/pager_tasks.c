@@ -57,7 +57,7 @@ void pager_attach(struct pager_server *s, uint32_t number)
 	struct pager_task *t = &s->task[number];
 	struct pager_slot *slot = &s->p->slot[number];
 	struct epoll_event event = {.events = EPOLLIN, .data.u64 = number};
-	*t = (struct pager_task){.slot = slot, .bits = pager_area(s->p, slot->bits)};
+	*t = (struct pager_task){.slot = slot, .bits = pager_area(s->p, slot->bits), .pagemap = -1};
 	t->left = slot->pages - pagerbits_count(t->bits, slot->pages);
 	s->live++;
 	if (epoll_ctl(s->h->poll, EPOLL_CTL_ADD, slot->uffd, &event) < 0)
@@ -147,6 +147,8 @@ void pager_end_task(struct pager_server *s, uint32_t number)
 	atomic_fetch_sub(&s->h->left, t->left);
 	atomic_store(&slot->state, SLOT_CLOSING);
 	close(slot->uffd); // unregisters what is registered with it
+	if (t->pagemap >= 0)
+		close(t->pagemap);
 	*t = (struct pager_task){.slot = NULL};
 	s->live--;
 	pager_area_drop(s->p, slot->bits, bits_bytes(slot->pages));
@@ -225,11 +227,11 @@ static bool made_already(const struct pager_server *s, uint64_t event)
 
 // What the parent had is shared copy-on-write; what it had not yet, both get for themselves. The
 // kernel admits no page to the parent between its fork and the end of the read of the event.
-static void apply_fork(struct pager_server *s, const struct pager_task *parent, uint64_t event,
-		       int uffd)
+static void apply_fork(struct pager_server *s, struct pager_task *parent, uint64_t event, int uffd)
 {
 	if (made_already(s, event))
 		return;
+	pager_look_everywhere(s, parent, 0); // the child has its guards, too
 	const struct pager_slot *from = parent->slot;
 	uint32_t number = free_slot(s);
 	struct pager_slot *slot = &s->p->slot[number];

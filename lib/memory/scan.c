@@ -106,6 +106,20 @@ int scan_unprotected(int pagemap, bool protect, uint64_t *at, uint64_t end,
 	return walk(pagemap, &arg, at, count, err);
 }
 
+int scan_guards(int pagemap, uint64_t *at, uint64_t end, struct scan_range *ranges, size_t *count,
+		struct error *err)
+{
+	struct pm_scan_arg arg = {
+		.start = *at,
+		.end = end,
+		.vec = (uintptr_t)ranges,
+		.vec_len = *count,
+		.category_mask = SCAN_SWAPPED | SCAN_GUARD,
+		.return_mask = SCAN_SWAPPED,
+	};
+	return walk(pagemap, &arg, at, count, err);
+}
+
 bool scan_is_armed(int pagemap, uint64_t start)
 {
 	struct scan_range range;

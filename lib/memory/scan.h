@@ -52,6 +52,11 @@ int scan_next(int pagemap, enum scan_what what, bool files, uint64_t *at, uint64
 int scan_unprotected(int pagemap, bool protect, uint64_t *at, uint64_t end,
 		     struct scan_range *ranges, size_t *count, struct error *err);
 
+// As scan_next(): guard regions. Kernels before 6.15 do not tell them from pages that are swapped
+// out.
+int scan_guards(int pagemap, uint64_t *at, uint64_t end, struct scan_range *ranges, size_t *count,
+		struct error *err);
+
 // Whether the mapping that begins at start is registered with write-protection in *this* address
 // space: another program (execve) has another one.
 bool scan_is_armed(int pagemap, uint64_t start);

@@ -21,14 +21,23 @@ static void kill_by_name(const char *name)
 		log_error_of(&err, "killing it");
 }
 
+// In the server.
+static int tasks_by_name(const char *name, pid_t **pids, size_t *count)
+{
+	struct error err;
+	_cleanup_cgroup_ struct cgroup *cg = cgroup_open(name, &err);
+	return cg ? cgroup_pids(cg, pids, count, &err) : -1;
+}
+
 int keeper_start_pager(struct keeper *k, int listener, int images, struct error *err)
 {
 	if (k->state != KEEPER_IDLE || k->pager)
 		return error_set(err, ERR_WRONG_STATE, "partition %s is not to be restored",
 				 k->def->name);
+	const struct pager_ways ways = {kill_by_name, tasks_by_name};
 	// The caller's are closed with its request.
 	k->pager = pager_new(k->def->name, fcntl(listener, F_DUPFD_CLOEXEC, 0),
-			     fcntl(images, F_DUPFD_CLOEXEC, 0), kill_by_name, err);
+			     fcntl(images, F_DUPFD_CLOEXEC, 0), &ways, err);
 	if (!k->pager)
 		return -1;
 	if (pager_start(k->pager, err) == 0)

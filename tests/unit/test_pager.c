@@ -7,6 +7,7 @@
 #include "lib/base/fdio.h"
 #include "lib/memory/pager.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <setjmp.h>
@@ -256,6 +257,115 @@ static int churner(void)
 		       : 20;
 }
 
+// ---- guard regions ------------------------------------------------------------------------------
+
+#define GUARD_INSTALL 102 // madvise(2), Linux 6.13
+#define GUARD_REMOVE  103
+
+static bool kernel_has_guards(void)
+{
+	void *page = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool has = madvise(page, PAGE, GUARD_INSTALL) == 0 || errno != EINVAL;
+	munmap(page, PAGE);
+	return has;
+}
+
+static bool guard(size_t page, size_t pages, bool install)
+{
+	return madvise(BASE + page * PAGE, pages * PAGE, install ? GUARD_INSTALL : GUARD_REMOVE) ==
+	       0;
+}
+
+// The kernel itself cannot read it.
+static bool all_guarded(size_t page, size_t pages)
+{
+	int ends[2];
+	bool guarded = pipe2(ends, O_CLOEXEC) == 0;
+	for (size_t i = page; guarded && i < page + pages; i++)
+		guarded = write(ends[1], BASE + i * PAGE, 1) < 0 && errno == EFAULT;
+	close(ends[0]);
+	close(ends[1]);
+	return guarded;
+}
+
+static bool all_zero(size_t page, size_t pages)
+{
+	for (size_t i = page; i < page + pages; i++)
+		if (!is_zero(page_at(BASE, i)))
+			return false;
+	return true;
+}
+
+static int progress_ends[2]; // of a task: it is guarded; of the test: all is filled
+
+static bool tell_and_wait(void)
+{
+	char byte = 0;
+	return write(progress_ends[1], &byte, 1) == 1 && recv(progress_ends[1], &byte, 1, 0) == 1;
+}
+
+// What is guarded before anything is filled is so afterwards, and zeroes once it is not any more,
+// also if that was before; next to it nothing has changed. Also in a child.
+static int check_guards(size_t at)
+{
+	if (!all_guarded(at, 300) || !all_zero(at + 300, 20) || !all_guarded(at + 1000, 1))
+		return 30;
+	if (!guard(at, 300, false) || !guard(at + 1000, 1, false))
+		return 31;
+	if (!all_zero(at, 300) || !all_zero(at + 1000, 1))
+		return 32;
+	return all_right(BASE, at + 320, at + 1000) && all_right(BASE, at + 1001, at + 1500) ? 0
+											     : 33;
+}
+
+static bool install_guards(size_t at)
+{
+	if (!guard(at, 320, true) || !guard(at + 1000, 1, true))
+		return false;
+	usleep(50000); // it is seen
+	return guard(at + 300, 20, false);
+}
+
+static int guarder(void)
+{
+	// So it is known whose memory it is.
+	if (!all_right(BASE, 0, 40) || !install_guards(1000))
+		return 34;
+	pid_t child = fork();
+	if (child < 0)
+		return 35;
+	if (child == 0) {
+		alarm(LIMIT_MS / 1000);
+		_exit(all_right(BASE, 4000, 4040) && install_guards(2500) && tell_and_wait()
+			      ? check_guards(1000) + check_guards(2500)
+			      : 36);
+	}
+	if (!tell_and_wait() || check_guards(1000) || !all_right(BASE, 2500, PAGES))
+		return 37;
+	return ends_well(child) ? 0 : 38;
+}
+
+// Guards pages while it is filled. One whose copy was under way may be lost, as on Linux 6.18.
+static int hasty_guarder(void)
+{
+	for (size_t page = PAGES - 2; page >= 40; page -= 40) {
+		if (!guard(page, 1, true))
+			return 40;
+		usleep(50);
+		if (!all_right(BASE, page - 2, page))
+			return 41;
+	}
+	usleep(100000);
+	int lost = 0;
+	for (size_t page = PAGES - 2; page >= 40; page -= 40) {
+		if (!all_guarded(page, 1))
+			lost++;
+		else if (!guard(page, 1, false) || !all_zero(page, 1))
+			return 42;
+	}
+	return lost <= 1 ? 0 : 43;
+}
+
 // ---- the keeper ---------------------------------------------------------------------------------
 
 static pid_t start_task(int (*run)(void))
@@ -301,11 +411,26 @@ static void nobody_is_lost(const char *name)
 	_exit(99);
 }
 
+// Those of our process group.
+static int our_tasks(const char *name, pid_t **pids, size_t *count)
+{
+	_cleanup_closedir_ DIR *dir = opendir("/proc");
+	struct dirent *entry;
+	(void)name;
+	*count = 0;
+	*pids = calloc(4096, sizeof(**pids));
+	while (dir && *pids && (entry = readdir(dir)) && *count < 4096)
+		if (atoi(entry->d_name) > 0 && getpgid(atoi(entry->d_name)) == getpgrp())
+			(*pids)[(*count)++] = atoi(entry->d_name);
+	return *pids ? 0 : -1;
+}
+
 static void start_server(void)
 {
+	const struct pager_ways ways = {nobody_is_lost, our_tasks};
 	struct error err = {0};
 	int dirfd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	pager = pager_new("test", listen_in(dirfd), dirfd, nobody_is_lost, &err);
+	pager = pager_new("test", listen_in(dirfd), dirfd, &ways, &err);
 	assert_non_null(pager);
 	assert_int_equal(pager_start(pager, &err), 0);
 }
@@ -451,6 +576,41 @@ static void test_store_shrinks(void **state)
 	end_pager();
 }
 
+static void test_guards(void **state)
+{
+	UNLESS_UNUSABLE();
+	if (!kernel_has_guards()) {
+		print_message("skipped: the kernel has no guard regions\n");
+		skip();
+	}
+	for (int kills = 0; kills <= 6; kills += 6) {
+		char bytes[2] = {0};
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, progress_ends), 0);
+		start_pager(0);
+		pid_t pid = start_task(guarder);
+		for (int i = 0; i < 2; i++)
+			assert_int_equal(recv(progress_ends[0], bytes, 1, 0), 1);
+		pager_fill(pager);
+		assert_int_equal(serve(0, kills, 1), 0);
+		assert_int_equal(send(progress_ends[0], bytes, 2, 0), 2);
+		int status;
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		close(progress_ends[0]);
+		close(progress_ends[1]);
+		end_pager();
+	}
+}
+
+static void test_guards_while_it_fills(void **state)
+{
+	UNLESS_UNUSABLE();
+	if (!kernel_has_guards())
+		skip();
+	for (int i = 0; i < 5; i++)
+		run(hasty_guarder, true, 0, 0);
+}
+
 // Its keeper dies before CRIU has come: nobody will ever need it.
 static void test_keeper_dies_early(void **state)
 {
@@ -557,6 +717,8 @@ int main(void)
 		cmocka_unit_test(test_on_demand),
 		cmocka_unit_test(test_while_it_fills),
 		cmocka_unit_test(test_store_shrinks),
+		cmocka_unit_test(test_guards),
+		cmocka_unit_test(test_guards_while_it_fills),
 		cmocka_unit_test(test_short_store),
 		cmocka_unit_test(test_keeper_dies_early),
 		cmocka_unit_test(test_keeper_and_server_are_killed),
