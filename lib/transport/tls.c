@@ -5,6 +5,7 @@
 #include "lib/transport/cert.h"
 #include "lib/transport/identity.h"
 #include "lib/transport/pki.h"
+#include "lib/transport/record.h"
 #include "lib/transport/wire.h"
 
 #include <openssl/err.h>
@@ -18,6 +19,8 @@
 // A handshake message of an unauthenticated peer: two small certificates.
 #define TLS_CHAIN_MAX 16384
 
+_Static_assert(TLS_RECORD_MAX == RECORD_MAX, "a record fits into a pipe");
+
 struct tls {
 	SSL_CTX *context;
 	SSL *ssl;
@@ -28,9 +31,21 @@ struct tls {
 	char fingerprint[PKI_FINGERPRINT_MAX];
 	char peer[PKI_NAME_MAX + 1];
 	struct error refusal; // why we refuse the peer's certificate
+
+	// From the end of the handshake on records are ours, not libssl's.
+	uint8_t secret_in[RECORD_SECRET_MAX], secret_out[RECORD_SECRET_MAX];
+	size_t secret_in_length, secret_out_length;
+	struct record_key *key_in, *key_out;
+	bool update_asked; // by the peer: of the key that we send with
+	bool alerted;      // nothing follows what we said last
+	struct {
+		uint8_t bytes[RECORD_CONTENT_MAX + 256];
+		size_t start, end;
+	} left;             // of a record that was more than the caller had room for
+	struct error ended; // no record comes any more, and why
 };
 
-// ---- BIO over the pipes
+// ---- BIO over the pipes, for the handshake
 static int pipe_read(BIO *bio, char *bytes, int room)
 {
 	struct tls_pipe *in = ((struct tls *)BIO_get_data(bio))->in;
@@ -160,6 +175,34 @@ static int verify(X509_STORE_CTX *context, void *argument)
 	return 1;
 }
 
+// ---- secrets of the two directions
+static void take_secret(const char *hex, uint8_t secret[RECORD_SECRET_MAX], size_t *length)
+{
+	size_t n = 0;
+	if (OPENSSL_hexstr2buf_ex(secret, RECORD_SECRET_MAX, &n, hex, 0))
+		*length = n;
+}
+
+// "LABEL RANDOM SECRET": the one way by which libssl tells them.
+static void hear_secret(const SSL *ssl, const char *line)
+{
+	struct tls *tls = SSL_get_app_data(ssl);
+	const char *secret = strrchr(line, ' ');
+	const bool client = !strncmp(line, "CLIENT_TRAFFIC_SECRET_0 ", 24);
+	if (!secret || (!client && strncmp(line, "SERVER_TRAFFIC_SECRET_0 ", 24) != 0))
+		return;
+	if (client == tls->server)
+		take_secret(secret + 1, tls->secret_in, &tls->secret_in_length);
+	else
+		take_secret(secret + 1, tls->secret_out, &tls->secret_out_length);
+}
+
+static void forget_secrets(struct tls *tls)
+{
+	OPENSSL_cleanse(tls->secret_in, sizeof(tls->secret_in));
+	OPENSSL_cleanse(tls->secret_out, sizeof(tls->secret_out));
+}
+
 // ---- set-up
 static const unsigned char alpn[] = "\x06" WIRE_ALPN;
 
@@ -182,10 +225,10 @@ static int set_policy(SSL_CTX *c, struct error *err)
 	SSL_CTX_set_options(c, SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
 				       SSL_OP_CIPHER_SERVER_PREFERENCE);
 	SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-				    SSL_MODE_NO_AUTO_CHAIN);
+	SSL_CTX_set_mode(c, SSL_MODE_NO_AUTO_CHAIN);
 	SSL_CTX_set_max_cert_list(c, TLS_CHAIN_MAX);
 	SSL_CTX_set_alpn_select_cb(c, select_alpn, NULL);
+	SSL_CTX_set_keylog_callback(c, hear_secret);
 	if (!SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION) ||
 	    !SSL_CTX_set_max_proto_version(c, TLS1_3_VERSION) ||
 	    !SSL_CTX_set_ciphersuites(c, TLS_CIPHERS) || !SSL_CTX_set1_groups_list(c, TLS_GROUPS) ||
@@ -271,6 +314,7 @@ static int open_session(struct tls *tls, struct error *err)
 		return error_set(err, ERR_NOMEM, "no memory for TLS");
 	}
 	SSL_set_bio(tls->ssl, bio, bio);
+	SSL_set_app_data(tls->ssl, tls);
 	if (tls->server)
 		SSL_set_accept_state(tls->ssl);
 	else
@@ -314,10 +358,14 @@ void tls_close(struct tls *tls)
 	SSL_free(tls->ssl);
 	SSL_CTX_free(tls->context);
 	BIO_meth_free(tls->method);
+	record_key_free(tls->key_in);
+	record_key_free(tls->key_out);
+	forget_secrets(tls);
+	OPENSSL_cleanse(&tls->left, sizeof(tls->left));
 	free(tls);
 }
 
-// ---- the session
+// ---- the handshake
 static const struct {
 	int alert;
 	enum error_id id;
@@ -338,6 +386,17 @@ static const struct {
 	{SSL_AD_PROTOCOL_VERSION, ERR_PROTOCOL, "it does not speak TLS 1.3"},
 };
 
+static int explain_alert(int alert, struct error *err)
+{
+	if (alert == SSL_AD_CLOSE_NOTIFY)
+		return error_set(err, ERR_PEER_UNREACHABLE, "it has closed the connection");
+	for (size_t i = 0; i < ARRAY_SIZE(alerts); i++)
+		if (alert == alerts[i].alert)
+			return error_set(err, alerts[i].id, "%s", alerts[i].text);
+	return error_set(err, ERR_PROTOCOL, "TLS failed: it says %s",
+			 SSL_alert_desc_string_long(alert));
+}
+
 static int explain(struct tls *tls, struct error *err)
 {
 	unsigned long code = ERR_peek_error();
@@ -351,9 +410,8 @@ static int explain(struct tls *tls, struct error *err)
 		return error_set(err, ERR_PEER_UNTRUSTED, "it presented no certificate");
 	if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)
 		return error_set(err, ERR_PEER_UNREACHABLE, "the connection was cut");
-	for (size_t i = 0; i < ARRAY_SIZE(alerts); i++)
-		if (reason == SSL_AD_REASON_OFFSET + alerts[i].alert)
-			return error_set(err, alerts[i].id, "%s", alerts[i].text);
+	if (reason > SSL_AD_REASON_OFFSET)
+		return explain_alert(reason - SSL_AD_REASON_OFFSET, err);
 	const char *text = ERR_reason_error_string(code);
 	return error_set(err, ERR_PROTOCOL, "TLS failed: %s", text ? text : "no reason given");
 }
@@ -375,12 +433,28 @@ static int result_of(struct tls *tls, int returned, struct error *err)
 	}
 }
 
+// libssl has read the handshake's last record and nothing behind it.
+static int take_over(struct tls *tls, struct error *err)
+{
+	const SSL_CIPHER *suite = SSL_get_current_cipher(tls->ssl);
+	if (SSL_has_pending(tls->ssl))
+		return error_set(err, ERR_INTERNAL, "libssl has read more than its handshake");
+	tls->key_in = record_key_new(suite, tls->secret_in, tls->secret_in_length, false, err);
+	if (tls->key_in)
+		tls->key_out =
+			record_key_new(suite, tls->secret_out, tls->secret_out_length, true, err);
+	forget_secrets(tls);
+	return tls->key_out ? 0 : -1;
+}
+
 int tls_handshake(struct tls *tls, struct error *err)
 {
 	ERR_clear_error();
 	int done = result_of(tls, SSL_do_handshake(tls->ssl), err);
 	if (done <= 0)
 		return done;
+	if (take_over(tls, err) < 0)
+		return -1;
 	const unsigned char *chosen;
 	unsigned length;
 	SSL_get0_alpn_selected(tls->ssl, &chosen, &length);
@@ -389,22 +463,196 @@ int tls_handshake(struct tls *tls, struct error *err)
 	return 1;
 }
 
-int tls_read(struct tls *tls, void *bytes, size_t room, size_t *got, struct error *err)
+// ---- sending ------------------------------------------------------------------------------------
+
+static size_t room_out(const struct tls *tls)
 {
-	ERR_clear_error();
-	return result_of(tls, SSL_read_ex(tls->ssl, bytes, room, got), err);
+	return tls->out->room - tls->out->end;
+}
+
+// 1; 0: there is no room for it.
+static int put(struct tls *tls, enum record_type type, const void *bytes, size_t length,
+	       struct error *err)
+{
+	struct tls_pipe *out = tls->out;
+	if (room_out(tls) < length + RECORD_OVERHEAD)
+		return 0;
+	if (record_seal(tls->key_out, type, bytes, length, out->data + out->end, err) < 0)
+		return -1;
+	out->end += length + RECORD_OVERHEAD;
+	return 1;
+}
+
+static int update_key_when_due(struct tls *tls, struct error *err)
+{
+	static const uint8_t update[] = {SSL3_MT_KEY_UPDATE, 0, 0, 1, SSL_KEY_UPDATE_NOT_REQUESTED};
+	if (record_count(tls->key_out) < RECORD_KEY_MAX && !tls->update_asked)
+		return 1;
+	int done = put(tls, RECORD_HANDSHAKE, update, sizeof(update), err);
+	if (done <= 0)
+		return done;
+	tls->update_asked = false;
+	return record_key_update(tls->key_out, err) < 0 ? -1 : 1;
 }
 
 int tls_write(struct tls *tls, const void *bytes, size_t length, size_t *taken, struct error *err)
 {
-	ERR_clear_error();
-	return result_of(tls, SSL_write_ex(tls->ssl, bytes, length, taken), err);
+	*taken = 0;
+	if (!tls->key_out)
+		return error_set(err, ERR_INTERNAL, "TLS is not up yet");
+	int done = update_key_when_due(tls, err);
+	if (done <= 0)
+		return done;
+	const size_t room = room_out(tls);
+	size_t part = length < RECORD_CONTENT_MAX ? length : RECORD_CONTENT_MAX;
+	if (room < part + RECORD_OVERHEAD) {
+		// What is there goes first, unless there is nothing and never more room.
+		if (tls->out->end || room <= RECORD_OVERHEAD)
+			return 0;
+		part = room - RECORD_OVERHEAD;
+	}
+	done = put(tls, RECORD_DATA, bytes, part, err);
+	*taken = done > 0 ? part : 0;
+	return done;
+}
+
+static void put_alert(struct tls *tls, uint8_t level, uint8_t alert)
+{
+	const uint8_t bytes[] = {level, alert};
+	if (tls->key_out)
+		put(tls, RECORD_ALERT, bytes, sizeof(bytes), NULL);
 }
 
 void tls_end(struct tls *tls)
 {
 	ERR_clear_error();
-	SSL_shutdown(tls->ssl);
+	if (!tls->key_out)
+		SSL_shutdown(tls->ssl);
+	else if (!tls->alerted)
+		put_alert(tls, SSL3_AL_WARNING, SSL_AD_CLOSE_NOTIFY);
+	tls->alerted = true;
+}
+
+// ---- receiving ----------------------------------------------------------------------------------
+
+static int refuse_record(struct tls *tls, uint8_t alert)
+{
+	put_alert(tls, SSL3_AL_FATAL, alert);
+	tls->alerted = true;
+	return -1;
+}
+
+static int take_alert(const uint8_t *bytes, size_t length, struct error *err)
+{
+	if (length != 2)
+		return error_set(err, ERR_PROTOCOL, "TLS failed: an alert is malformed");
+	return explain_alert(bytes[1], err);
+}
+
+// The one message of a handshake that may still come.
+static int take_update(struct tls *tls, const uint8_t *bytes, size_t length, struct error *err)
+{
+	if (length != 5 || memcmp(bytes, (const uint8_t[]){SSL3_MT_KEY_UPDATE, 0, 0, 1}, 4) != 0 ||
+	    bytes[4] > SSL_KEY_UPDATE_REQUESTED) {
+		error_set(err, ERR_PROTOCOL, "TLS failed: a handshake when none is due");
+		return refuse_record(tls, SSL_AD_UNEXPECTED_MESSAGE);
+	}
+	tls->update_asked |= bytes[4] == SSL_KEY_UPDATE_REQUESTED;
+	return record_key_update(tls->key_in, err);
+}
+
+static int take_record(struct tls *tls, uint8_t type, const uint8_t *bytes, size_t length,
+		       struct error *err)
+{
+	if (type == RECORD_ALERT)
+		return take_alert(bytes, length, err);
+	if (type == RECORD_HANDSHAKE)
+		return take_update(tls, bytes, length, err);
+	error_set(err, ERR_PROTOCOL, "TLS failed: a record of type %u", type);
+	return refuse_record(tls, SSL_AD_UNEXPECTED_MESSAGE);
+}
+
+// Right to where the caller wants it, where it fits.
+static int open_next(struct tls *tls, size_t length, uint8_t *bytes, size_t room, size_t *got,
+		     struct error *err)
+{
+	const bool direct = record_room(length) <= room;
+	uint8_t *to = direct ? bytes : tls->left.bytes;
+	uint8_t type;
+	ssize_t content =
+		record_open(tls->key_in, tls->in->data + tls->in->start, length, to, &type, err);
+	if (content < 0)
+		return refuse_record(tls, SSL_AD_BAD_RECORD_MAC);
+	tls->in->start += length;
+	if (type != RECORD_DATA)
+		return take_record(tls, type, to, (size_t)content, err);
+	if (direct)
+		*got = (size_t)content;
+	else
+		tls->left.end = (size_t)content;
+	return 0;
+}
+
+static size_t take_left(struct tls *tls, uint8_t *bytes, size_t room)
+{
+	size_t n = tls->left.end - tls->left.start;
+	if (n > room)
+		n = room;
+	memcpy(bytes, tls->left.bytes + tls->left.start, n);
+	tls->left.start += n;
+	if (tls->left.start == tls->left.end)
+		tls->left.start = tls->left.end = 0;
+	return n;
+}
+
+// The length of the record that has come whole; 0: none; -1: it is none.
+static ssize_t whole_record(const struct tls *tls, struct error *err)
+{
+	const struct tls_pipe *in = tls->in;
+	const size_t available = in->end - in->start;
+	ssize_t length = record_length(in->data + in->start, available, err);
+	return length > 0 && (size_t)length > available ? 0 : length;
+}
+
+static int read_some(struct tls *tls, uint8_t *bytes, size_t room, size_t *got, struct error *err)
+{
+	while (*got == 0) {
+		*got = take_left(tls, bytes, room);
+		ssize_t length = *got ? 0 : whole_record(tls, err);
+		if (length < 0)
+			return refuse_record(tls, SSL_AD_DECODE_ERROR);
+		if (length == 0)
+			break;
+		if (open_next(tls, (size_t)length, bytes, room, got, err) < 0)
+			return -1;
+	}
+	if (!*got && tls->in->ended)
+		return error_set(err, ERR_PEER_UNREACHABLE, "the connection was cut");
+	return *got > 0;
+}
+
+int tls_read(struct tls *tls, void *bytes, size_t room, size_t *got, struct error *err)
+{
+	*got = 0;
+	if (!tls->key_in)
+		return error_set(err, ERR_INTERNAL, "TLS is not up yet");
+	if (error_is_set(&tls->ended)) {
+		if (err)
+			*err = tls->ended;
+		return -1;
+	}
+	int done = room ? read_some(tls, bytes, room, got, &tls->ended) : 1;
+	if (done < 0 && err)
+		*err = tls->ended;
+	return done;
+}
+
+bool tls_can_read(const struct tls *tls)
+{
+	if (!tls->key_in)
+		return tls->in->start < tls->in->end || tls->in->ended;
+	return tls->left.start < tls->left.end || tls->in->ended || error_is_set(&tls->ended) ||
+	       whole_record(tls, NULL) != 0;
 }
 
 const char *tls_peer(const struct tls *tls)

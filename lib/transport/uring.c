@@ -168,18 +168,18 @@ static int queue(struct uring *uring, struct io_uring_sqe *sqe, enum uring_tag t
 	return 0;
 }
 
-int uring_read(struct uring *uring, unsigned buffer, struct error *err)
+int uring_read(struct uring *uring, unsigned buffer, size_t at, struct error *err)
 {
 	struct io_uring_sqe *sqe = begin(uring, URING_READ, err);
 	if (!sqe)
 		return -1;
 	if (uring->registered)
 		io_uring_prep_read_fixed(sqe, URING_SOCKET,
-					 uring->registered + buffer * URING_BUFFER_SIZE,
-					 URING_BUFFER_SIZE, 0, (int)buffer);
+					 uring->registered + buffer * URING_BUFFER_SIZE + at,
+					 (unsigned)(URING_BUFFER_SIZE - at), 0, (int)buffer);
 	else
-		io_uring_prep_read(sqe, URING_SOCKET, uring_buffer(uring, buffer),
-				   URING_BUFFER_SIZE, 0);
+		io_uring_prep_read(sqe, URING_SOCKET, uring_buffer(uring, buffer) + at,
+				   (unsigned)(URING_BUFFER_SIZE - at), 0);
 	return queue(uring, sqe, URING_READ);
 }
 

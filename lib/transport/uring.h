@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define URING_BUFFERS     3 // 0 receives, 1 and 2 send in turn
-#define URING_BUFFER_SIZE ((size_t)512 * 1024)
+#define URING_BUFFER_SIZE ((size_t)264 * 1024) // a data message in its records
 // In the memory that parent and mover share: the buffers, then what uring_take must know.
 #define URING_MEMORY (URING_BUFFERS * URING_BUFFER_SIZE + 4096)
 
@@ -56,8 +56,9 @@ static inline uint8_t *uring_buffer(const struct uring *uring, unsigned buffer)
 	return uring->memory + buffer * URING_BUFFER_SIZE;
 }
 
-// Queue an operation on the socket; the bytes lie in registered buffer `buffer`.
-int uring_read(struct uring *uring, unsigned buffer, struct error *err);
+// Queue an operation on the socket; the bytes lie in registered buffer `buffer`. It is read up to
+// the buffer's end.
+int uring_read(struct uring *uring, unsigned buffer, size_t at, struct error *err);
 int uring_write(struct uring *uring, unsigned buffer, size_t at, size_t length, struct error *err);
 // One-shot, level-triggered: POLLIN or POLLOUT on the channel.
 int uring_poll(struct uring *uring, enum uring_tag tag, struct error *err);

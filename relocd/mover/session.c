@@ -155,6 +155,13 @@ static int hear(struct session *s, struct error *err)
 
 // ---- to the peer --------------------------------------------------------------------------------
 
+static void fill_buffer(struct session *s, unsigned buffer)
+{
+	s->filling = buffer;
+	s->out.data = uring_buffer(&s->uring, buffer);
+	s->out.end = 0;
+}
+
 static int begin_write(struct session *s, struct error *err)
 {
 	if (s->uring.busy[URING_WRITE] || s->out.end == 0)
@@ -163,9 +170,7 @@ static int begin_write(struct session *s, struct error *err)
 	s->sending.at = 0;
 	s->sending.end = s->out.end;
 	s->submitted += s->out.end;
-	s->filling = s->filling == 1 ? 2 : 1;
-	s->out.data = uring_buffer(&s->uring, s->filling);
-	s->out.end = 0;
+	fill_buffer(s, s->filling == 1 ? 2 : 1);
 	return uring_write(&s->uring, s->sending.buffer, 0, s->sending.end, err);
 }
 
@@ -195,6 +200,9 @@ static int wrote(struct session *s, int result, struct error *err)
 	if (s->sending.at < s->sending.end)
 		return uring_write(&s->uring, s->sending.buffer, s->sending.at,
 				   s->sending.end - s->sending.at, err);
+	// Go on with the buffer that the processor's caches hold, unless the other one was begun.
+	if (s->out.end == 0)
+		fill_buffer(s, s->sending.buffer);
 	return answer_flushes(s, err);
 }
 
@@ -350,7 +358,7 @@ static int have_read(struct session *s, int result, struct error *err)
 		return 0;
 	if (result < 0)
 		return error_sys(err, ERR_PEER_UNREACHABLE, -result, "the connection was lost");
-	s->in.end = (size_t)result;
+	s->in.end += (size_t)result;
 	s->in.ended = result == 0;
 	return 0;
 }
@@ -390,9 +398,19 @@ static int advance(struct session *s, struct error *err)
 
 static bool wants_input(const struct session *s)
 {
-	if (s->in.start < s->in.end || s->in.ended || s->phase >= PHASE_CLOSING)
+	if (s->phase >= PHASE_CLOSING || tls_can_read(s->tls))
 		return false;
 	return s->stage == STAGE_HEADER || s->stage == STAGE_PAYLOAD;
+}
+
+// Behind what is left of a record.
+static int begin_read(struct session *s, struct error *err)
+{
+	struct tls_pipe *in = &s->in;
+	memmove(in->data, in->data + in->start, in->end - in->start);
+	in->end -= in->start;
+	in->start = 0;
+	return uring_read(&s->uring, 0, in->end, err);
 }
 
 static int arm(struct session *s, struct error *err)
@@ -402,11 +420,8 @@ static int arm(struct session *s, struct error *err)
 		s->out.end = 0;
 	if (begin_write(s, err) < 0)
 		return -1;
-	if (wants_input(s) && !busy[URING_READ]) {
-		s->in.start = s->in.end = 0;
-		if (uring_read(&s->uring, 0, err) < 0)
-			return -1;
-	}
+	if (!busy[URING_READ] && wants_input(s) && begin_read(s, err) < 0)
+		return -1;
 	if (s->phase < PHASE_CLOSING && !busy[URING_CHANNEL_IN] &&
 	    uring_poll(&s->uring, URING_CHANNEL_IN, err) < 0)
 		return -1;
