@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define URING_BUFFERS     3 // 0 receives, 1 and 2 send in turn
+#define URING_BUFFERS     3                    // 0 receives, 1 and 2 send in turn
 #define URING_BUFFER_SIZE ((size_t)264 * 1024) // a data message in its records
 // In the memory that parent and mover share: the buffers, then what uring_take must know.
 #define URING_MEMORY (URING_BUFFERS * URING_BUFFER_SIZE + 4096)
