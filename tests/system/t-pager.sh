@@ -96,7 +96,7 @@ test_move_waits_for_the_fill() {
 	in_host hostB wparctl --json relocate r hostA --no-wait
 	wait_until 10 waits_for_fill
 	go_on
-	wait_until 30 in_host hostA bash -c 'wparctl --json status r | grep -q "\"Active\""'
+	wait_until 60 in_host hostA bash -c 'wparctl --json status r | grep -q "\"Active\""'
 	pager_verify
 }
 waits_for_fill() { in_host hostB wparctl --json moves | jq -e '.data[] | select(.partition == "r" and .phase == "filling")'; }

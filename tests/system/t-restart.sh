@@ -17,9 +17,10 @@ restart_client_is_fine() {
 	assert_eq "$(jq .acked "$lab_dir/meter.json")" "$(redis get counter)" "stored increments"
 }
 
-# Begins to move r to hostB and returns when the move is in PHASE; its id is in $id.
+# Begins to move r to hostB and returns when the move is in PHASE; its id is in $id. The memory is copied
+# while it is frozen, or most phases would be over before they are seen.
 move_until() { # PHASE
-	id=$(in_host hostA wparctl --json relocate r hostB --no-wait | jq -r '.. | .move? // empty' | head -n 1)
+	id=$(in_host hostA wparctl --json relocate r hostB --engine stop --no-wait | jq -r '.. | .move? // empty' | head -n 1)
 	in_host hostA timeout 30 bash -c '
 		until curl -s --unix-socket /run/relocd/relocd.sock "http://relocd/v1/moves/$0?local=1" | grep -q "\"phase\": *\"$1\""; do :; done' "$id" "$1"
 }
