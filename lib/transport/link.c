@@ -387,6 +387,14 @@ static int hand_out(struct link *link, struct link_message *message, struct erro
 	return message->type ? 1 : link_report(link, err);
 }
 
+static void give_slots_back(struct link *link)
+{
+	const struct ring_note note = {.kind = RING_SLOTS_TAKEN, .slot = link->taken};
+	if (link->taken && !error_is_set(&link->failure))
+		link_tell(link, &note, NULL); // a failure is reported by the next call
+	link->taken = 0;
+}
+
 int link_recv(struct link *link, deadline_t deadline, struct link_message *message,
 	      struct error *err)
 {
@@ -397,6 +405,10 @@ int link_recv(struct link *link, deadline_t deadline, struct link_message *messa
 			return hand_out(link, message, err);
 		if (alive < 0)
 			return link_report(link, err);
+		if (link->taken) {
+			give_slots_back(link); // which may take messages in
+			continue;
+		}
 		int ready = link_wait_channel(link, POLLIN, deadline);
 		if (ready <= 0)
 			return ready < 0 ? link_report(link, err) : 0;
@@ -405,19 +417,20 @@ int link_recv(struct link *link, deadline_t deadline, struct link_message *messa
 
 void link_done(struct link *link, struct link_message *message)
 {
-	struct ring_note note = {.kind = RING_CONTROL_TAKEN};
+	const struct ring_note note = {.kind = RING_CONTROL_TAKEN};
 	if (!message->type)
 		return;
 	if (message->slot >= 0) {
-		note.kind = RING_SLOT_TAKEN;
-		note.slot = (uint32_t)message->slot;
 		give_copy_back(link, message->payload);
+		link->taken |= 1U << message->slot;
+		if (__builtin_popcount(link->taken) >= RING_TAKEN_MANY)
+			give_slots_back(link);
 	} else {
 		free((void *)message->payload);
+		if (!error_is_set(&link->failure))
+			link_tell(link, &note, NULL); // a failure is reported by the next call
 	}
 	*message = (struct link_message){.slot = -1};
-	if (!error_is_set(&link->failure))
-		link_tell(link, &note, NULL); // a failure is reported by the next call
 }
 
 // ---- closing

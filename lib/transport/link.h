@@ -21,7 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LINK_SLOTS        8    // each way, WIRE_DATA_MAX bytes each
+#define LINK_SLOTS        4    // each way, WIRE_DATA_MAX bytes each: few, so that caches hold them
 #define LINK_CREDIT       16   // control messages under way each way
 #define LINK_DEAD_PEER_MS 5000 // TCP_USER_TIMEOUT: a frozen partition waits as long
 

@@ -31,6 +31,7 @@ struct link {
 	size_t head, count;
 	uint8_t *copies[LINK_SLOTS]; // of data messages; NULL: not needed so far
 	uint32_t copies_held;        // bit n: copy n is with the caller
+	uint32_t taken;              // bit n: slot n is to be given back to the mover
 	struct error failure;        // once set, nothing is sent or received any more
 	uint8_t packet[WIRE_CONTROL_MAX];
 };

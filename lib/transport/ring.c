@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 
 _Static_assert(sizeof(struct ring_note) == 12, "no padding in what crosses the channel");
-_Static_assert(LINK_SLOTS <= 32, "the ledger has a bit a slot");
+_Static_assert(LINK_SLOTS < 32, "the ledger has a bit a slot");
 
 #define SEALS      (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define SEALS_READ (SEALS | F_SEAL_FUTURE_WRITE)
@@ -132,7 +132,10 @@ int ring_check(const struct ring_note *note, size_t payload, bool from_mover, st
 					 wire_name(note->type));
 		break;
 	case RING_CONTROL_TAKEN:
-	case RING_SLOT_TAKEN:
+		break;
+	case RING_SLOTS_TAKEN:
+		if (!note->slot || note->slot >= 1U << LINK_SLOTS)
+			return error_set(err, ERR_PROTOCOL, "slots %#x do not exist", note->slot);
 		break;
 	case RING_FLUSH:
 		direction_fits = !from_mover;
@@ -150,7 +153,7 @@ int ring_check(const struct ring_note *note, size_t payload, bool from_mover, st
 	if (!direction_fits || note->zero ||
 	    payload != (has_payload(note->kind) ? note->length : 0))
 		return error_set(err, ERR_PROTOCOL, "a note of kind %u is malformed", note->kind);
-	if ((note->kind == RING_DATA || note->kind == RING_SLOT_TAKEN) && note->slot >= LINK_SLOTS)
+	if (note->kind == RING_DATA && note->slot >= LINK_SLOTS)
 		return error_set(err, ERR_PROTOCOL, "slot %u does not exist", note->slot);
 	return 0;
 }
@@ -226,8 +229,8 @@ void ring_ledger_sent(struct ring_ledger *ledger, const struct ring_note *note)
 	case RING_CONTROL_TAKEN:
 		ledger->controls_held--;
 		break;
-	case RING_SLOT_TAKEN:
-		ledger->held &= ~(1U << note->slot);
+	case RING_SLOTS_TAKEN:
+		ledger->held &= ~note->slot;
 		break;
 	case RING_FLUSH:
 		ledger->flushes++;
@@ -256,9 +259,9 @@ int ring_ledger_received(struct ring_ledger *ledger, const struct ring_note *not
 	case RING_CONTROL_TAKEN:
 		fits = ledger->controls_lent-- > 0;
 		break;
-	case RING_SLOT_TAKEN:
-		fits = ledger->lent & bit;
-		ledger->lent &= ~bit;
+	case RING_SLOTS_TAKEN:
+		fits = (ledger->lent & note->slot) == note->slot;
+		ledger->lent &= ~note->slot;
 		break;
 	case RING_FLUSH:
 		fits = ledger->flushes++ < RING_FLUSHES_MAX;

@@ -30,7 +30,7 @@ enum ring_kind {
 	RING_CONTROL = 1,   // both ways: a control message, payload inline
 	RING_DATA,          // both ways: a slot of the sender's row is handed over
 	RING_CONTROL_TAKEN, // both ways: one more control message may follow
-	RING_SLOT_TAKEN,    // both ways: the slot is the sender's again
+	RING_SLOTS_TAKEN,   // both ways: the slots whose bits `slot` has are the sender's again
 	RING_FLUSH,         // to the mover
 	RING_FLUSHED,       // from the mover
 	RING_UP,            // from the mover: handshake done; payload: the peer's name
@@ -99,6 +99,10 @@ int ring_check(const struct ring_note *note, size_t payload, bool from_mover, st
 
 enum error_id ring_failure_error(uint16_t failure);
 enum ring_failure ring_failure_of(const struct error *err);
+
+// Slots go back when so many are to, or when there is nothing else to do: each note may wake a
+// process.
+#define RING_TAKEN_MANY (LINK_SLOTS / 2)
 
 // ---- ledger: who holds what
 struct ring_ledger {

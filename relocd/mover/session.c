@@ -53,6 +53,7 @@ struct session {
 	uint64_t submitted, written;         // bytes of ciphertext
 	uint64_t flush_at[RING_FLUSHES_MAX]; // answer FLUSHED when `written` gets there
 	size_t flush_count;
+	uint32_t taken; // slots of the parent's that are to go back
 	struct error write_failure;
 
 	enum stage stage;
@@ -124,7 +125,7 @@ static struct request *add_request(struct session *s, const struct ring_note *no
 
 static int take_request(struct session *s, const struct ring_note *note, struct error *err)
 {
-	if (note->kind == RING_CONTROL_TAKEN || note->kind == RING_SLOT_TAKEN)
+	if (note->kind == RING_CONTROL_TAKEN || note->kind == RING_SLOTS_TAKEN)
 		return 0;
 	struct request *r = add_request(s, note);
 	if (!r)
@@ -219,10 +220,30 @@ static int send_part(struct session *s, const uint8_t *bytes, size_t length, siz
 	return 1;
 }
 
+static int give_slots_back(struct session *s, struct error *err)
+{
+	const struct ring_note note = {.kind = RING_SLOTS_TAKEN, .slot = s->taken};
+	if (!s->taken)
+		return 0;
+	s->taken = 0;
+	return tell_later(s, &note, err);
+}
+
+static int give_back(struct session *s, const struct request *r, struct error *err)
+{
+	const struct ring_note control = {.kind = RING_CONTROL_TAKEN};
+	if (r->note.kind == RING_DATA) {
+		s->taken |= 1U << r->note.slot;
+		return __builtin_popcount(s->taken) < RING_TAKEN_MANY ? 0 : give_slots_back(s, err);
+	}
+	free(r->bytes);
+	// OPEN is our own, no credit of the parent's.
+	return r->note.type == WIRE_OPEN ? 0 : tell_later(s, &control, err);
+}
+
 static int send_request(struct session *s, struct request *r, struct error *err)
 {
 	int sent = 1;
-	struct ring_note taken = {.kind = RING_CONTROL_TAKEN};
 	if (r->note.kind == RING_FLUSH) {
 		s->flush_at[s->flush_count++] = s->submitted + s->out.end;
 		return answer_flushes(s, err) < 0 ? -1 : 1;
@@ -232,15 +253,7 @@ static int send_request(struct session *s, struct request *r, struct error *err)
 		sent = send_part(s, r->bytes, r->note.length, &r->done, err);
 	if (sent <= 0)
 		return sent;
-	if (r->note.kind == RING_DATA) {
-		taken.kind = RING_SLOT_TAKEN;
-		taken.slot = r->note.slot;
-	} else {
-		free(r->bytes);
-		if (r->note.type == WIRE_OPEN)
-			return 1; // our own, no credit of the parent's
-	}
-	return tell_later(s, &taken, err) < 0 ? -1 : 1;
+	return give_back(s, r, err) < 0 ? -1 : 1;
 }
 
 static int send_requests(struct session *s, struct error *err)
@@ -252,7 +265,7 @@ static int send_requests(struct session *s, struct error *err)
 		s->request_head = (s->request_head + 1) % REQUESTS;
 		s->request_count--;
 	}
-	return 0;
+	return give_slots_back(s, err);
 }
 
 // ---- from the peer ------------------------------------------------------------------------------

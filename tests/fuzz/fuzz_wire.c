@@ -32,7 +32,7 @@ static void try_frames(const uint8_t *data, size_t size)
 // As link.c and the mover do: form first, then the ledger.
 static void try_notes(const uint8_t *data, size_t size, bool from_mover)
 {
-	struct ring_ledger ledger = {.lent = 0x5a, .controls_lent = 3, .flushes = 1};
+	struct ring_ledger ledger = {.lent = 0xa, .controls_lent = 3, .flushes = 1};
 	struct ring_note note;
 	for (; size > sizeof(note); data += sizeof(note) + 1, size -= sizeof(note) + 1) {
 		memcpy(&note, data, sizeof(note));

@@ -230,12 +230,22 @@ static void slot_twice(void)
 
 static void slot_not_lent(void)
 {
-	tell(RING_SLOT_TAKEN, 0, 2, 0, NULL);
+	tell(RING_SLOTS_TAKEN, 0, 1 << 2, 0, NULL);
 }
 
 static void slot_taken_out_of_range(void)
 {
-	tell(RING_SLOT_TAKEN, 0, 40, 0, NULL);
+	tell(RING_SLOTS_TAKEN, 0, 1 << LINK_SLOTS, 0, NULL);
+}
+
+static void slots_taken_far_out_of_range(void)
+{
+	tell(RING_SLOTS_TAKEN, 0, UINT32_MAX, 0, NULL);
+}
+
+static void no_slots_taken(void)
+{
+	tell(RING_SLOTS_TAKEN, 0, 0, 0, NULL);
 }
 
 static void control_not_lent(void)
@@ -339,6 +349,8 @@ static const struct {
 	ACT(slot_twice),
 	ACT(slot_not_lent),
 	ACT(slot_taken_out_of_range),
+	ACT(slots_taken_far_out_of_range),
+	ACT(no_slots_taken),
 	ACT(control_not_lent),
 	ACT(control_over_credit),
 	ACT(control_of_unknown_type),
