@@ -216,7 +216,8 @@ int pagestore_begin(struct pagestore *s, uint64_t dst_id, struct error *err)
 
 static int too_much(const struct pagestore *s, struct error *err)
 {
-	return error_set(err, ERR_MEMORY, "more than the %" PRIu64 " MiB of pages agreed",
+	return error_set(err, ERR_MEMORY,
+			 "more than the %" PRIu64 " MiB of pages that there is room for",
 			 s->limits.bytes >> 20);
 }
 

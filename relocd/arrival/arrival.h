@@ -137,6 +137,9 @@ int arrival_check_cancel(struct arrival *a, struct error *err);
 // checks.c: VALIDATE on this side; reserves name and addresses unless it is a dry run. The answer
 // is the list.
 json_t *arrival_checks(struct arrival *a);
+// Whether its memory has room here, now; ERR_MEMORY. *pages: bytes that its pages may become at
+// most while they are on the way, if it grows.
+int arrival_check_memory(struct arrival *a, uint64_t *pages, struct error *err);
 
 // prepare.c
 int arrival_prepare(struct arrival *a, struct error *err);

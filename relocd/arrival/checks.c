@@ -86,7 +86,7 @@ static uint64_t memory_needed(const struct arrival *a)
 	return o->memory_bytes * 2 - once + o->tree_bytes * 2 + HEADROOM;
 }
 
-static int check_memory(struct arrival *a, struct error *err)
+int arrival_check_memory(struct arrival *a, uint64_t *pages, struct error *err)
 {
 	uint64_t available, total;
 	json_int_t percent =
@@ -94,8 +94,8 @@ static int check_memory(struct arrival *a, struct error *err)
 	if (facts_memory(&available, &total, err) < 0)
 		return -1;
 	uint64_t part = percent > 0 && percent <= 100 ? (uint64_t)percent : 80;
-	uint64_t needed = memory_needed(a);
-	if (needed > available / 100 * part)
+	uint64_t needed = memory_needed(a), room = available / 100 * part;
+	if (needed > room)
 		return error_set(
 			err, ERR_MEMORY,
 			"it needs %llu MiB while it arrives; %llu%% of %llu MiB are free for that",
@@ -107,7 +107,14 @@ static int check_memory(struct arrival *a, struct error *err)
 			"its memory limit of %llu MiB is more than %llu%% of this host's %llu MiB",
 			(unsigned long long)(a->def->memory_bytes >> 20), (unsigned long long)part,
 			(unsigned long long)(total >> 20));
+	*pages = room - a->offer->tree_bytes * 2 - HEADROOM;
 	return 0;
+}
+
+static int check_memory(struct arrival *a, struct error *err)
+{
+	uint64_t unused;
+	return arrival_check_memory(a, &unused, err);
 }
 
 static int check_same_folder(struct arrival *a, struct error *err)

@@ -52,7 +52,12 @@ static int touch_store(struct arrival *a, struct error *err)
 
 static int open_store(struct arrival *a, struct error *err)
 {
-	struct pagestore_limits limits = {.bytes = a->offer->memory_bytes * 2 + (1u << 30),
+	uint64_t most = a->offer->memory_bytes * 2 + (1u << 30), room;
+	// Once more: others may have come since, and it may grow while it is copied. Then the move
+	// ends, not whoever this host's kernel would choose when it has no memory left.
+	if (arrival_check_memory(a, &room, err) < 0)
+		return -1;
+	struct pagestore_limits limits = {.bytes = most < room ? most : room,
 					  .entries = 1u << 24,
 					  .destinations = MANIFEST_PAGES_MAX};
 	a->images = scratch_open(err);

@@ -56,3 +56,22 @@ test_too_many_forks_are_refused() {
 	assert_contains "$err" "MiB while it arrives"
 	assert_eq Active "$(state_of hostA o)"
 }
+
+# More than the destination has room for, without taking that much: it may have a hundredth of what is free.
+# Nothing has changed then, and the partition was not even slowed down for it.
+test_more_memory_than_there_is_is_refused() {
+	local available
+	available=$(in_host hostB awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
+	odd_partition $((available / 100 + 1000))M threads 4 $((available / 100 + 100))
+	trap 'in_host hostB rm -f /etc/relocd/relocd.yaml; lab relocd hostB restart' EXIT
+	in_host hostB sh -c "[ ! -e /etc/relocd/relocd.yaml ] && echo 'limits: {memory_for_arrivals: 1%}' >/etc/relocd/relocd.yaml"
+	lab relocd hostB restart
+	assert_refused 4 WPAR-V003 hostA wparctl relocate o hostB
+	assert_contains "$err" "MiB while it arrives; 1% of"
+	assert_contains "$(in_host hostA wparctl validate o hostB || true)" "MiB while it arrives; 1% of"
+	wait_until 40 is_checked $(($(passes) + 2))
+	assert_eq Active "$(state_of hostA o)"
+	in_host hostB rm /etc/relocd/relocd.yaml
+	lab relocd hostB restart
+	odd_move hostA hostB
+}
