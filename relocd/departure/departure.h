@@ -60,7 +60,8 @@ struct departure {
 	struct keeper_status status;
 	struct cgroup *cgroup;
 	struct criu_program criu;
-	uint64_t memory_bytes;
+	uint64_t memory_bytes; // that it is charged for, or that travel, if these are more
+	uint64_t travel_bytes; // about: without what the kernel keeps of files
 
 	// the move
 	struct link *link;
@@ -162,7 +163,7 @@ void departure_paced(struct departure *d, size_t bytes);
 // Bytes of memory that the engine has handed over, before they are packed.
 uint64_t departure_taken(const struct departure *d);
 
-// measure.c: memory_bytes, and what is to be said of it
+// measure.c: memory_bytes, travel_bytes, and what is to be said of it
 void departure_measure(struct departure *d, json_t *checks);
 
 // predict.c

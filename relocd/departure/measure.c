@@ -43,11 +43,12 @@ void departure_measure(struct departure *d, json_t *checks)
 {
 	int64_t now = cgroup_memory_now(d->cgroup, NULL);
 	uint64_t charged = 0, shared = 0, travels = of_tasks(d);
-	d->memory_bytes = now > 0 ? (uint64_t)now : 0;
+	d->travel_bytes = d->memory_bytes = now > 0 ? (uint64_t)now : 0;
 	if (cgroup_memory_parts(d->cgroup, &charged, &shared, NULL) < 0)
 		return;
 	if (travels > charged + WORTH_SAYING)
 		tell_of_sharing(d, travels, charged, checks);
-	if (travels + shared > d->memory_bytes)
-		d->memory_bytes = travels + shared;
+	d->travel_bytes = travels + shared;
+	if (d->travel_bytes > d->memory_bytes)
+		d->memory_bytes = d->travel_bytes;
 }

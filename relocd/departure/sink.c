@@ -146,7 +146,7 @@ static void step_back(struct departure *d)
 	int64_t ns = clock_now_ns() - d->round_ns - d->paused_ns;
 	double rate = (double)taken * 1e9 / (double)(ns > 0 ? ns : 1);
 	if (d->report.round.number != 1 || taken < PRIORITY_YIELD_AFTER ||
-	    !priority_yield(rate, priority_least(rate, (double)d->memory_bytes)))
+	    !priority_yield(rate, priority_least(rate, (double)d->travel_bytes)))
 		return;
 	squeeze_hold(d->squeeze, true);
 	d->plain_bytes = taken;

@@ -114,7 +114,7 @@ static int fill_expects(struct departure *d, struct offer *o, struct error *err)
 		Wpar__Expect *e = &o->expects[o->message.n_expect];
 		wpar__expect__init(e);
 		e->destination = (uint64_t)task.inner << 8 | 1;
-		e->bytes = task.bytes;
+		e->bytes = task.resident_bytes;
 		o->expect_list[o->message.n_expect++] = e;
 	}
 	o->message.expect = o->expect_list;

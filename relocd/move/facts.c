@@ -125,7 +125,7 @@ int facts_task(pid_t pid, struct facts_task *task, struct error *err)
 	*end = 0;
 	task->inner = (pid_t)strtol(strrchr(inner, '\t') + 1, NULL, 10);
 	*end = '\n';
-	task->private_bytes = (kib_after(text, "RssAnon:") + kib_after(text, "VmSwap:")) * 1024;
-	task->bytes = (kib_after(text, "RssAnon:") + kib_after(text, "RssShmem:")) * 1024;
+	task->resident_bytes = kib_after(text, "RssAnon:") * 1024;
+	task->private_bytes = task->resident_bytes + kib_after(text, "VmSwap:") * 1024;
 	return 0;
 }

@@ -38,12 +38,12 @@ struct facts_folder {
 };
 int facts_folder(const char *path, struct facts_folder *folder, struct error *err);
 
-// A task's pid in its own pid namespace and what CRIU will dump of it about: anonymous and shared
-// pages.
+// A task's pid in its own pid namespace, and how much of its memory is its own, about. Shared
+// memory is nobody's: it travels once for all (lib/memory/track_segment.h).
 struct facts_task {
 	pid_t inner;
-	uint64_t bytes;         // that are in memory, shared ones as well
-	uint64_t private_bytes; // in memory or swapped out
+	uint64_t resident_bytes; // anonymous pages that are in memory
+	uint64_t private_bytes;  // in memory or swapped out
 };
 int facts_task(pid_t pid, struct facts_task *task, struct error *err);
 

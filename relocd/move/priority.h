@@ -20,7 +20,7 @@
 // At the usual priority it shows what the link can do (bytes), and little memory is there at once.
 #define PRIORITY_YIELD_AFTER (32u << 20)
 #define PRIORITY_YIELD_MS    30000 // the longest
-#define PRIORITY_SLOWEST     6     // times slower than at first
+#define PRIORITY_SLOWEST     10    // times slower than at first
 
 // Of the processors' time since the last look, as parts of 1.
 struct priority_use {

@@ -71,7 +71,7 @@ static void leaves_headroom(void **state)
 static void is_done_in_time(void **state)
 {
 	(void)state;
-	assert_true(is_same(priority_least(3e8, 6e7), 5e7));
+	assert_true(is_same(priority_least(3e8, 6e7), 3e7));
 	assert_true(is_same(priority_least(3e8, 3e9), 1e8));
 }
 
