@@ -58,7 +58,7 @@ configure() { # TEXT: of relocd.yaml on both hosts
 # has moved are dropped. Without CAP_SYS_RESOURCE it is of no use at all: then one that helps with
 # limits but hides nothing stands in.
 test_without_preload() {
-	local mode seeing=$lab_dir/shared/criu-seeing
+	local mode options seeing=$lab_dir/shared/criu-seeing
 	trap as_before EXIT
 	configure "criu: {preload: none}"
 	writer single
@@ -72,10 +72,13 @@ test_without_preload() {
 		configure "criu: {path: /srv/shared/criu-seeing}"
 	fi
 	in_host hostA wparctl remove m --force 2>/dev/null || in_host hostB wparctl remove m --force
-	for mode in tree shared churn; do
+	for mode in tree shared remap churn; do
+		# guard regions over memory that is not filled yet: wpar(7)
+		options=()
+		[ $mode != churn ] || options=(--restore eager)
 		writer $mode
-		move_exact hostA hostB
-		move_exact hostB hostA
+		move_exact hostA hostB "${options[@]}"
+		move_exact hostB hostA "${options[@]}"
 		echo "$mode: $(cat "$said")"
 		in_host hostA wparctl remove m --force
 	done

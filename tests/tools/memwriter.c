@@ -8,8 +8,10 @@
 //   threads   four threads write the same memory, each its own pages
 //   tree      five processes, forked from each other: what one does not write stays shared
 //   shared    two processes and memory of every shared kind: anonymous, memfd, SysV
-//   churn     mappings come, go, grow, move, shrink, are emptied, closed, guarded, swapped out and
-//             made of huge pages
+//   remap     mappings come, go, grow, move, shrink, are emptied, closed, swapped out and made of
+//             huge pages
+//   churn     the same, and they are guarded (madvise(2) MADV_GUARD_INSTALL): only for a restore
+//             before it runs, wpar(7)
 // Every worker checks all pages and writes a part of its own, by itself, through the kernel
 // (read(2)), and in `tree` it forks children that only check. FILE gets "ok PASSES" (the slowest
 // worker's) or "bad WHAT", renamed into place; after "bad" nothing is written any more.
@@ -35,7 +37,8 @@
 
 static struct area areas[AREAS];
 static int n_areas;
-static bool forks; // children that check
+static bool forks;  // children that check
+static bool guards; // of memory, come and go
 
 // ---- workers
 static uint64_t next_random(uint64_t *state)
@@ -283,7 +286,8 @@ static void region_change(struct region *r, size_t pages, uint64_t dice)
 		region_protect(r, true);
 		break;
 	case 4:
-		region_guard(r, true);
+		if (guards)
+			region_guard(r, true);
 		break;
 	case 5:
 		advise(r, 0, r->area.pages, COLLAPSE);
@@ -322,7 +326,8 @@ static _Noreturn void churn(size_t bytes)
 
 static void begin(const char *mode, size_t bytes)
 {
-	if (strcmp(mode, "churn") == 0)
+	guards = strcmp(mode, "churn") == 0;
+	if (guards || strcmp(mode, "remap") == 0)
 		churn(bytes);
 	if (strcmp(mode, "shared") == 0) {
 		run_shared(bytes);
@@ -342,7 +347,8 @@ static void begin(const char *mode, size_t bytes)
 int main(int argc, char **argv)
 {
 	if (argc != 4 || atol(argv[2]) < 1) {
-		fprintf(stderr, "usage: memwriter single|threads|tree|shared|churn MIB FILE\n");
+		fprintf(stderr,
+			"usage: memwriter single|threads|tree|shared|remap|churn MIB FILE\n");
 		return 2;
 	}
 	report_path = argv[3];
