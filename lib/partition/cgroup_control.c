@@ -152,14 +152,19 @@ int64_t cgroup_memory_used(struct cgroup *cg, struct error *err)
 	return idle < now ? now - idle : 0;
 }
 
+// The statistics of a group may be seconds old: the kernel leaves them as they are while it brings
+// another group's up to date. Its count is exact, and what comes and goes quickly is private
+// memory.
 int cgroup_memory_parts(struct cgroup *cg, uint64_t *private_bytes, uint64_t *shared_bytes,
 			struct error *err)
 {
+	int64_t now = cgroup_memory_now(cg, err);
 	int64_t anonymous = memory_stat(cg, "total_rss", "anon");
 	int64_t shared = memory_stat(cg, "total_shmem", "shmem");
-	if (anonymous < 0 || shared < 0)
+	int64_t files = memory_stat(cg, "total_cache", "file"); // shared memory is in it
+	if (now < 0 || anonymous < 0 || shared < 0 || files < 0)
 		return error_set(err, ERR_CGROUP, "this host does not count the memory of groups");
-	*private_bytes = (uint64_t)anonymous;
+	*private_bytes = (uint64_t)(anonymous > now - files ? anonymous : now - files);
 	*shared_bytes = (uint64_t)shared;
 	return 0;
 }
