@@ -41,6 +41,9 @@ int cgroup_set_limits(struct cgroup *cg, const struct cgroup_limits *limits, str
 int cgroup_limit_cpu(struct cgroup *cg, uint64_t cpu_millis, struct error *err);
 // Processor time that the partition has used since it exists, in microseconds; -1: not known here.
 int64_t cgroup_cpu_used_us(struct cgroup *cg, struct error *err);
+// How long some of its tasks have waited for a processor since it exists, in microseconds (pressure
+// stall information, of cgroup v2 also beside v1; Documentation/accounting/psi.rst); -1: not known.
+int64_t cgroup_cpu_waited_us(struct cgroup *cg);
 // Bytes charged to the partition now; -1 with err when there is no memory controller.
 int64_t cgroup_memory_now(struct cgroup *cg, struct error *err);
 // What of these the kernel cannot simply drop: all but pages of files that nobody used lately.

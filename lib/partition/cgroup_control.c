@@ -104,6 +104,17 @@ int64_t cgroup_cpu_used_us(struct cgroup *cg, struct error *err)
 	return error_set(err, ERR_CGROUP, "this host does not count processor time of groups");
 }
 
+int64_t cgroup_cpu_waited_us(struct cgroup *cg)
+{
+	char text[512];
+	unsigned long long us;
+	int folder = folder_with(cg, "cpu.pressure");
+	if (folder < 0 || group_read(folder, "cpu.pressure", text, sizeof(text), NULL) < 0)
+		return -1;
+	const char *total = strstr(text, "total="); // of the line "some", the first
+	return total && sscanf(total, "total=%llu", &us) == 1 ? (int64_t)us : -1;
+}
+
 int cgroup_set_limits(struct cgroup *cg, const struct cgroup_limits *limits, struct error *err)
 {
 	if (limit_memory(cg, limits->memory_bytes, err) < 0 ||

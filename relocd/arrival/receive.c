@@ -135,7 +135,7 @@ int arrival_take_pages(struct arrival *a, bool rounds_only, const struct link_me
 {
 	if (a->report.phase == PHASE_PRECOPY && a->received_bytes > PRIORITY_YIELD_AFTER &&
 	    a->rounds == 0)
-		priority_yield(0, 0);
+		priority_yield(0, 0, NULL);
 	priority_rate();
 	int64_t bytes = pageintake_take(a->intake, a->store, rounds_only, message->payload,
 					message->length, err);

@@ -138,6 +138,12 @@ void departure_sink_idle(struct departure *d)
 	d->handed_ns = now;
 }
 
+static int64_t waited_us(void *arg)
+{
+	struct departure *d = arg;
+	return cgroup_cpu_waited_us(d->cgroup);
+}
+
 // The bulk of the memory has time, what is written meanwhile has not: only in the first round.
 // Whoever waits for a processor tells nothing about the link.
 static void step_back(struct departure *d)
@@ -145,8 +151,9 @@ static void step_back(struct departure *d)
 	uint64_t taken = departure_taken(d) - d->round_from;
 	int64_t ns = clock_now_ns() - d->round_ns - d->paused_ns;
 	double rate = (double)taken * 1e9 / (double)(ns > 0 ? ns : 1);
+	const struct priority_watch watch = {waited_us, d};
 	if (d->report.round.number != 1 || taken < PRIORITY_YIELD_AFTER ||
-	    !priority_yield(rate, priority_least(rate, (double)d->travel_bytes)))
+	    !priority_yield(rate, priority_least(rate, (double)d->travel_bytes), &watch))
 		return;
 	squeeze_hold(d->squeeze, true);
 	d->plain_bytes = taken;

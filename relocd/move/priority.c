@@ -27,6 +27,7 @@
 #define HEADROOM  0.25 // as much again as others use by now, they may need in a moment
 #define SLOWER    0.5
 #define FASTER    1.1
+#define WAITS     0.1 // of the time: the partition feels us
 
 #define AUTOGROUP "/proc/self/autogroup" // sched(7)
 
@@ -38,7 +39,14 @@ static struct {
 	int64_t looked_ns;
 	uint64_t idle, all; // then, of /proc/stat
 	double own_s;       // then
+	struct priority_watch watch;
+	int64_t waited_us; // then
 } state;
+
+static int64_t waited_us(void)
+{
+	return state.watch.waited_us ? state.watch.waited_us(state.watch.arg) : -1;
+}
 
 // proc(5): user nice system idle iowait irq softirq steal, of all processors.
 static bool look(uint64_t *idle, uint64_t *all)
@@ -125,7 +133,7 @@ void priority_resume(void)
 	state.lowered = state.grouped = state.yields = false;
 }
 
-bool priority_yield(double rate, double least)
+bool priority_yield(double rate, double least, const struct priority_watch *watch)
 {
 	if (state.until)
 		return false;
@@ -134,6 +142,9 @@ bool priority_yield(double rate, double least)
 	state.least = least;
 	state.looked_ns = clock_now_ns();
 	state.own_s = own_seconds();
+	if (watch)
+		state.watch = *watch;
+	state.waited_us = waited_us();
 	state.yields = look(&state.idle, &state.all);
 	priority_lower();
 	return true;
@@ -150,21 +161,26 @@ double priority_least(double rate, double bytes)
 double priority_adapt(double rate, double least, const struct priority_use *use)
 {
 	double others = 1 - use->idle - use->own;
-	bool crowded = others > MOSTLY * use->own;
+	bool crowded = others > MOSTLY * use->own, felt = use->waits > WAITS;
 	double room = crowded && others * HEADROOM > LEISURELY ? others * HEADROOM : LEISURELY;
-	if (use->idle < BUSY && crowded)
+	if (felt || (use->idle < BUSY && crowded))
 		rate *= SLOWER;
 	else if (use->idle > room)
 		rate *= FASTER;
 	return rate > least ? rate : least;
 }
 
-static struct priority_use use_since(uint64_t idle, uint64_t all, double own_s)
+static struct priority_use use_since(uint64_t idle, uint64_t all, double own_s, int64_t waited)
 {
 	double ticks = (double)(all - state.all);
 	double seconds = ticks / (double)sysconf(_SC_CLK_TCK);
-	return (struct priority_use){.idle = (double)(idle - state.idle) / ticks,
-				     .own = (own_s - state.own_s) / seconds};
+	bool known = waited >= 0 && state.waited_us >= 0;
+	return (struct priority_use){
+		.idle = (double)(idle - state.idle) / ticks,
+		.own = (own_s - state.own_s) / seconds,
+		.waits = known ? (double)(waited - state.waited_us) * 1000 /
+					 (double)(clock_now_ns() - state.looked_ns)
+			       : 0};
 }
 
 double priority_rate(void)
@@ -177,11 +193,13 @@ double priority_rate(void)
 		return 0;
 	if (now - state.looked_ns > LOOK_NS && look(&idle, &all) && all > state.all) {
 		double own_s = own_seconds();
-		struct priority_use use = use_since(idle, all, own_s);
+		int64_t waited = waited_us();
+		struct priority_use use = use_since(idle, all, own_s, waited);
 		state.rate = priority_adapt(state.rate, state.least, &use);
 		state.idle = idle;
 		state.all = all;
 		state.own_s = own_s;
+		state.waited_us = waited;
 		state.looked_ns = now;
 	}
 	return state.rate;

@@ -5,7 +5,7 @@
 // It is sent slower and slower while no processor has time left over and others use most of it, and
 // little by little faster again once there is: so both hosts do less. What others use is what is
 // neither left over nor used by this process and its children (its movers): without anybody else it
-// goes as fast as can be.
+// goes as fast as can be. It also goes slower while the partition itself waits for a processor.
 //
 // And the priority is lowered, of the calling process and of all that it has started in its process
 // group, with all their threads, and of their session as a whole, which is what counts where the
@@ -16,22 +16,30 @@
 #define WPAR_MOVE_PRIORITY_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 // At the usual priority it shows what the link can do (bytes), and little memory is there at once.
 #define PRIORITY_YIELD_AFTER (32u << 20)
 #define PRIORITY_YIELD_MS    30000 // the longest
-#define PRIORITY_SLOWEST     10    // times slower than at first
+#define PRIORITY_SLOWEST     25    // times slower than at first
 
 // Of the processors' time since the last look, as parts of 1.
 struct priority_use {
-	double idle; // left over
-	double own;  // used by this process and its children
+	double idle;  // left over
+	double own;   // used by this process and its children
+	double waits; // of the time, in which some of the partition's tasks waited for a processor
+};
+
+// How long they have waited so far, in microseconds; -1: not known.
+struct priority_watch {
+	int64_t (*waited_us)(void *arg);
+	void *arg;
 };
 
 // Steps back, once in a process, until priority_resume(), or until priority_rate() finds that it
 // was for long enough. Rates in bytes a second: the first one, and the least that is allowed.
-// False: it had done so before.
-bool priority_yield(double rate, double least);
+// `watch`: of the partition, asked until then; NULL: nobody's. False: it had done so before.
+bool priority_yield(double rate, double least, const struct priority_watch *watch);
 // How fast may be sent now; 0: as fast as can be.
 double priority_rate(void);
 // Lowers the priority alone, until priority_resume().

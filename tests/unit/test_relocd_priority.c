@@ -49,6 +49,17 @@ static void does_not_slow_down_for_itself(void **state)
 	assert_true(is_same(adapt(1e9, 0.04, 0.9, 10), 1e9));
 }
 
+// Whoever uses the processors: what counts is that the partition does not get them.
+static void slows_down_when_the_partition_waits(void **state)
+{
+	(void)state;
+	const struct priority_use waits = {.idle = 0.1, .own = 0.5, .waits = 0.3};
+	const struct priority_use hardly = {.idle = 0.1, .own = 0.5, .waits = 0.05};
+	assert_true(is_same(priority_adapt(1e9, 3e7, &waits), 5e8));
+	assert_true(is_same(priority_adapt(4e7, 3e7, &waits), 3e7));
+	assert_true(is_same(priority_adapt(1e9, 3e7, &hardly), 1e9));
+}
+
 static void speeds_up_little_by_little(void **state)
 {
 	(void)state;
@@ -71,7 +82,7 @@ static void leaves_headroom(void **state)
 static void is_done_in_time(void **state)
 {
 	(void)state;
-	assert_true(is_same(priority_least(3e8, 6e7), 3e7));
+	assert_true(is_same(priority_least(2.5e8, 6e7), 1e7));
 	assert_true(is_same(priority_least(3e8, 3e9), 1e8));
 }
 
@@ -81,7 +92,7 @@ static void yields_once_and_resumes(void **state)
 	(void)state;
 	assert_true(setpgid(0, 0) == 0 || errno == EPERM);
 	assert_true(priority_rate() <= 0);
-	assert_true(priority_yield(1e8, 5e7));
+	assert_true(priority_yield(1e8, 5e7, NULL));
 	int nice = getpriority(PRIO_PROCESS, 0);
 	assert_true(nice == 10 || geteuid() != 0);
 	priority_lower(); // it is already
@@ -90,7 +101,7 @@ static void yields_once_and_resumes(void **state)
 	priority_resume();
 	assert_int_equal(getpriority(PRIO_PROCESS, 0), 0);
 	assert_true(priority_rate() <= 0);
-	assert_false(priority_yield(1e8, 5e7));
+	assert_false(priority_yield(1e8, 5e7, NULL));
 	assert_int_equal(getpriority(PRIO_PROCESS, 0), 0);
 }
 
@@ -135,6 +146,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(slows_down_for_others),
 		cmocka_unit_test(does_not_slow_down_for_itself),
+		cmocka_unit_test(slows_down_when_the_partition_waits),
 		cmocka_unit_test(speeds_up_little_by_little),
 		cmocka_unit_test(leaves_headroom),
 		cmocka_unit_test(is_done_in_time),
