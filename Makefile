@@ -217,6 +217,9 @@ check-unit: ## unit tests, then the same under AddressSanitizer and UBSan (no ro
 check-system: all tools ## system tests in the lab (root)
 	BUILD=$(BUILD) tests/system/run
 
+check-faults: all tools ## every fault at every point of a move, a line each (root; half an hour)
+	BUILD=$(BUILD) tests/system/faults
+
 # The packages may be installed by this very run: the rest goes on in a new make, which then sees them.
 check: $(if $(filter no,$(DEPS)),deps-check,deps) ## all tests: check-unit and check-system
 	$(MAKE) check-unit
@@ -368,7 +371,7 @@ clean: ## remove everything built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all tools unit check-unit check-system check check-loop check-memory demo demo-postgres bench bench-ready $(BENCHES:%=bench-%) deps deps-check fuzz fuzz-run format lint \
+.PHONY: all tools unit check-unit check-system check check-faults check-loop check-memory demo demo-postgres bench bench-ready $(BENCHES:%=bench-%) deps deps-check fuzz fuzz-run format lint \
 	lint-format lint-c lint-shell install uninstall dist deb version man clean help FORCE
 .SECONDARY:
 

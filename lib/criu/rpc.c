@@ -5,6 +5,7 @@
 
 #include "images/criu_rpc.pb-c.h"
 #include "lib/base/cleanup.h"
+#include "lib/base/fault.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -19,7 +20,8 @@ enum { PACKET_MAX = 16384 };
 
 struct criu_rpc {
 	int fd;
-	bool must_answer; // a notification is waiting for criu_rpc_answer()
+	bool must_answer; // a notification is waiting for criu_rpc_answer(),
+	char script[40];  // this one
 	uint8_t packet[PACKET_MAX];
 };
 
@@ -146,6 +148,7 @@ static int notify_event(struct criu_rpc *c, const Criu__Resp *resp, struct criu_
 		return error_set(err, ERR_CRIU, "notification without a name from CRIU");
 	ev->type = CRIU_EVENT_NOTIFY;
 	copy_text(ev->script, sizeof(ev->script), resp->notify->script);
+	copy_text(c->script, sizeof(c->script), ev->script);
 	ev->pid = resp->notify->pid;
 	c->must_answer = true;
 	return 0;
@@ -181,11 +184,16 @@ int criu_rpc_answer(struct criu_rpc *c, bool ok, struct error *err)
 
 	if (!c->must_answer)
 		return error_set(err, ERR_CRIU, "no notification of CRIU to answer");
+	if (fault_at(FAULT_CRIU, c->script, FAULT_BEFORE, err) == FAULT_ERROR)
+		return -1;
 	req.type = CRIU__REQ_TYPE__NOTIFY;
 	req.has_notify_success = true;
 	req.notify_success = ok;
 	c->must_answer = false;
-	return send_request(c, &req, err);
+	int sent = send_request(c, &req, err);
+	if (sent == 0 && fault_at(FAULT_CRIU, c->script, FAULT_AFTER, err) == FAULT_ERROR)
+		return -1;
+	return sent;
 }
 
 // ---- requests -----------------------------------------------------------------------------------

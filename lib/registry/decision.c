@@ -2,6 +2,7 @@
 #include "lib/registry/decision.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/base/fault.h"
 #include "lib/base/fdio.h"
 
 #include <dirent.h>
@@ -151,6 +152,19 @@ struct decision *decision_create(const char *folder, const char *move, enum deci
 	return d;
 }
 
+// Durably; -1 with errno.
+static int write_record(const struct decision *d, const struct record *r, enum fault fault)
+{
+	const size_t length = fault == FAULT_SHORT_WRITE ? sizeof(*r) / 2 : sizeof(*r);
+	errno = ENOSPC;
+	if (fault == FAULT_NO_SPACE)
+		return -1;
+	ssize_t n = pwrite(d->fd, r, length, r->sequence * (off_t)sizeof(*r));
+	if (n >= 0 && (size_t)n < sizeof(*r))
+		errno = EIO;
+	return n == (ssize_t)sizeof(*r) && fdatasync(d->fd) == 0 ? 0 : -1;
+}
+
 int decision_append_as(struct decision *d, enum decision_type type, uint64_t epoch,
 		       const char *note, struct error *err)
 {
@@ -173,11 +187,15 @@ int decision_append_as(struct decision *d, enum decision_type type, uint64_t epo
 	next.time_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	next.before = d->last.check;
 	next.check = check_of(&next);
-	ssize_t n = pwrite(d->fd, &next, sizeof(next), next.sequence * (off_t)sizeof(next));
-	if (n != (ssize_t)sizeof(next) || fdatasync(d->fd) < 0)
-		return error_sys(err, ERR_STORAGE, n < 0 ? errno : EIO,
-				 "cannot write record %s to %s", decision_name(type), d->path);
+	enum fault fault = fault_at(FAULT_RECORD, decision_name(type), FAULT_BEFORE, err);
+	if (fault == FAULT_ERROR)
+		return -1;
+	if (write_record(d, &next, fault) < 0)
+		return error_sys(err, ERR_STORAGE, errno, "cannot write record %s to %s",
+				 decision_name(type), d->path);
 	d->last = next;
+	// It holds: whatever happens now comes too late to undo it.
+	fault_at(FAULT_RECORD, decision_name(type), FAULT_AFTER, NULL);
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "lib/transport/link_inner.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/base/fault.h"
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "lib/base/spawn.h"
@@ -11,6 +12,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #define STALL_MS (LINK_DEAD_PEER_MS + 5000)
 #define CLOSE_MS 3000
@@ -254,10 +256,22 @@ static int send_sealed(struct link *link, uint16_t type, const void *payload, si
 	return link_tell(link, &note, sealed) < 0 ? link_report(link, err) : 0;
 }
 
+// A fault that is ordered for control messages (fault.h); a cut link is noticed as any other.
+static int strike(const struct link *link, enum fault_kind kind, uint16_t type,
+		  enum fault_when when, struct error *err)
+{
+	enum fault fault = fault_at(kind, wire_name(type), when, err);
+	if (fault == FAULT_DROP_LINK)
+		syscall(SYS_pidfd_send_signal, link->mover.pidfd, SIGKILL, NULL, 0);
+	return fault == FAULT_ERROR ? -1 : 0;
+}
+
 int link_send(struct link *link, uint16_t type, const void *payload, size_t length,
 	      struct error *err)
 {
 	const deadline_t deadline = deadline_in_ms(STALL_MS);
+	if (strike(link, FAULT_SEND, type, FAULT_BEFORE, err) < 0)
+		return -1;
 	if (length > LINK_CONTROL_MAX)
 		return error_set(err, ERR_PROTOCOL,
 				 "a %s message of %zu bytes is over the limit of %d",
@@ -272,7 +286,9 @@ int link_send(struct link *link, uint16_t type, const void *payload, size_t leng
 			return error_set(err, ERR_PEER_UNREACHABLE,
 					 "%s: the peer takes no messages", link->label);
 	}
-	return send_sealed(link, type, payload, length, err);
+	if (send_sealed(link, type, payload, length, err) < 0)
+		return -1;
+	return strike(link, FAULT_SEND, type, FAULT_AFTER, err);
 }
 
 void *link_slot(struct link *link, deadline_t deadline, struct error *err)
@@ -384,7 +400,13 @@ static int hand_out(struct link *link, struct link_message *message, struct erro
 		link_fail(link, &why);
 	}
 	show_pending(link);
-	return message->type ? 1 : link_report(link, err);
+	if (!message->type)
+		return link_report(link, err);
+	if (message->slot >= 0 ||
+	    strike(link, FAULT_RECEIVE, message->type, FAULT_BEFORE, err) == 0)
+		return 1;
+	link_done(link, message);
+	return -1;
 }
 
 static void give_slots_back(struct link *link)

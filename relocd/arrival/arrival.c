@@ -4,6 +4,7 @@
 #include "relocd/arrival/arrival.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "lib/base/paths.h"
 #include "lib/base/version.h"
@@ -432,6 +433,7 @@ int main(int argc, char **argv)
 			    .auditor = {.channel = -1, .pidfd = -1}};
 	struct error err = {0};
 	log_open("arrival");
+	fault_begin("arrival");
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGTERM, SIG_IGN); // relocd's end is not ours
 	int status = run(&a, &err);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // relocd: options, start, signals, end.
 #include "lib/base/cleanup.h"
+#include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "lib/base/paths.h"
 #include "relocd/api/api.h"
@@ -8,6 +9,7 @@
 #include "relocd/cluster/cluster.h"
 #include "relocd/cluster/trust.h"
 #include "relocd/daemon/events.h"
+#include "relocd/daemon/faultpoints.h"
 #include "relocd/daemon/maintain.h"
 #include "relocd/daemon/privileges.h"
 #include "relocd/daemon/reload.h"
@@ -32,6 +34,7 @@ static const char usage[] =
 	"  --check-config  check the configuration and end\n"
 	"  --backup FILE   write a copy of the registry of this host, also while relocd runs\n"
 	"  --restore FILE  put such a copy back (relocd must be stopped), and end\n"
+	"  --fault-points  list the points at which a fault can be ordered (relocd(8))\n"
 	"  --list-codes    list all error codes: code, exit status, what to do\n"
 	"  --debug         log more\n"
 	"  --version       show the version\n"
@@ -41,7 +44,7 @@ static const char usage[] =
 struct options {
 	const char *config; // NULL: the usual one
 	const char *backup, *restore;
-	bool check_config, list_codes, version, help;
+	bool check_config, fault_points, list_codes, version, help;
 };
 
 struct signals {
@@ -60,15 +63,11 @@ static int fail(const struct error *err)
 static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option known[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"check-config", no_argument, NULL, 'k'},
-		{"backup", required_argument, NULL, 'b'},
-		{"restore", required_argument, NULL, 'r'},
-		{"list-codes", no_argument, NULL, 'l'},
-		{"debug", no_argument, NULL, 'd'},
-		{"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},
-		{0},
+		{"config", required_argument, NULL, 'c'}, {"check-config", no_argument, NULL, 'k'},
+		{"backup", required_argument, NULL, 'b'}, {"restore", required_argument, NULL, 'r'},
+		{"fault-points", no_argument, NULL, 'f'}, {"list-codes", no_argument, NULL, 'l'},
+		{"debug", no_argument, NULL, 'd'},        {"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},         {0},
 	};
 	int option;
 	while ((option = getopt_long(argc, argv, "c:h", known, NULL)) >= 0) {
@@ -81,6 +80,7 @@ static int parse(int argc, char **argv, struct options *o)
 		else if (option == 'r')
 			o->restore = optarg;
 		o->check_config |= option == 'k';
+		o->fault_points |= option == 'f';
 		o->list_codes |= option == 'l';
 		o->version |= option == 'V';
 		o->help |= option == 'h';
@@ -276,6 +276,7 @@ int main(int argc, char **argv)
 {
 	struct options o = {0};
 	log_open("relocd");
+	fault_begin("relocd");
 	if (parse(argc, argv, &o) < 0) {
 		fputs(usage, stderr);
 		return ERROR_CLASS_USAGE;
@@ -286,6 +287,8 @@ int main(int argc, char **argv)
 		return puts("relocd " WPAR_VERSION) < 0;
 	if (o.list_codes)
 		return list_codes();
+	if (o.fault_points)
+		return faultpoints_print() < 0;
 	if (o.backup || o.restore)
 		return maintain(&o);
 	return o.check_config ? check_config(&o) : serve(&o);

@@ -5,6 +5,7 @@
 
 #include "lib/base/chan.h"
 #include "lib/base/cleanup.h"
+#include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "lib/base/version.h"
 #include "relocd/move/talk.h"
@@ -254,6 +255,7 @@ int main(int argc, char **argv)
 			      .status.pidfd = -1,
 			      .report = {.fd = -1, .listener = -1}};
 	log_open("departure");
+	fault_begin("departure");
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGTERM, SIG_IGN); // relocd's end is not ours; `cancel` ends a move
 	int status = run(&d);

@@ -3,6 +3,7 @@
 
 #include "lib/base/chan.h"
 #include "lib/base/cleanup.h"
+#include "lib/base/fault.h"
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "lib/base/paths.h"
@@ -80,6 +81,7 @@ void report_phase(struct report *r, enum move_phase phase)
 	r->phase = phase;
 	r->phase_began_ns = now;
 	report_event(r, json_pack("{s:s, s:s}", "event", "phase", "phase", phase_name(phase)));
+	fault_at(FAULT_PHASE, phase_name(phase), FAULT_BEFORE, NULL);
 }
 
 static void add_round(json_t *event, const struct report_round *round)

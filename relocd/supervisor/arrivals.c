@@ -472,6 +472,8 @@ static void on_end(struct worker *w, int status)
 	for (struct move *other = w->d->moves; other; other = other->next)
 		if (other->worker == w)
 			other->worker = NULL;
+	if (a->move[0])
+		move_drop_socket(a->move, true);
 	w->d->arrivals -= !a->call;
 	if (m && !m->finished && !m->deciding && !partition_of(m)) {
 		move_finish(m, "refused", NULL, NULL); // it gave the reservation back

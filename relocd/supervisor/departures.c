@@ -176,6 +176,7 @@ static void on_end(struct worker *w, int status)
 	struct error why;
 	char end[48];
 	m->worker = NULL;
+	move_drop_socket(m->row.id, false);
 	d->departures--;
 	share_out(d);
 	error_set(&why, ERR_MOVE_FAILED, "the departure process %s",

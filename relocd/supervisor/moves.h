@@ -77,5 +77,7 @@ void moves_prune(struct daemon *d);
 // Without the lock, at relocd's start and after lifecycle_reconnect: moves that an earlier relocd
 // began go on being watched, or are resolved by their decision files.
 void moves_resume(struct daemon *d);
+// The process of that move has ended, and was perhaps killed: what it listened on goes.
+void move_drop_socket(const char *id, bool incoming);
 
 #endif

@@ -39,6 +39,12 @@ static char *socket_path(const char *id, bool incoming, char path[512])
 	return path;
 }
 
+void move_drop_socket(const char *id, bool incoming)
+{
+	char path[512];
+	unlink(socket_path(id, incoming, path));
+}
+
 // Without its socket (it has not opened it yet, or is of a version that has none) it is watched.
 static bool attach(struct move *m)
 {
