@@ -42,7 +42,9 @@ void client_error(struct error *err, const struct wpar_error *why);
 	CLIENT_CALL(wpar_validate, err, w, name, hosts, options, report)
 #define wpar_relocate(w, name, host, options, move, err) \
 	CLIENT_CALL(wpar_relocate, err, w, name, host, options, move)
-#define wpar_moves(w, list, err)    CLIENT_CALL(wpar_moves, err, w, list)
+#define wpar_moves(w, list, err) CLIENT_CALL(wpar_moves, err, w, list)
+#define wpar_history(w, of, since, failed, list, err) \
+	CLIENT_CALL(wpar_history, err, w, of, since, failed, list)
 #define wpar_move(w, id, move, err) CLIENT_CALL(wpar_move, err, w, id, move)
 #define wpar_cancel(w, id, err)     CLIENT_CALL(wpar_cancel, err, w, id)
 #define wpar_recover(w, id, decision, answer, err) \

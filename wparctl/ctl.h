@@ -25,6 +25,8 @@ verb_run relocate_run, wait_run, explain_run;
 verb_run moves_run, cancel_run, recover_run;
 // events.c
 verb_run events_run;
+// history.c
+verb_run history_run;
 
 // hosts.c
 verb_run hosts_run, cordon_run, uncordon_run;

@@ -55,6 +55,12 @@ static const struct verb_option events_options[] = {
 	{0},
 };
 
+static const struct verb_option history_options[] = {
+	{"since", 0, "TIME", "only what began later: an RFC 3339 time, or an age as 7d"},
+	{"failed", 0, NULL, "only what did not go well"},
+	{0},
+};
+
 static const struct verb_option no_options[] = {{0}};
 
 const struct verb move_verbs[] = {
@@ -188,12 +194,35 @@ const struct verb move_verbs[] = {
 		.run = recover_run,
 	},
 	{
+		.name = "history",
+		.summary = "show who moved what, when, and what came of it",
+		.form = "[NAME | MOVE] [--since TIME] [--failed]",
+		.text = "Lists the moves of all hosts, the newest first, with who asked for them, "
+			"their outcome, downtime, bytes and rounds; and what people decided: "
+			"copies "
+			"that they kept or gave up, with their reasons. Of a partition NAME it "
+			"also "
+			"tells when it was created, started, stopped, changed or failed, and by "
+			"whom; of a MOVE also how long each phase took. It goes back as far as "
+			"relocd keeps moves and events (retention.events). relocd(8) says what "
+			"--json prints.",
+		.options = history_options,
+		.args = "NAME|MOVE",
+		.min = 0,
+		.max = 1,
+		.example = "wparctl history db1 --since 7d\nwparctl history --failed\n"
+			   "wparctl history m-1f3a09",
+		.calls = "GET /v1/history",
+		.run = history_run,
+	},
+	{
 		.name = "events",
 		.summary = "show what happened",
 		.form = "[-f] [--after SEQ]",
 		.text = "Prints the events of partitions, moves, hosts and requests, the oldest "
-			"first, each with its number; with -f it goes on until it is interrupted. "
-			"With --json each is a line.",
+			"first, each with its number; with -f it goes on until it is interrupted, "
+			"also over a restart of relocd: none is missed or comes twice. With --json "
+			"each is a line. relocd(8) lists them.",
 		.options = events_options,
 		.example = "wparctl events -f --after 1042",
 		.calls = "GET /v1/events",

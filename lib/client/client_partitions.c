@@ -174,6 +174,16 @@ int wpar_moves(struct wpar *wpar, json_t **list, struct wpar_error *err)
 	return get(wpar, "/v1/moves", list, err);
 }
 
+int wpar_history(struct wpar *wpar, const char *of, const char *since, bool failed, json_t **list,
+		 struct wpar_error *err)
+{
+	_cleanup_free_ char *path = strdup("/v1/history");
+	client_add_query(&path, "of", of);
+	client_add_query(&path, "since", since);
+	client_add_query(&path, "failed", failed ? "1" : NULL);
+	return get(wpar, path, list, err);
+}
+
 int wpar_move(struct wpar *wpar, const char *id, json_t **move, struct wpar_error *err)
 {
 	_cleanup_free_ char *path = wpar_path("/v1/moves/%s", id);

@@ -164,6 +164,13 @@ WPAR_PUBLIC int wpar_validate(struct wpar *wpar, const char *name, json_t *hosts
 WPAR_PUBLIC int wpar_relocate(struct wpar *wpar, const char *name, const char *host,
 			      json_t *options, json_t **move, struct wpar_error *err);
 WPAR_PUBLIC int wpar_moves(struct wpar *wpar, json_t **list, struct wpar_error *err);
+/*
+ * Who did what, when, and what came of it, the newest first: moves and decisions of people, with
+ * `of` (a partition or a move; NULL: all) also what else became of that partition. `since`: a time
+ * in UTC as 2026-01-31T08:00:00Z, NULL: as long as it is kept. `failed`: only what did not go well.
+ */
+WPAR_PUBLIC int wpar_history(struct wpar *wpar, const char *of, const char *since, bool failed,
+			     json_t **list, struct wpar_error *err);
 /* `id` here and below: a move's, or the name of a partition: its last move. */
 WPAR_PUBLIC int wpar_move(struct wpar *wpar, const char *id, json_t **move, struct wpar_error *err);
 WPAR_PUBLIC int wpar_cancel(struct wpar *wpar, const char *id, struct wpar_error *err);

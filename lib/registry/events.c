@@ -76,8 +76,8 @@ static int add_each(struct registry *r, const json_t *events, struct error *err)
 	static const char *const texts[] = {"time", "kind", "event", "partition", "move"};
 	_cleanup_statement_ sqlite3_stmt *s = prepare(r,
 						      "INSERT INTO events (seq, time, kind, event, "
-						      "partition, move, data) VALUES (?, ?, ?, "
-						      "?, ?, ?, ?)",
+						      "partition, move, data, asked) VALUES "
+						      "(?, ?, ?, ?, ?, ?, ?, ?)",
 						      err);
 	size_t i;
 	json_t *event;
@@ -89,6 +89,7 @@ static int add_each(struct registry *r, const json_t *events, struct error *err)
 		for (int n = 0; n < (int)ARRAY_SIZE(texts); n++)
 			bind_text(s, 2 + n, event, texts[n]);
 		bind_data(s, 7, json_object_get(event, "data"));
+		bind_data(s, 8, json_object_get(event, "asked"));
 		if (sqlite3_step(s) != SQLITE_DONE)
 			return registry_fail(r, "write an event", err);
 	}
@@ -113,14 +114,19 @@ static json_t *text_of(sqlite3_stmt *s, int column)
 	return text ? json_string(text) : json_null();
 }
 
-static json_t *read_event(sqlite3_stmt *s)
+static json_t *object_of(sqlite3_stmt *s, int column)
 {
-	const char *text = (const char *)sqlite3_column_text(s, 6);
-	json_t *data = text ? json_loads(text, 0, NULL) : NULL;
-	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "seq",
+	const char *text = (const char *)sqlite3_column_text(s, column);
+	json_t *object = text ? json_loads(text, 0, NULL) : NULL;
+	return object ? object : json_null();
+}
+
+json_t *registry_read_event(sqlite3_stmt *s)
+{
+	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seq",
 			 (json_int_t)sqlite3_column_int64(s, 0), "time", text_of(s, 1), "kind",
 			 text_of(s, 2), "event", text_of(s, 3), "partition", text_of(s, 4), "move",
-			 text_of(s, 5), "data", data ? data : json_null());
+			 text_of(s, 5), "data", object_of(s, 6), "asked", object_of(s, 7));
 }
 
 static void bind_query(sqlite3_stmt *s, const struct registry_events_query *query, int64_t limit)
@@ -139,15 +145,15 @@ json_t *registry_events_list(struct registry *r, const struct registry_events_qu
 	_cleanup_json_ json_t *list = json_array();
 	_cleanup_statement_ sqlite3_stmt *s =
 		prepare(r,
-			"SELECT seq, time, kind, event, partition, move, data FROM events "
-			"WHERE " MATCHES " ORDER BY seq LIMIT ?4",
+			"SELECT " REGISTRY_EVENT_COLUMNS " FROM events WHERE " MATCHES
+			" ORDER BY seq LIMIT ?4",
 			err);
 	if (!s)
 		return NULL;
 	bind_query(s, query, query->limit);
 	int rc;
 	while ((rc = sqlite3_step(s)) == SQLITE_ROW)
-		json_array_append_new(list, read_event(s));
+		json_array_append_new(list, registry_read_event(s));
 	if (rc == SQLITE_DONE)
 		return take_ptr(list);
 	registry_fail(r, "read the events", err);

@@ -11,8 +11,8 @@
 // were pruned for their age or their count, 0 for none.
 int registry_events_span(struct registry *r, int64_t *last, int64_t *pruned, struct error *err);
 
-// Writes events, each {"seq","time","kind","event","partition","move","data"} with null for what it
-// does not have, in one transaction.
+// Writes events, each {"seq","time","kind","event","partition","move","data","asked"} with null for
+// what it does not have, in one transaction.
 int registry_events_add(struct registry *r, const json_t *events, struct error *err);
 
 struct registry_events_query {

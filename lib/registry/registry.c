@@ -18,6 +18,7 @@ enum query {
 	PARTITION_DELETE,
 	PARTITION_LIST,
 	MOVE_ADD,
+	MOVE_BEGIN,
 	MOVE_END,
 	MOVE_GET,
 	MOVE_LIST,
@@ -38,9 +39,6 @@ enum query {
 #define PARTITION_COLUMNS                                                                       \
 	"name, uuid, definition, state, reason, epoch, departed_to, move, started, exit_code, " \
 	"exit_signal, revision, pending, came_from, restarts"
-#define MOVE_COLUMNS                                                                            \
-	"id, partition, source, target, epoch, state, pid, pid_start, started, ended, result, " \
-	"error"
 
 static const char *const queries[QUERY_COUNT] = {
 	[HOST_PUT] = "INSERT INTO hosts (name, address, added, seen) VALUES (?1, ?2, ?3, ?3) "
@@ -52,15 +50,17 @@ static const char *const queries[QUERY_COUNT] = {
 			  ", changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[PARTITION_DELETE] = "DELETE FROM partitions WHERE name = ?",
 	[PARTITION_LIST] = "SELECT " PARTITION_COLUMNS " FROM partitions ORDER BY name",
-	[MOVE_ADD] = "INSERT INTO moves (" MOVE_COLUMNS
-		     ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)",
+	[MOVE_ADD] = "INSERT INTO moves (" REGISTRY_MOVE_COLUMNS
+		     ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, ?, ?)",
+	[MOVE_BEGIN] = "UPDATE moves SET state = ?2, epoch = ?3, pid = ?4, pid_start = ?5, "
+		       "started = ?6 WHERE id = ?1",
 	[MOVE_END] = "UPDATE moves SET state = ?2, ended = ?3, result = ?4, error = ?5 "
 		     "WHERE id = ?1",
-	[MOVE_GET] = "SELECT " MOVE_COLUMNS " FROM moves WHERE id = ?",
-	[MOVE_LIST] = "SELECT " MOVE_COLUMNS " FROM moves ORDER BY started DESC LIMIT ?",
+	[MOVE_GET] = "SELECT " REGISTRY_MOVE_COLUMNS " FROM moves WHERE id = ?",
+	[MOVE_LIST] = "SELECT " REGISTRY_MOVE_COLUMNS " FROM moves ORDER BY started DESC LIMIT ?",
 	[MOVE_LIST_RUNNING] =
-		"SELECT " MOVE_COLUMNS
-		" FROM moves WHERE state IN ('running', 'in-doubt') ORDER BY started DESC LIMIT ?",
+		"SELECT " REGISTRY_MOVE_COLUMNS " FROM moves WHERE state IN ('queued', 'running', "
+		"'in-doubt') ORDER BY started DESC LIMIT ?",
 	[MOVE_EVENT_FORGET] = "DELETE FROM move_events WHERE move = ?",
 	[MOVE_EVENT_ADD] = "INSERT INTO move_events (time, move, event) VALUES (?, ?, ?)",
 	[MOVE_EVENT_LIST] = "SELECT event FROM move_events WHERE move = ? ORDER BY seq",
@@ -385,10 +385,17 @@ int registry_partitions(struct registry *r, int (*each)(struct registry_partitio
 
 int registry_move_add(struct registry *r, const struct registry_move *m, struct error *err)
 {
-	sqlite3_stmt *s = prepare(r, MOVE_ADD, "ssssisiis", m->id, m->partition, m->source,
+	sqlite3_stmt *s = prepare(r, MOVE_ADD, "ssssisiisjj", m->id, m->partition, m->source,
 				  m->target, (int64_t)m->epoch, m->state, (int64_t)m->pid,
-				  (int64_t)m->pid_start, m->started);
+				  (int64_t)m->pid_start, m->started, m->asked, m->options);
 	return finish(r, s, "write a move", err);
+}
+
+int registry_move_begin(struct registry *r, const struct registry_move *m, struct error *err)
+{
+	sqlite3_stmt *s = prepare(r, MOVE_BEGIN, "ssiiis", m->id, m->state, (int64_t)m->epoch,
+				  (int64_t)m->pid, (int64_t)m->pid_start, m->started);
+	return finish(r, s, "write the beginning of a move", err);
 }
 
 static int add_events(struct registry *r, const char *move, const json_t *events, struct error *err)
@@ -421,7 +428,7 @@ int registry_move_end(struct registry *r, const struct registry_move *m, const j
 	return -1;
 }
 
-static void read_move(sqlite3_stmt *s, struct registry_move *m)
+void registry_read_move(sqlite3_stmt *s, struct registry_move *m)
 {
 	text_of(s, 0, m->id, sizeof(m->id));
 	text_of(s, 1, m->partition, sizeof(m->partition));
@@ -435,6 +442,8 @@ static void read_move(sqlite3_stmt *s, struct registry_move *m)
 	text_of(s, 9, m->ended, sizeof(m->ended));
 	m->result = json_of(s, 10);
 	m->error = json_of(s, 11);
+	m->asked = json_of(s, 12);
+	m->options = json_of(s, 13);
 }
 
 int registry_move_get(struct registry *r, const char *id, struct registry_move *m,
@@ -443,7 +452,7 @@ int registry_move_get(struct registry *r, const char *id, struct registry_move *
 	sqlite3_stmt *s = prepare(r, MOVE_GET, "s", id);
 	int found = next(r, s, "read a move", err);
 	if (found > 0)
-		read_move(s, m);
+		registry_read_move(s, m);
 	sqlite3_reset(s);
 	return found;
 }
@@ -452,7 +461,9 @@ void registry_move_clear(struct registry_move *m)
 {
 	json_decref(m->result);
 	json_decref(m->error);
-	m->result = m->error = NULL;
+	json_decref(m->asked);
+	json_decref(m->options);
+	m->result = m->error = m->asked = m->options = NULL;
 }
 
 void registry_moves_free(struct registry_move *moves, size_t count)
@@ -462,12 +473,11 @@ void registry_moves_free(struct registry_move *moves, size_t count)
 	free(moves);
 }
 
-int registry_moves(struct registry *r, bool open, unsigned limit, struct registry_move **moves,
-		   size_t *count, struct error *err)
+int registry_collect_moves(struct registry *r, sqlite3_stmt *s, struct registry_move **moves,
+			   size_t *count, struct error *err)
 {
 	struct registry_move *list = NULL;
 	size_t n = 0;
-	sqlite3_stmt *s = prepare(r, open ? MOVE_LIST_RUNNING : MOVE_LIST, "i", (int64_t)limit);
 	int more;
 	while ((more = next(r, s, "read the moves", err)) > 0) {
 		struct registry_move *bigger = grow(list, n, sizeof(*list));
@@ -477,7 +487,7 @@ int registry_moves(struct registry *r, bool open, unsigned limit, struct registr
 			break;
 		}
 		list = bigger;
-		read_move(s, &list[n++]);
+		registry_read_move(s, &list[n++]);
 	}
 	if (more < 0) {
 		registry_moves_free(list, n);
@@ -486,6 +496,13 @@ int registry_moves(struct registry *r, bool open, unsigned limit, struct registr
 	*moves = list;
 	*count = n;
 	return 0;
+}
+
+int registry_moves(struct registry *r, bool open, unsigned limit, struct registry_move **moves,
+		   size_t *count, struct error *err)
+{
+	sqlite3_stmt *s = prepare(r, open ? MOVE_LIST_RUNNING : MOVE_LIST, "i", (int64_t)limit);
+	return registry_collect_moves(r, s, moves, count, err);
 }
 
 json_t *registry_move_events(struct registry *r, const char *id, struct error *err)

@@ -103,15 +103,19 @@ struct registry_move {
 	char partition[REGISTRY_NAME_MAX];
 	char source[REGISTRY_NAME_MAX], target[REGISTRY_NAME_MAX];
 	uint64_t epoch;
-	char state[16]; // running, done, aborted, refused, broken, in-doubt
+	char state[16]; // queued, running, done, aborted, refused, broken, in-doubt
 	pid_t pid;      // of departure or arrival
 	uint64_t pid_start;
 	char started[CLOCK_TEXT_MAX], ended[CLOCK_TEXT_MAX];
-	json_t *result, *error; // NULL: none; in put the caller's, in get for the caller
+	// NULL: none; in add and end the caller's, in get for the caller. `asked`: {"user","role",
+	// "host","time"}; `options`: of a departure, as they were asked for.
+	json_t *result, *error, *asked, *options;
 };
 
 // ERR_REGISTRY also when a move of that id exists.
 int registry_move_add(struct registry *r, const struct registry_move *m, struct error *err);
+// One that was queued: writes state, epoch, pid, pid_start and started.
+int registry_move_begin(struct registry *r, const struct registry_move *m, struct error *err);
 // Writes state, ended, result and error; and the events (a JSON array) with it, in one transaction,
 // in the place of those that it may have had.
 int registry_move_end(struct registry *r, const struct registry_move *m, const json_t *events,
@@ -120,7 +124,7 @@ int registry_move_end(struct registry *r, const struct registry_move *m, const j
 int registry_move_get(struct registry *r, const char *id, struct registry_move *m,
 		      struct error *err);
 void registry_move_clear(struct registry_move *m);
-// The newest first, at most `limit`; if `open`, only those that run or are in doubt.
+// The newest first, at most `limit`; if `open`, only those that wait, run or are in doubt.
 int registry_moves(struct registry *r, bool open, unsigned limit, struct registry_move **moves,
 		   size_t *count, struct error *err);
 void registry_moves_free(struct registry_move *moves, size_t count);

@@ -109,7 +109,14 @@ static const char keys[] =
 	"	time TEXT NOT NULL"
 	") STRICT;";
 
-const char *const schema_steps[] = {first, second, keys};
+static const char asked[] =
+	"ALTER TABLE moves ADD COLUMN asked TEXT;" // JSON: by whom, and when; null: not known here
+	"ALTER TABLE moves ADD COLUMN options TEXT;" // JSON: how, for one that is still to begin
+	"ALTER TABLE events ADD COLUMN asked TEXT;"  // JSON: who asked for what led to it
+	"CREATE INDEX moves_by_partition ON moves (partition, started);"
+	"CREATE INDEX events_by_partition ON events (partition, seq);";
+
+const char *const schema_steps[] = {first, second, keys, asked};
 const unsigned schema_version = ARRAY_SIZE(schema_steps);
 
 static int fail(sqlite3 *db, const char *path, const char *what, struct error *err)

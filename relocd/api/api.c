@@ -10,6 +10,7 @@
 #include "relocd/api/openapi.h"
 #include "relocd/api/roles.h"
 #include "relocd/api/socket.h"
+#include "relocd/daemon/events.h"
 #include "relocd/peers/forward.h"
 #include "relocd/peers/peers.h"
 
@@ -139,6 +140,17 @@ static int find_route(struct request *q, const char *method, const char *path,
 	}
 }
 
+// For the records of what comes of it.
+static json_t *asked_json(const struct request *q)
+{
+	struct peer_caller caller;
+	char time[CLOCK_TEXT_MAX];
+	peer_caller_of(q, &caller);
+	return json_pack("{s:s, s:s, s:s, s:s}", "user", caller.user, "role",
+			 role_name(caller.role), "host", q->peer[0] ? q->peer : q->d->config.host,
+			 "time", clock_rfc3339(time));
+}
+
 static int run(struct request *q, const struct exchange *x, const char *method, const char *path,
 	       struct error *err)
 {
@@ -153,6 +165,8 @@ static int run(struct request *q, const struct exchange *x, const char *method, 
 				 role_name(route->role));
 	if (openapi_check_query(q, route, err) < 0)
 		return -1;
+	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0)
+		events_asked(q->asked = asked_json(q));
 	if (q->d->stopping)
 		return error_set(err, ERR_UNREACHABLE, "relocd is stopping");
 	if (read_body(q, x, err) < 0) {
@@ -230,8 +244,10 @@ static enum MHD_Result serve(struct daemon *d, struct MHD_Connection *connection
 	x->counted = true;
 	count(d, 1);
 	int failed = run(&q, x, method, path, &err);
+	events_asked(NULL);
 	audit_note(&q, method, path, failed ? &err : NULL);
 	json_decref(q.body);
+	json_decref(q.asked);
 	return answer(&q, failed, &err);
 }
 

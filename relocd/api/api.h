@@ -23,6 +23,7 @@ struct request {
 	char param[ROUTE_PARAM_MAX];     // the name in the path
 	char done_by[REGISTRY_NAME_MAX]; // another host that is to do it, or has; "": not known
 	json_t *body;                    // an object, {} without a body; the request's
+	json_t *asked;                   // {"user","role","host","time"}; NULL: it only looks
 
 	// What the handler answers:
 	unsigned status;               // 0: 200

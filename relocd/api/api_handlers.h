@@ -32,6 +32,9 @@ int api_move_recover(struct request *q, struct error *err); // recover.c
 // api_events.c
 int api_events(struct request *q, struct error *err);
 
+// api_history.c
+int api_history(struct request *q, struct error *err);
+
 // api_health.c
 int api_health(struct request *q, struct error *err);
 int api_ready(struct request *q, struct error *err);

@@ -74,7 +74,7 @@ int api_move_start(struct request *q, struct error *err)
 	if (!host != !!back)
 		return error_set(err, ERR_USAGE, "a move needs either a host or \"back\": true");
 	daemon_lock(q->d);
-	int failed = departure_begin(q->d, partition, host, options, id, err);
+	int failed = departure_begin(q->d, partition, host, options, q->asked, id, err);
 	daemon_unlock(q->d);
 	if (failed)
 		return -1;
@@ -90,7 +90,7 @@ int api_move_list(struct request *q, struct error *err)
 	daemon_unlock(q->d);
 	if (!q->data)
 		return -1;
-	return forward_is_local(q) ? 0 : forward_gather_moves(q, err);
+	return forward_gather_moves(q, err);
 }
 
 // {} is a move's id or a partition's name.

@@ -29,6 +29,7 @@ const struct route api_routes[] = {
 	{"POST", "/v1/moves/{}/cancel", ROLE_OPERATOR, api_move_cancel},
 
 	{"GET", "/v1/events", ROLE_VIEWER, api_events},
+	{"GET", "/v1/history", ROLE_VIEWER, api_history},
 	{"GET", "/v1/hosts", ROLE_VIEWER, api_hosts},
 	{"GET", "/v1/hosts/{}", ROLE_VIEWER, api_host_get},
 	{"GET", "/v1/hosts/{}/check", ROLE_VIEWER, api_host_check},

@@ -21,6 +21,13 @@ struct events {
 	uint64_t flush_watch, prune_watch;
 };
 
+static _Thread_local json_t *asked_by;
+
+void events_asked(json_t *asked)
+{
+	asked_by = asked;
+}
+
 static void on_flush(void *arg, short revents)
 {
 	struct daemon *d = arg;
@@ -104,10 +111,10 @@ void events_add(struct daemon *d, const char *kind, const char *event, const cha
 		json_decref(data);
 		return;
 	}
-	json_t *json =
-		json_pack("{s:I, s:s, s:s, s:s, s:s?, s:s?, s:o?}", "seq",
-			  (json_int_t)(e->last + 1), "time", clock_rfc3339(time), "kind", kind,
-			  "event", event, "partition", partition, "move", move, "data", data);
+	json_t *json = json_pack("{s:I, s:s, s:s, s:s, s:s?, s:s?, s:o?, s:O?}", "seq",
+				 (json_int_t)(e->last + 1), "time", clock_rfc3339(time), "kind",
+				 kind, "event", event, "partition", partition, "move", move, "data",
+				 data, "asked", asked_by);
 	if (!json || json_array_append_new(e->waiting, json) < 0) {
 		log_error("events: no memory for \"%s %s\"", kind, event);
 		return;

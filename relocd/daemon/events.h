@@ -19,6 +19,9 @@ void events_close(struct daemon *d);
 // logged; the event is then tried again with the next one.
 void events_add(struct daemon *d, const char *kind, const char *event, const char *partition,
 		const char *move, json_t *data);
+// From now on in this thread: whose request leads to what is added, {"user","role","host","time"};
+// borrowed. NULL: nobody's. Needs no lock.
+void events_asked(json_t *asked);
 // Writes the audit records that wait.
 void events_flush(struct daemon *d);
 

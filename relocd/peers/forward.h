@@ -63,6 +63,8 @@ bool forward_is_local(struct request *q);
 // that cannot be asked. `query` as it stands in the path ("state=Active"), NULL: none.
 int forward_gather_partitions(struct request *q, const char *query, struct error *err);
 int forward_gather_moves(struct request *q, struct error *err);
+// The newest `limit` of all hosts, the newest first; nobody is asked if the request is local.
+int forward_gather_history(struct request *q, unsigned limit, struct error *err);
 // A new partition of that name may be made: no other host has one (ERR_NAME_TAKEN). A warning for
 // each host that cannot be asked. When all could, a trace of one that went and was removed there is
 // dropped here.

@@ -7,6 +7,7 @@
 #include "relocd/cluster/cluster.h"
 #include "relocd/partitions/partitions.h"
 #include "relocd/peers/peers.h"
+#include "relocd/peers/relay.h"
 
 #include <string.h>
 
@@ -151,25 +152,38 @@ void forward_drop_traces(struct request *q, const char *name, const char *uuid)
 
 // ---- moves --------------------------------------------------------------------------------------
 
-static int compare_moves(const void *a, const void *b)
+// Begun or noted last comes first.
+static int compare_ages(const void *a, const void *b)
 {
 	const json_t *left = *(json_t *const *)a, *right = *(json_t *const *)b;
-	int order = strcmp(text_of(right, "started"), text_of(left, "started"));
+	const char *key = json_object_get(left, "time") ? "time" : "started";
+	int order = strcmp(text_of(right, key), text_of(left, key));
 	return order ? order : strcmp(text_of(left, "id"), text_of(right, "id"));
 }
 
-// Both sides have a record: the source's tells more.
-static bool told_better(const json_t *list, size_t at)
+// A move's id; "" for what is none.
+static const char *move_of(const json_t *one)
 {
-	const json_t *one = json_array_get(list, at);
-	bool incoming = !strcmp(text_of(one, "direction"), "in");
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *other = json_array_get(list, i);
-		if (i != at && !strcmp(text_of(other, "id"), text_of(one, "id")) &&
-		    incoming != !strcmp(text_of(other, "direction"), "in"))
-			return incoming;
-	}
-	return false;
+	return json_object_get(one, "direction")
+		       ? text_of(one, json_object_get(one, "id") ? "id" : "move")
+		       : "";
+}
+
+static bool is_incoming(const json_t *one)
+{
+	return !strcmp(text_of(one, "direction"), "in");
+}
+
+// {id: true} of those that their source tells of.
+static json_t *told_by_source(const json_t *list)
+{
+	json_t *told = json_object();
+	size_t i;
+	json_t *one;
+	json_array_foreach (list, i, one)
+		if (!is_incoming(one))
+			json_object_set_new(told, move_of(one), json_true());
+	return told;
 }
 
 static json_t *merge_moves(const json_t *list, struct error *err)
@@ -180,24 +194,48 @@ static json_t *merge_moves(const json_t *list, struct error *err)
 		error_set(err, ERR_NOMEM, "no memory for the moves");
 		return NULL;
 	}
-	for (size_t i = 0; i < count; i++)
-		if (!told_better(list, i))
-			moves[kept++] = json_array_get(list, i);
-	qsort(moves, kept, sizeof(*moves), compare_moves);
+	// Both sides have a record: the source's tells more.
+	_cleanup_json_ json_t *told = told_by_source(list);
+	for (size_t i = 0; i < count; i++) {
+		json_t *one = json_array_get(list, i);
+		if (!is_incoming(one) || !json_object_get(told, move_of(one)))
+			moves[kept++] = one;
+	}
+	qsort(moves, kept, sizeof(*moves), compare_ages);
 	json_t *merged = json_array();
 	for (size_t i = 0; i < kept; i++)
 		json_array_append(merged, moves[i]);
 	return merged;
 }
 
-int forward_gather_moves(struct request *q, struct error *err)
+static int gather_merged(struct request *q, const char *path, struct error *err)
 {
-	if (gather(q, "/v1/moves?local=1", q->data, err) < 0)
+	if (!forward_is_local(q) && gather(q, path, q->data, err) < 0)
 		return -1;
 	json_t *merged = merge_moves(q->data, err);
 	if (!merged)
 		return -1;
 	json_decref(q->data);
 	q->data = merged;
+	return 0;
+}
+
+int forward_gather_moves(struct request *q, struct error *err)
+{
+	return gather_merged(q, "/v1/moves?local=1", err);
+}
+
+// As it was asked for, but of each host alone.
+int forward_gather_history(struct request *q, unsigned limit, struct error *err)
+{
+	_cleanup_buf_ struct buf path = BUF_INIT(ANSWER_HEAD_MAX);
+	static const char begin[] = "/v1/history?local=1";
+	if (buf_append(&path, begin, sizeof(begin) - 1, err) < 0)
+		return -1;
+	relay_arguments(q, &path);
+	if (buf_append(&path, "", 1, err) < 0 || gather_merged(q, (const char *)path.data, err) < 0)
+		return -1;
+	while (json_array_size(q->data) > limit)
+		json_array_remove(q->data, json_array_size(q->data) - 1);
 	return 0;
 }

@@ -90,6 +90,11 @@ static int add_headers(struct request *q, struct buf *to, struct error *err)
 	return add(to, err, "Connection: %s\r\n", upgrade ? "Upgrade" : "close");
 }
 
+void relay_arguments(struct request *q, struct buf *path)
+{
+	MHD_get_connection_values(q->connection, MHD_GET_ARGUMENT_KIND, add_argument, path);
+}
+
 static int write_request(struct request *q, const struct route *route, struct buf *to,
 			 struct error *err)
 {
@@ -98,7 +103,7 @@ static int write_request(struct request *q, const struct route *route, struct bu
 		json_object_size(q->body) ? json_dumps(q->body, JSON_COMPACT) : NULL;
 	if (buf_append(&path, q->path, strlen(q->path), err) < 0)
 		return -1;
-	MHD_get_connection_values(q->connection, MHD_GET_ARGUMENT_KIND, add_argument, &path);
+	relay_arguments(q, &path);
 	if (add(to, err, "%s %.*s HTTP/1.1\r\nHost: wpar\r\n", route->method, (int)path.length,
 		(const char *)path.data) < 0 ||
 	    add_headers(q, to, err) < 0)

@@ -17,4 +17,7 @@ void relay_drop(struct relay *r);
 // Makes it the request's response. Takes r over.
 int relay_answer(struct request *q, struct relay *r, struct error *err);
 
+// Adds the request's arguments to a path, but the host that it was for.
+void relay_arguments(struct request *q, struct buf *path);
+
 #endif

@@ -302,7 +302,7 @@ static int set_off(struct move *m, struct partition *p, const struct registry_ho
 	if (attach_worker(m, err) < 0)
 		return -1;
 	if (record(m, p, err) < 0 ||
-	    worker_send(m->worker, start_message(m->daemon, m, p, peer, m->options), err) < 0) {
+	    worker_send(m->worker, start_message(m->daemon, m, p, peer, m->row.options), err) < 0) {
 		worker_kill(m->worker);
 		departure_settle(m, "aborted", NULL, m->row.epoch);
 		return -1;
@@ -396,7 +396,7 @@ static const char *host_of(struct daemon *d, const char *partition, const char *
 }
 
 int departure_begin(struct daemon *d, const char *partition, const char *host,
-		    const json_t *options, char id[40], struct error *err)
+		    const json_t *options, const json_t *asked, char id[40], struct error *err)
 {
 	struct registry_host peer;
 	struct registry_move row;
@@ -415,7 +415,8 @@ int departure_begin(struct daemon *d, const char *partition, const char *host,
 	struct move *m = move_add(d, &row);
 	if (!m)
 		return error_set(err, ERR_NOMEM, "no memory for a move");
-	m->options = options ? json_deep_copy(options) : NULL;
+	m->row.options = options ? json_deep_copy(options) : NULL;
+	m->row.asked = asked ? json_copy((json_t *)asked) : NULL;
 	m->end_exec = json_is_true(json_object_get(options, "end_exec"));
 	strcpy(id, m->row.id);
 	if (d->departures >= d->config.moves) {

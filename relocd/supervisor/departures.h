@@ -7,9 +7,9 @@
 
 // Starts a move, or queues it while as many run as may (limits: moves); host NULL: back to where
 // it came from. `options` (may be NULL) is what the caller asked for: max_downtime_ms, deadline_ms,
-// engine, end_exec. With the lock held.
+// engine, end_exec; `asked` (may be NULL) who that is. With the lock held.
 int departure_begin(struct daemon *d, const char *partition, const char *host,
-		    const json_t *options, char id[40], struct error *err);
+		    const json_t *options, const json_t *asked, char id[40], struct error *err);
 
 // Sets off those in the queue for which there is room now. With the lock held.
 void departures_next(struct daemon *d);

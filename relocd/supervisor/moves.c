@@ -43,7 +43,6 @@ void move_drop(struct move *m)
 	for (size_t i = 0; i < m->event_count; i++)
 		json_decref(m->events[i].json);
 	free(m->events);
-	json_decref(m->options);
 	registry_move_clear(&m->row);
 	free(m);
 }
@@ -242,11 +241,12 @@ static json_t *text_or_null(const char *text)
 
 json_t *move_json(const struct registry_move *r, const char *phase, bool incoming)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:o, s:s, s:o, s:O?, s:O?}", "id",
-			 r->id, "partition", r->partition, "from", r->source, "to", r->target,
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:o, s:s, s:o, s:O?, s:O?, s:O?}",
+			 "id", r->id, "partition", r->partition, "from", r->source, "to", r->target,
 			 "direction", incoming ? "in" : "out", "epoch", (json_int_t)r->epoch,
 			 "state", r->state, "phase", text_or_null(phase), "started", r->started,
-			 "ended", text_or_null(r->ended), "result", r->result, "error", r->error);
+			 "ended", text_or_null(r->ended), "result", r->result, "error", r->error,
+			 "asked", r->asked);
 }
 
 static json_t *row_json(struct daemon *d, const struct registry_move *row)

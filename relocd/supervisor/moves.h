@@ -15,12 +15,11 @@ struct move_event {
 struct move {
 	struct move *next;
 	struct daemon *daemon;
-	struct registry_move row; // result and error are owned
+	struct registry_move row; // with its JSON
 	bool incoming;
 	bool dry_run;     // validation only: not recorded
 	bool queued;      // waits until fewer run: no process and no record yet
 	bool end_exec;    // it ends sessions of exec
-	json_t *options;  // of a departure, as asked for; NULL: none
 	bool finished;    // the last event is there
 	bool resolving;   // its process is dead: resolve.h finds out what became of it
 	bool deciding;    // a person decides what its end means (recover.h)

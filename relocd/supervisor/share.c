@@ -12,7 +12,8 @@ static bool is_leaving(const struct move *m)
 
 static unsigned streams_of(const struct move *m)
 {
-	return share_streams((unsigned)json_integer_value(json_object_get(m->options, "streams")));
+	return share_streams(
+		(unsigned)json_integer_value(json_object_get(m->row.options, "streams")));
 }
 
 void share_out(struct daemon *d)

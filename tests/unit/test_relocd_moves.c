@@ -244,7 +244,7 @@ static void begin(struct fixture *f, const char *host, char id[40])
 {
 	struct error err = {0};
 	daemon_lock(&f->d);
-	int failed = departure_begin(&f->d, "local", host, NULL, id, &err);
+	int failed = departure_begin(&f->d, "local", host, NULL, NULL, id, &err);
 	daemon_unlock(&f->d);
 	if (failed)
 		fail_msg("%s", err.message);
@@ -324,7 +324,7 @@ static void a_move_in_doubt(void **state)
 	begin(f, "in-doubt", id);
 	expect(f, id, "in-doubt", STATE_IN_DOUBT, 2);
 	daemon_lock(&f->d);
-	assert_int_equal(departure_begin(&f->d, "local", "done", NULL, id, &err), -1);
+	assert_int_equal(departure_begin(&f->d, "local", "done", NULL, NULL, id, &err), -1);
 	assert_int_equal(err.id, ERR_IN_DOUBT);
 	daemon_unlock(&f->d);
 }
@@ -367,7 +367,7 @@ static void one_move_at_a_time_and_cancel(void **state)
 	struct error err;
 	begin(f, "slow", id);
 	daemon_lock(&f->d);
-	assert_int_equal(departure_begin(&f->d, "local", "done", NULL, other, &err), -1);
+	assert_int_equal(departure_begin(&f->d, "local", "done", NULL, NULL, other, &err), -1);
 	assert_int_equal(err.id, ERR_MOVE_BUSY);
 	assert_int_equal(partition_find(&f->d, "local")->row.state, STATE_MOVING);
 	assert_int_equal(move_cancel(&f->d, id, &err), 0);
@@ -396,9 +396,9 @@ static void what_is_refused_at_once(void **state)
 	daemon_lock(&f->d);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct error err;
-		assert_int_equal(
-			departure_begin(&f->d, cases[i].partition, cases[i].host, NULL, id, &err),
-			-1);
+		assert_int_equal(departure_begin(&f->d, cases[i].partition, cases[i].host, NULL,
+						 NULL, id, &err),
+				 -1);
 		assert_int_equal(err.id, cases[i].id);
 	}
 	assert_int_equal(partition_find(&f->d, "local")->row.epoch, 1);

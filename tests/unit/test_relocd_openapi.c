@@ -234,6 +234,8 @@ static void ask_moves(struct asking a)
 	drop(&data);
 	ASK(wpar_moves, &data);
 	drop(&data);
+	ASK(wpar_history, "db1", "2026-01-31T08:00:00Z", true, &data);
+	drop(&data);
 	ASK(wpar_move, "m-1", &data);
 	drop(&data);
 	ASK(wpar_cancel, "m-1");

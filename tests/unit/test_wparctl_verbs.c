@@ -225,6 +225,9 @@ static const struct {
 	 "{'keep':'hostB','reason':'it burnt','peer_is_dead':true}"},
 	{"recover db1 --keep hostB --reason x", "POST /v1/moves/db1/recover",
 	 "{'keep':'hostB','reason':'x','peer_is_dead':false}"},
+	{"history", "GET /v1/history", NULL},
+	{"history db1 --failed --since 2026-01-31T10:00:00+02:00",
+	 "GET /v1/history?of=db1&since=2026-01-31T08%3A00%3A00Z&failed=1", NULL},
 	{"events", "GET /v1/events", NULL},
 	{"hosts", "GET /v1/hosts", NULL},
 	{"cordon hostB", "POST /v1/hosts/hostB/cordon", "{}"},
@@ -668,15 +671,48 @@ static void events_are_lines(void **state)
 		 "{'seq':6,'time':'2026-01-01T00:00:00Z','host':'hostA','kind':'partition','event':"
 		 "'started','partition':'db1','move':null,'data':{'pid':7}}\n"
 		 "{'seq':7,'time':'2026-01-01T00:00:01Z','host':'hostA','kind':'host','event':"
-		 "'cordoned','host_name':'host\\u001bB','data':{}}\n"},
+		 "'cordoned','data':{'host':'host\\u001bB'},"
+		 "'asked':{'user':'anna','role':'admin','host':'hostA'}}\n"},
+		// relocd was restarted, and has pruned meanwhile
+		{"GET /v1/events?after=7&follow=1", "410 Gone",
+		 "{'schema':1,'errors':[{'code':'WPAR-I009','message':'those are gone'}]}"},
 		{0}};
-	assert_int_equal(run(*state, "events -f --after 5"), 0);
+	assert_int_equal(run(*state, "events -f --after 5"), 3);
+	has(err, "those are gone");
 	assert_string_equal(out,
 			    "6  2026-01-01T00:00:00Z  hostA  partition: started  db1  {\"pid\":7}\n"
-			    "7  2026-01-01T00:00:01Z  hostA  host: cordoned  host?B\n");
-	assert_int_equal(run(*state, "--json events -f --after 5"), 0);
+			    "7  2026-01-01T00:00:01Z  hostA  host: cordoned  "
+			    "{\"host\":\"host\\u001BB\"}  anna\n");
+	assert_int_equal(run(*state, "--json events -f --after 5"), 3);
 	has(out, "{\"schema\":1,\"data\":{\"seq\":6,");
 	has(out, "\n{\"schema\":1,\"data\":{\"seq\":7,");
+}
+
+static void history_says_who(void **state)
+{
+	answers = (struct answer[]){
+		{"GET /v1/history?of=m-1", "200 OK",
+		 "{'schema':1,'data':[{'kind':'move','time':'2026-01-01T00:00:00.000Z','host':'a',"
+		 "'what':'relocate','move':'m-1','partition':'db1','from':'a','to':'b','epoch':4,"
+		 "'outcome':'aborted','started':'2026-01-01T00:00:00.000Z','ended':null,"
+		 "'asked':{'user':'anna','role':'operator','host':'c','time':'t'},"
+		 "'phases_ms':{'validate':12.5},'rounds':3,'transferred_bytes':2048,"
+		 "'downtime_ms':41.0,'total_ms':900.0,"
+		 "'error':{'code':'WPAR-M001','message':'it broke'},'reason':null}]}"},
+		{"", "200 OK",
+		 "{'schema':1,'data':[{'kind':'decision','time':'2026-01-01T00:00:00.000Z',"
+		 "'host':'b','what':'kept','move':'m-1','partition':'db1','reason':'a burnt'},"
+		 "{'kind':'partition','time':'2026-01-01T00:00:00.000Z','host':'b','what':'state',"
+		 "'partition':'db1','move':null,'reason':'signal 9','data':{'to':'Failed'}}]}"},
+		{0}};
+	assert_int_equal(run(*state, "history m-1"), 0);
+	has(out, "asked:   t by anna (operator) on c\n");
+	has(out, "validate 12.5 ms\n");
+	has(out, "WPAR-M001: it broke");
+	has(out, "2 KiB");
+	assert_int_equal(run(*state, "history"), 0);
+	has(out, "a burnt");
+	has(out, "Failed");
 }
 
 #define MOVE(id, state, started)                                               \
@@ -811,6 +847,7 @@ int main(void)
 		WITH_FAKE(checks_of_a_host),
 		WITH_FAKE(recovering),
 		WITH_FAKE(events_are_lines),
+		WITH_FAKE(history_says_who),
 		WITH_FAKE(moves_by_state_and_time),
 		WITH_FAKE(a_group_moves),
 		WITH_FAKE(stops_at_a_failure_unless_told),
