@@ -18,6 +18,7 @@
 
 #define FILE_MAX (256 * 1024)
 
+#define LIMIT_MOVES_MAX  64
 #define DEFAULT_LISTEN   "[::]:7470"
 #define DEFAULT_METRICS  "127.0.0.1:7471"
 #define DEFAULT_GROUP    "wpar"
@@ -178,15 +179,39 @@ static int read_move(const struct reading *r, struct config *c)
 	return take(&c->on_diverge, v->on_diverge, DEFAULT_DIVERGE, r->err);
 }
 
+// NULL: what is there stays.
+static int read_moves(const struct reading *r, const char *key, const char *text, unsigned *count)
+{
+	if (text && read_count(r, key, text, "", "a number", LIMIT_MOVES_MAX, count) < 0)
+		return -1;
+	return *count ? 0 : complain(r, key, "must be at least 1");
+}
+
+static int read_hooks(const struct reading *r, struct config *c)
+{
+	const char *text = r->v->hooks.timeout;
+	uint64_t ms = 30000;
+	struct error why;
+	if (text && units_parse_duration(text, &ms, &why) < 0)
+		return complain(r, "hooks.timeout", "%s", why.message);
+	if (ms < 1 || ms > 3600 * 1000)
+		return complain(r, "hooks.timeout", "\"%s\" is not from 1ms to 1h", text);
+	c->hook_timeout_ms = (int64_t)ms;
+	return 0;
+}
+
 static int read_limits(const struct reading *r, struct config *c)
 {
 	const struct config_limits *v = &r->v->limits;
 	c->moves = 4;
+	c->moves_per_link = LIMIT_MOVES_MAX; // none of its own
+	c->arrivals = 8;
 	c->memory_for_arrivals_percent = 80;
-	if (v->moves && read_count(r, "limits.moves", v->moves, "", "a number", 64, &c->moves) < 0)
+	if (read_moves(r, "limits.moves", v->moves, &c->moves) < 0)
 		return -1;
-	if (!c->moves)
-		return complain(r, "limits.moves", "must be at least 1");
+	if (read_moves(r, "limits.moves_per_link", v->moves_per_link, &c->moves_per_link) < 0 ||
+	    read_moves(r, "limits.arrivals", v->arrivals, &c->arrivals) < 0)
+		return -1;
 	struct error why;
 	if (v->bandwidth && units_parse_rate(v->bandwidth, &c->host_bandwidth, &why) < 0)
 		return complain(r, "limits.bandwidth", "%s", why.message);
@@ -330,7 +355,7 @@ static int fill(const struct reading *r, struct config *c)
 		return -1;
 	if (read_limits(r, c) < 0 || read_roles(r, c) < 0 || read_metrics(r, c) < 0)
 		return -1;
-	return read_retention(r, c);
+	return read_hooks(r, c) < 0 ? -1 : read_retention(r, c);
 }
 
 int config_parse(const char *name, const char *text, size_t length, struct config *config,

@@ -35,6 +35,9 @@ struct config {
 	char *restore;           // lib/memory/restore.h
 	uint64_t bandwidth;      // of a move, bytes a second; 0: no limit
 	unsigned moves;          // departures at once
+	unsigned moves_per_link; // of these, to one host
+	unsigned arrivals;       // at once
+	int64_t hook_timeout_ms; // of one program in hooks.d
 	uint64_t host_bandwidth; // of all of them together, bytes a second; 0: no limit
 	unsigned memory_for_arrivals_percent; // of this host's memory
 	struct config_names admins, operators, viewers;

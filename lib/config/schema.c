@@ -48,8 +48,14 @@ static const cyaml_schema_field_t move_fields[] = {
 
 static const cyaml_schema_field_t limits_fields[] = {
 	TEXT("moves", struct config_limits, moves),
+	TEXT("moves_per_link", struct config_limits, moves_per_link),
+	TEXT("arrivals", struct config_limits, arrivals),
 	TEXT("bandwidth", struct config_limits, bandwidth),
-	TEXT("memory_for_arrivals", struct config_limits, memory_for_arrivals), CYAML_FIELD_END};
+	TEXT("memory_for_arrivals", struct config_limits, memory_for_arrivals),
+	CYAML_FIELD_END};
+
+static const cyaml_schema_field_t hooks_fields[] = {TEXT("timeout", struct config_hooks, timeout),
+						    CYAML_FIELD_END};
 
 static const cyaml_schema_field_t retention_fields[] = {
 	TEXT("events", struct config_retention, events), CYAML_FIELD_END};
@@ -74,6 +80,7 @@ static const cyaml_schema_field_t top_fields[] = {TEXT("host", struct config_val
 						  MAP("criu", criu, criu_fields),
 						  MAP("move", move, move_fields),
 						  MAP("limits", limits, limits_fields),
+						  MAP("hooks", hooks, hooks_fields),
 						  MAP("retention", retention, retention_fields),
 						  MAP("roles", roles, roles_fields),
 						  MAP("metrics", metrics, metrics_fields),

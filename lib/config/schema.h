@@ -27,7 +27,7 @@ struct config_move {
 	char *max_downtime, *on_diverge, *compress, *restore, *bandwidth;
 };
 struct config_limits {
-	char *moves, *bandwidth, *memory_for_arrivals;
+	char *moves, *moves_per_link, *arrivals, *bandwidth, *memory_for_arrivals;
 };
 struct config_roles {
 	char **admin, **operator, ** viewer;
@@ -39,6 +39,9 @@ struct config_metrics {
 };
 struct config_retention {
 	char *events;
+};
+struct config_hooks {
+	char *timeout;
 };
 
 // Absent is NULL.
@@ -52,6 +55,7 @@ struct config_values {
 	struct config_move move;
 	struct config_limits limits;
 	struct config_retention retention;
+	struct config_hooks hooks;
 	struct config_roles roles;
 	struct config_metrics metrics;
 };

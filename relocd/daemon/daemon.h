@@ -42,6 +42,7 @@ struct daemon {
 	struct partition *partitions;
 	struct move *moves;            // of this life: running ones, and those that ended lately
 	uint64_t prune_watch;          // of decision files
+	uint64_t queue_watch;          // of moves whose destination was full (queue.h)
 	unsigned departures, arrivals; // processes that run
 	unsigned calls;                // to other hosts
 	unsigned threads;              // background threads that run

@@ -3,6 +3,7 @@
 
 #include "lib/base/cleanup.h"
 #include "relocd/api/api.h"
+#include "relocd/supervisor/queue.h"
 #include "relocd/supervisor/share.h"
 
 #include <string.h>
@@ -89,6 +90,9 @@ void reload_apply(struct daemon *d, struct config *fresh, char *later, size_t si
 	now->bandwidth = fresh->bandwidth;
 	now->host_bandwidth = fresh->host_bandwidth;
 	now->moves = fresh->moves;
+	now->moves_per_link = fresh->moves_per_link;
+	now->arrivals = fresh->arrivals;
+	now->hook_timeout_ms = fresh->hook_timeout_ms;
 	now->memory_for_arrivals_percent = fresh->memory_for_arrivals_percent;
 	now->events_keep_ms = fresh->events_keep_ms;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
@@ -99,6 +103,7 @@ void reload_apply(struct daemon *d, struct config *fresh, char *later, size_t si
 	exchange_names(&now->viewers, &fresh->viewers);
 	api_reload(d);
 	share_out(d);
+	queue_next(d);
 	if (!old)
 		return; // better lost than freed under somebody
 	old->config = *fresh;

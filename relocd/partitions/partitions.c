@@ -12,6 +12,7 @@
 #include "relocd/partitions/lifecycle.h"
 #include "relocd/partitions/ownership.h"
 #include "relocd/partitions/volumes.h"
+#include "relocd/supervisor/hooks.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -171,6 +172,8 @@ static void note_state(const struct partition *p, enum partition_state before, c
 	events_add(p->daemon, "partition", "state", p->row.name, text_or_none(p->row.move),
 		   json_pack("{s:s, s:s, s:s?}", "from", state_name(before), "to",
 			     state_name(p->row.state), "reason", reason));
+	if (p->row.state == STATE_IN_DOUBT)
+		hooks_in_doubt(p->daemon, p->row.move);
 }
 
 void partition_set(struct partition *p, enum partition_state state, const char *reason)

@@ -158,6 +158,20 @@ static struct move *reserved_earlier(struct arrival *a, const char *id)
 	return same ? m : NULL;
 }
 
+// One in doubt waits for a person, not for us.
+static int check_room(const struct daemon *d, struct error *err)
+{
+	unsigned count = 0;
+	for (const struct move *m = d->moves; m; m = m->next) {
+		const struct partition *p = m->incoming && !m->finished ? partition_of(m) : NULL;
+		count += p && p->row.state == STATE_ARRIVING;
+	}
+	if (count < d->config.arrivals)
+		return 0;
+	return error_set(err, ERR_ARRIVALS_FULL, "%u partitions arrive on %s already", count,
+			 d->config.host);
+}
+
 static int op_reserve(struct arrival *a, const json_t *q, json_t *answer, struct error *err)
 {
 	struct daemon *d = a->worker->d;
@@ -189,7 +203,8 @@ static int op_reserve(struct arrival *a, const json_t *q, json_t *answer, struct
 	snprintf(row.source, sizeof(row.source), "%s", from);
 	snprintf(row.target, sizeof(row.target), "%s", d->config.host);
 	clock_rfc3339(row.started);
-	if (check_move(d, id, err) < 0 || reserve(a, &row, def, definition, err) < 0)
+	if (check_room(d, err) < 0 || check_move(d, id, err) < 0 ||
+	    reserve(a, &row, def, definition, err) < 0)
 		return -1;
 	return answer_token(&row, answer, err);
 }

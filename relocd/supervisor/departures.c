@@ -12,6 +12,7 @@
 #include "relocd/cluster/trust.h"
 #include "relocd/move/throttle.h"
 #include "relocd/partitions/lifecycle.h"
+#include "relocd/supervisor/queue.h"
 #include "relocd/supervisor/resolve.h"
 #include "relocd/supervisor/share.h"
 
@@ -163,6 +164,8 @@ static void on_message(struct worker *w, const json_t *message)
 		move_hello(m->worker, message);
 		return;
 	}
+	if (queue_again(m, message))
+		return;
 	move_event(m, message);
 	bool done = !strcmp(kind, "done");
 	if (done || !strcmp(kind, "failed"))
@@ -184,9 +187,9 @@ static void on_end(struct worker *w, int status)
 	error_at(&why, d->config.host, m->row.partition, m->phase);
 	if (!m->finished && m->dry_run)
 		move_finish(m, "aborted", NULL, error_to_json(&why));
-	else if (!m->deciding && (!m->finished || !strcmp(m->row.state, "in-doubt")))
+	else if (!m->deciding && !m->queued && (!m->finished || !strcmp(m->row.state, "in-doubt")))
 		resolve_begin(m, &why);
-	departures_next(d);
+	queue_next(d);
 	daemon_changed(d);
 }
 
@@ -274,12 +277,17 @@ static int attach_worker(struct move *m, struct error *err)
 // by itself.
 static int record(struct move *m, struct partition *p, struct error *err)
 {
-	if (registry_move_add(m->daemon->registry, &m->row, err) < 0)
+	int failed = m->recorded ? registry_move_begin(m->daemon->registry, &m->row, err)
+				 : registry_move_add(m->daemon->registry, &m->row, err);
+	if (failed)
 		return -1;
+	bool again = m->tries;
+	m->recorded = m->hooked = true;
 	p->row.epoch = m->row.epoch; // used up, whatever becomes of the move
 	json_object_set_new(p->row.definition, "epoch", json_integer((json_int_t)p->row.epoch));
 	strcpy(p->row.move, m->row.id);
-	move_note_begin(m);
+	if (!again)
+		move_note_begin(m);
 	partition_set(p, STATE_MOVING, NULL);
 	return 0;
 }
@@ -313,59 +321,19 @@ static int set_off(struct move *m, struct partition *p, const struct registry_ho
 	return 0;
 }
 
-// ---- the queue ----------------------------------------------------------------------------------
-
-static struct move *first_queued(struct daemon *d)
-{
-	struct move *first = NULL; // the newest comes first in the table
-	for (struct move *m = d->moves; m; m = m->next)
-		if (m->queued)
-			first = m;
-	return first;
-}
-
-static bool is_queued(const struct daemon *d, const char *partition)
-{
-	for (const struct move *m = d->moves; m; m = m->next)
-		if (m->queued && !strcmp(m->row.partition, partition))
-			return true;
-	return false;
-}
-
-static void enqueue(struct move *m)
-{
-	_cleanup_json_ json_t *event = json_pack("{s:s, s:s}", "event", "phase", "phase", "queued");
-	m->queued = true;
-	snprintf(m->row.state, sizeof(m->row.state), "queued");
-	move_event(m, event);
-	log_info("move %s: %s from %s to %s waits for others to end (limits: moves)", m->row.id,
-		 m->row.partition, m->row.source, m->row.target);
-}
-
 // What held when it was queued is looked at again.
-static int leave_queue(struct move *m, struct error *err)
+int departure_leave_queue(struct move *m, struct error *err)
 {
-	struct daemon *d = m->daemon;
 	struct registry_host peer;
 	m->queued = false;
 	snprintf(m->row.state, sizeof(m->row.state), "running");
-	struct partition *p = check_begin(d, m->row.partition, m->row.target, ACT_MOVE, &peer, err);
+	struct partition *p =
+		check_begin(m->daemon, m->row.partition, m->row.target, ACT_MOVE, &peer, err);
 	if (!p)
 		return -1;
 	m->row.epoch = p->row.epoch + 1;
+	clock_rfc3339(m->row.started);
 	return set_off(m, p, &peer, err);
-}
-
-void departures_next(struct daemon *d)
-{
-	struct error err;
-	while (!d->stopping && d->departures < d->config.moves) {
-		struct move *m = first_queued(d);
-		if (!m)
-			return;
-		if (leave_queue(m, &err) < 0)
-			departure_drop(m, &err);
-	}
 }
 
 void departure_drop(struct move *m, const struct error *why)
@@ -373,9 +341,10 @@ void departure_drop(struct move *m, const struct error *why)
 	struct error err;
 	m->queued = false;
 	// One that has never begun has no record yet.
-	if (!m->row.pid && registry_move_add(m->daemon->registry, &m->row, &err) < 0)
+	if (!m->recorded && registry_move_add(m->daemon->registry, &m->row, &err) < 0)
 		log_error_of(&err, m->row.id);
-	move_finish(m, "aborted", NULL, error_to_json(why));
+	bool refused = error_class_of(why) == ERROR_CLASS_REFUSED;
+	move_finish(m, refused ? "refused" : "aborted", NULL, error_to_json(why));
 }
 
 // ---- begin --------------------------------------------------------------------------------------
@@ -405,7 +374,7 @@ int departure_begin(struct daemon *d, const char *partition, const char *host,
 	struct partition *p = check_begin(d, partition, host, ACT_MOVE, &peer, err);
 	if (!p)
 		return -1;
-	if (is_queued(d, partition)) {
+	if (queue_has(d, partition)) {
 		error_set(err, ERR_MOVE_BUSY, "a move of %s waits already", partition);
 		error_at(err, d->config.host, partition, NULL);
 		return -1;
@@ -419,14 +388,13 @@ int departure_begin(struct daemon *d, const char *partition, const char *host,
 	m->row.asked = asked ? json_copy((json_t *)asked) : NULL;
 	m->end_exec = json_is_true(json_object_get(options, "end_exec"));
 	strcpy(id, m->row.id);
-	if (d->departures >= d->config.moves) {
-		enqueue(m);
-		return 0;
+	bool waits = queue_is_due(m);
+	if ((waits ? queue_add(m, err) : set_off(m, p, &peer, err)) < 0) {
+		departure_drop(m, err);
+		return -1;
 	}
-	if (set_off(m, p, &peer, err) == 0)
-		return 0;
-	departure_drop(m, err);
-	return -1;
+	queue_next(d);
+	return 0;
 }
 
 // ---- validate -----------------------------------------------------------------------------------

@@ -11,8 +11,8 @@
 int departure_begin(struct daemon *d, const char *partition, const char *host,
 		    const json_t *options, const json_t *asked, char id[40], struct error *err);
 
-// Sets off those in the queue for which there is room now. With the lock held.
-void departures_next(struct daemon *d);
+// Sets off a move that was queued, if it still may. With the lock held.
+int departure_leave_queue(struct move *m, struct error *err);
 // Ends a move that has not been set off: aborted. With the lock held.
 void departure_drop(struct move *m, const struct error *why);
 

@@ -7,6 +7,7 @@
 #include "relocd/api/metrics.h"
 #include "relocd/daemon/events.h"
 #include "relocd/move/report.h"
+#include "relocd/supervisor/hooks.h"
 
 #include <string.h>
 #include <sys/random.h>
@@ -210,7 +211,9 @@ int move_finish(struct move *m, const char *state, json_t *result, json_t *error
 	note_end(m);
 	metrics_note_move(m->daemon, m);
 	_cleanup_json_ json_t *events = events_json(m);
-	if (registry_move_end(m->daemon->registry, &m->row, events, &err) == 0)
+	int failed = registry_move_end(m->daemon->registry, &m->row, events, &err);
+	hooks_after(m);
+	if (!failed)
 		return 0;
 	log_error_of(&err, m->row.id);
 	return -1;
@@ -263,9 +266,6 @@ json_t *moves_json(struct daemon *d, struct error *err)
 	if (registry_moves(d->registry, false, LISTED_MAX, &rows, &count, err) < 0)
 		return NULL;
 	json_t *list = json_array();
-	for (const struct move *m = d->moves; m; m = m->next)
-		if (m->queued)
-			json_array_append_new(list, move_json(&m->row, m->phase, false));
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(list, row_json(d, &rows[i]));
 	registry_moves_free(rows, count);
@@ -313,9 +313,6 @@ int move_id_of(struct daemon *d, const char *param, char id[40], struct error *e
 json_t *move_get_json(struct daemon *d, const char *id, struct error *err)
 {
 	struct registry_move row;
-	const struct move *m = move_find(d, id);
-	if (m && m->queued)
-		return move_json(&m->row, m->phase, false);
 	int found = registry_move_get(d->registry, id, &row, err);
 	if (!found)
 		unknown(id, err);

@@ -17,13 +17,18 @@ struct move {
 	struct daemon *daemon;
 	struct registry_move row; // with its JSON
 	bool incoming;
-	bool dry_run;     // validation only: not recorded
-	bool queued;      // waits until fewer run: no process and no record yet
-	bool end_exec;    // it ends sessions of exec
-	bool finished;    // the last event is there
-	bool resolving;   // its process is dead: resolve.h finds out what became of it
-	bool deciding;    // a person decides what its end means (recover.h)
-	struct error why; // of that
+	bool dry_run;          // validation only: not recorded
+	bool queued;           // waits (queue.h): no process
+	bool recorded;         // the registry has it
+	bool hooking;          // it is queued, and hooks of pre-move run
+	bool hooked;           // they have been asked, or there were none: they learn its end
+	unsigned tries;        // its destination was full so often
+	deadline_t not_before; // then it waits until that; 0: not for that
+	bool end_exec;         // it ends sessions of exec
+	bool finished;         // the last event is there
+	bool resolving;        // its process is dead: resolve.h finds out what became of it
+	bool deciding;         // a person decides what its end means (recover.h)
+	struct error why;      // of that
 	char phase[16];
 	struct move_event *events;
 	size_t event_count;

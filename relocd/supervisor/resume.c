@@ -3,6 +3,7 @@
 // over by the sockets that they listen on; what the others left is resolved by the decision files.
 #include "relocd/supervisor/arrivals.h"
 #include "relocd/supervisor/departures.h"
+#include "relocd/supervisor/queue.h"
 #include "relocd/supervisor/resolve.h"
 
 #include "lib/base/chan.h"
@@ -97,7 +98,12 @@ static void resume(struct daemon *d, const struct registry_move *row)
 	daemon_lock(d);
 	struct move *m = move_add(d, row);
 	bool lives = false;
-	if (m) {
+	if (m && !strcmp(row->state, "queued")) {
+		queue_resume(m);
+		lives = true;
+	} else if (m) {
+		m->hooked = true;
+		m->recorded = true;
 		m->incoming = !strcmp(row->target, d->config.host);
 		m->finished = !strcmp(row->state, "in-doubt");
 		if (m->finished)
@@ -181,4 +187,7 @@ void moves_resume(struct daemon *d)
 		resume(d, &rows[i]);
 	free(rows); // what is in them is the moves' now
 	take_strays(d);
+	daemon_lock(d);
+	queue_next(d);
+	daemon_unlock(d);
 }
