@@ -49,6 +49,8 @@ void client_error(struct error *err, const struct wpar_error *why);
 #define wpar_cancel(w, id, err)     CLIENT_CALL(wpar_cancel, err, w, id)
 #define wpar_recover(w, id, decision, answer, err) \
 	CLIENT_CALL(wpar_recover, err, w, id, decision, answer)
+#define wpar_adopt(w, names, from, reason, list, err) \
+	CLIENT_CALL(wpar_adopt, err, w, names, from, reason, list)
 #define wpar_hosts(w, list, err)              CLIENT_CALL(wpar_hosts, err, w, list)
 #define wpar_host(w, host, answer, err)       CLIENT_CALL(wpar_host, err, w, host, answer)
 #define wpar_cordon(w, host, reason, err)     CLIENT_CALL(wpar_cordon, err, w, host, reason)

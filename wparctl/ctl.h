@@ -22,7 +22,7 @@ verb_run validate_run, check_host_run;
 // relocate.c
 verb_run relocate_run, wait_run, explain_run;
 // moves.c
-verb_run moves_run, cancel_run, recover_run;
+verb_run moves_run, cancel_run, recover_run, adopt_run;
 // events.c
 verb_run events_run;
 // history.c

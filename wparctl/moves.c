@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// moves, cancel, recover.
+// moves, cancel, recover, adopt.
 #include "lib/base/cleanup.h"
 #include "lib/base/units.h"
 #include "wparctl/ctl.h"
@@ -158,4 +158,51 @@ int recover_run(struct ctl *ctl, const struct args *args)
 		out_say(ctl, "proposed: %s: %s", json_text(proposal, "act"),
 			json_text(proposal, "text"));
 	return 0;
+}
+
+// ---- adopt --------------------------------------------------------------------------------------
+
+static int check_adopt(const struct args *args, struct error *err)
+{
+	const char *from = args_value(args, "from"), *reason = args_value(args, "reason");
+	if (!args->count == !from)
+		return error_set(err, ERR_USAGE, "adopt: either names or --from HOST");
+	if (args_has(args, "peer-is-dead") && reason && reason[0])
+		return 0;
+	return error_set(err, ERR_USAGE,
+			 "adopt needs --peer-is-dead and --reason TEXT: a copy that still runs "
+			 "there would damage the data of the partition");
+}
+
+int adopt_run(struct ctl *ctl, const struct args *args)
+{
+	struct error err;
+	struct results results;
+	_cleanup_json_ json_t *list = NULL;
+	const char *from = args_value(args, "from");
+	json_t *names = from ? NULL : json_array();
+	size_t i;
+	json_t *one;
+	for (i = 0; names && i < args->count; i++)
+		json_array_append_new(names, json_string(args->names[i]));
+	if (check_adopt(args, &err) < 0) {
+		json_decref(names);
+		return out_error(ctl, NULL, &err);
+	}
+	if (wpar_adopt(ctl->wpar, names, from, args_value(args, "reason"), &list, &err) < 0)
+		return out_error(ctl, from, &err);
+	results_begin(&results, ctl);
+	json_array_foreach (list, i, one) {
+		const json_t *error = json_object_get(one, "error");
+		char said[256];
+		snprintf(said, sizeof(said), "adopted from %s as it was at %s: %s",
+			 json_text(one, "from"), json_text(one, "seen"), json_text(one, "state"));
+		if (json_is_object(error)) {
+			error_from_json(&err, error);
+			results_bad(&results, json_text(one, "name"), &err);
+		} else {
+			results_good(&results, json_text(one, "name"), said, json_incref(one));
+		}
+	}
+	return results_end(&results);
 }

@@ -49,6 +49,14 @@ static const struct verb_option recover_options[] = {
 	{0},
 };
 
+static const struct verb_option adopt_options[] = {
+	{"from", 0, "HOST", "all partitions that HOST had, in the place of names"},
+	{"peer-is-dead", 0, NULL,
+	 "needed: their host runs nothing any more, and you have made sure of it"},
+	{"reason", 0, "TEXT", "why, for the record; needed"},
+	{0},
+};
+
 static const struct verb_option events_options[] = {
 	{"follow", 'f', NULL, "go on with new ones as they happen"},
 	{"after", 0, "SEQ", "only those after this number"},
@@ -214,6 +222,27 @@ const struct verb move_verbs[] = {
 			   "wparctl history m-1f3a09",
 		.calls = "GET /v1/history",
 		.run = history_run,
+	},
+	{
+		.name = "adopt",
+		.summary = "start partitions of a lost host here",
+		.form = "(NAME... | --from HOST) --peer-is-dead --reason TEXT",
+		.text = "Takes partitions over from a host that is lost, and starts those here "
+			"that ran there: anew, from shared storage, as relocd has last heard of "
+			"them (seconds before, while the hosts could reach each other). Refused "
+			"while their host answers, for what is not on shared storage, and while "
+			"another host that may have them cannot be asked.\n"
+			"Nobody can check that a host which does not answer is off: two copies "
+			"that run at the same time damage their data. When that host returns it "
+			"does not start its copies, and kills those that it has; they are "
+			"Departed there then.",
+		.options = adopt_options,
+		.args = "[NAME...]",
+		.max = VERB_ANY,
+		.example = "wparctl adopt db1 --peer-is-dead --reason 'hostA burnt'\n"
+			   "wparctl adopt --from hostA --peer-is-dead --reason 'hostA burnt'",
+		.calls = "POST /v1/adopt",
+		.run = adopt_run,
 	},
 	{
 		.name = "events",

@@ -203,3 +203,13 @@ int wpar_recover(struct wpar *wpar, const char *id, json_t *decision, json_t **a
 	return wpar_call(wpar, "POST", path, decision ? decision : json_object(), CLIENT_PEER_MS,
 			 answer, err);
 }
+
+int wpar_adopt(struct wpar *wpar, json_t *names, const char *from, const char *reason,
+	       json_t **list, struct wpar_error *err)
+{
+	json_t *body = json_pack("{s:o*, s:s*, s:b, s:s}", "names", names, "from", from,
+				 "peer_is_dead", 1, "reason", reason);
+	if (!body)
+		return client_fail(err, ERR_USAGE, "an argument is not text in UTF-8");
+	return wpar_call(wpar, "POST", "/v1/adopt", body, CLIENT_PEER_MS, list, err);
+}

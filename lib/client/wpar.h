@@ -181,6 +181,14 @@ WPAR_PUBLIC int wpar_cancel(struct wpar *wpar, const char *id, struct wpar_error
 WPAR_PUBLIC int wpar_recover(struct wpar *wpar, const char *id, json_t *decision, json_t **answer,
 			     struct wpar_error *err);
 
+/*
+ * Starts partitions of a lost host here: of `from`, or those in `names` (the other one is NULL;
+ * `names` is taken over). Whoever asks is certain that the host is off. *list gets what became of
+ * each: {"name", "from", "state", "error", ...}.
+ */
+WPAR_PUBLIC int wpar_adopt(struct wpar *wpar, json_t *names, const char *from, const char *reason,
+			   json_t **list, struct wpar_error *err);
+
 /* ---- hosts and the cluster ------------------------------------------------------------------ */
 
 WPAR_PUBLIC int wpar_hosts(struct wpar *wpar, json_t **list, struct wpar_error *err);

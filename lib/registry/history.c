@@ -41,9 +41,9 @@ int registry_history_moves(struct registry *r, const struct registry_history *qu
 }
 
 // What happens to a partition while it moves is the move's.
-#define DECISIONS                                                                \
-	"(kind = 'move' AND event IN ('kept', 'given-up') OR "                   \
-	"kind = 'partition' AND event = 'adopted' AND partition IS NOT NULL OR " \
+#define DECISIONS                                                     \
+	"(kind = 'move' AND event IN ('kept', 'given-up') OR "        \
+	"kind = 'partition' AND event IN ('adopted', 'disowned') OR " \
 	"kind = 'host' AND event = 'trust-local')"
 #define OF_THE_PARTITION \
 	"(kind = 'partition' AND ?1 IS NOT NULL AND NOT (event = 'state' AND move IS NOT NULL))"

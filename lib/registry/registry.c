@@ -38,7 +38,7 @@ enum query {
 
 #define PARTITION_COLUMNS                                                                       \
 	"name, uuid, definition, state, reason, epoch, departed_to, move, started, exit_code, " \
-	"exit_signal, revision, pending, came_from, restarts"
+	"exit_signal, revision, pending, came_from, restarts, arrived"
 
 static const char *const queries[QUERY_COUNT] = {
 	[HOST_PUT] = "INSERT INTO hosts (name, address, added, seen) VALUES (?1, ?2, ?3, ?3) "
@@ -47,7 +47,7 @@ static const char *const queries[QUERY_COUNT] = {
 	[HOST_LIST] = "SELECT name, address, revoked, cordoned FROM hosts ORDER BY name",
 	[HOST_CORDON] = "UPDATE hosts SET cordoned = ?2 WHERE name = ?1",
 	[PARTITION_PUT] = "INSERT OR REPLACE INTO partitions (" PARTITION_COLUMNS
-			  ", changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			  ", changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[PARTITION_DELETE] = "DELETE FROM partitions WHERE name = ?",
 	[PARTITION_LIST] = "SELECT " PARTITION_COLUMNS " FROM partitions ORDER BY name",
 	[MOVE_ADD] = "INSERT INTO moves (" REGISTRY_MOVE_COLUMNS
@@ -302,11 +302,11 @@ int registry_partition_put(struct registry *r, const struct registry_partition *
 {
 	char time[CLOCK_TEXT_MAX];
 	_cleanup_json_ json_t *pending = p->pending ? json_incref(p->pending) : json_object();
-	sqlite3_stmt *s = prepare(r, PARTITION_PUT, "ssjssisssiiijsis", p->name, p->uuid,
-				  p->definition, state_name(p->state), p->reason, (int64_t)p->epoch,
-				  p->departed_to, p->move, p->started, (int64_t)p->exit_code,
-				  (int64_t)p->exit_signal, (int64_t)p->revision, pending,
-				  p->came_from, (int64_t)p->restarts, now(time));
+	sqlite3_stmt *s = prepare(
+		r, PARTITION_PUT, "ssjssisssiiijsiis", p->name, p->uuid, p->definition,
+		state_name(p->state), p->reason, (int64_t)p->epoch, p->departed_to, p->move,
+		p->started, (int64_t)p->exit_code, (int64_t)p->exit_signal, (int64_t)p->revision,
+		pending, p->came_from, (int64_t)p->restarts, (int64_t)p->arrived, now(time));
 	return finish(r, s, "write a partition", err);
 }
 
@@ -354,6 +354,7 @@ static int read_partition(struct registry *r, sqlite3_stmt *s, struct registry_p
 	p->pending = json_of(s, 12);
 	text_of(s, 13, p->came_from, sizeof(p->came_from));
 	p->restarts = (unsigned)sqlite3_column_int64(s, 14);
+	p->arrived = (uint64_t)sqlite3_column_int64(s, 15);
 	if (p->definition && state_of_name(state, &p->state) == 0)
 		return 0;
 	registry_partition_clear(p);

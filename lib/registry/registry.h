@@ -64,6 +64,15 @@ int registry_revoked(struct registry *r, const char *key, struct error *err);
 // [["host","key"],...], the newest first, at most `limit`.
 json_t *registry_revoked_list(struct registry *r, unsigned limit, struct error *err);
 
+// ---- what other hosts have ----------------------------------------------------------------------
+
+// In the place of all that was known of `host`: [{"name","uuid","epoch","runs","definition"}, ...].
+int registry_known_replace(struct registry *r, const char *host, const json_t *list,
+			   struct error *err);
+// The same with "host" and "seen" (when the host said so), that of the highest epoch first. `host`
+// and `name` choose, NULL: any. The caller's.
+json_t *registry_known(struct registry *r, const char *host, const char *name, struct error *err);
+
 // ---- partitions ---------------------------------------------------------------------------------
 struct registry_partition {
 	char name[REGISTRY_NAME_MAX];
@@ -81,6 +90,7 @@ struct registry_partition {
 	json_t *pending;              // {key: value}, takes effect at the next start; NULL: nothing
 	char came_from[REGISTRY_NAME_MAX]; // the host it moved here from; "": none
 	unsigned restarts; // by its restart policy, since it was last asked to start
+	uint64_t arrived;  // the epoch that it came here with last; 0: never
 };
 
 // Writes the whole row. Takes nothing over.

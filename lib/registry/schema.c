@@ -116,7 +116,21 @@ static const char asked[] =
 	"CREATE INDEX moves_by_partition ON moves (partition, started);"
 	"CREATE INDEX events_by_partition ON events (partition, seq);";
 
-const char *const schema_steps[] = {first, second, keys, asked};
+// What the partitions of the other hosts are, as those said last: for `wparctl adopt`.
+static const char known[] =
+	"CREATE TABLE known ("
+	"	host TEXT NOT NULL,"
+	"	uuid TEXT NOT NULL,"
+	"	name TEXT NOT NULL,"
+	"	epoch INTEGER NOT NULL,"
+	"	runs INTEGER NOT NULL,"
+	"	definition TEXT NOT NULL," // JSON
+	"	seen TEXT NOT NULL,"
+	"	PRIMARY KEY (host, uuid)"
+	") STRICT;"
+	"ALTER TABLE partitions ADD COLUMN arrived INTEGER NOT NULL DEFAULT 0;"; // with that epoch
+
+const char *const schema_steps[] = {first, second, keys, asked, known};
 const unsigned schema_version = ARRAY_SIZE(schema_steps);
 
 static int fail(sqlite3 *db, const char *path, const char *what, struct error *err)

@@ -36,7 +36,9 @@ static int split(const char *address, char host[256], char port[8], struct error
 	return 0;
 }
 
-static int connect_one(const struct addrinfo *to, deadline_t deadline, struct error *err)
+// *refused: there is somebody, who does not listen.
+static int connect_one(const struct addrinfo *to, deadline_t deadline, bool *refused,
+		       struct error *err)
 {
 	_cleanup_close_ int sock =
 		socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -52,14 +54,16 @@ static int connect_one(const struct addrinfo *to, deadline_t deadline, struct er
 			return error_set(err, ERR_PEER_UNREACHABLE, "no answer in time");
 		int why = 0;
 		socklen_t length = sizeof(why);
-		if (getsockopt(sock, SOL_SOCKET, SO_ERROR, &why, &length) < 0 || why)
+		bool known = getsockopt(sock, SOL_SOCKET, SO_ERROR, &why, &length) == 0;
+		*refused = why == ECONNREFUSED;
+		if (!known || why)
 			return error_sys(err, ERR_PEER_UNREACHABLE, why ? why : errno,
 					 "cannot connect");
 	}
 	return take_fd(&sock);
 }
 
-int dial(const char *address, deadline_t deadline, struct error *err)
+static int dial_all(const char *address, deadline_t deadline, bool *refused, struct error *err)
 {
 	char host[256], port[8];
 	if (split(address, host, port, err) < 0)
@@ -72,9 +76,22 @@ int dial(const char *address, deadline_t deadline, struct error *err)
 				 gai_strerror(failed));
 	int sock = -1;
 	for (const struct addrinfo *one = all; one && sock < 0; one = one->ai_next)
-		sock = connect_one(one, deadline, err);
+		sock = connect_one(one, deadline, refused, err);
 	freeaddrinfo(all);
 	return sock;
+}
+
+int dial(const char *address, deadline_t deadline, struct error *err)
+{
+	bool refused;
+	return dial_all(address, deadline, &refused, err);
+}
+
+bool dial_somebody(const char *address, deadline_t deadline)
+{
+	bool refused = false;
+	_cleanup_close_ int sock = dial_all(address, deadline, &refused, NULL);
+	return sock >= 0 || refused;
 }
 
 static int set_number(int sock, int level, int option, int value)

@@ -6,8 +6,13 @@
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 
+#include <stdbool.h>
+
 // Connects to "address:port", "[address]:port" or "name:port": ERR_USAGE, ERR_PEER_UNREACHABLE.
 int dial(const char *address, deadline_t deadline, struct error *err);
+
+// Whether a machine is there: it takes a connection, or refuses it.
+bool dial_somebody(const char *address, deadline_t deadline);
 
 // TCP_NODELAY, keepalive, TCP_USER_TIMEOUT; blocking mode, which io_uring needs to wait for us.
 int dial_set_options(int sock, struct error *err);

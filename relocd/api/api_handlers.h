@@ -59,5 +59,7 @@ int api_cluster_init(struct request *q, struct error *err);
 int api_cluster_add_host(struct request *q, struct error *err);
 int api_cluster_trust_local(struct request *q, struct error *err); // ownership.c
 int api_cluster_join(struct request *q, struct error *err);
+int api_cluster_changed(struct request *q, struct error *err);  // peers/learn.c
+int api_adopt_partitions(struct request *q, struct error *err); // adopt.c
 
 #endif

@@ -48,7 +48,8 @@ static json_t *of_event(const json_t *event, const char *host)
 	const char *kind = json_string_value(json_object_get(event, "kind"));
 	const char *what = json_string_value(json_object_get(event, "event"));
 	const json_t *data = json_object_get(event, "data");
-	bool decision = strcmp(kind, "partition") || !strcmp(what, "adopted");
+	bool decision =
+		strcmp(kind, "partition") || !strcmp(what, "adopted") || !strcmp(what, "disowned");
 	return json_pack(
 		"{s:s, s:O, s:s, s:s, s:O, s:O, s:O, s:O?, s:O}", "kind",
 		decision ? "decision" : "partition", "time", json_object_get(event, "time"), "host",

@@ -7,6 +7,7 @@
 #include "lib/partition/name.h"
 #include "relocd/cluster/hosts.h"
 #include "relocd/partitions/lifecycle.h"
+#include "relocd/partitions/ownership.h"
 #include "relocd/peers/forward.h"
 #include "relocd/supervisor/departures.h"
 
@@ -43,10 +44,29 @@ static int show(struct request *q, const char *name, struct error *err)
 	return 0;
 }
 
+// For other hosts (peers/learn.h). A registry in doubt tells nobody that it has nothing.
+static int list_definitions(struct request *q, struct error *err)
+{
+	if (q->role < ROLE_ADMIN)
+		return error_set(err, ERR_DENIED, "definitions of all partitions take the role %s",
+				 role_name(ROLE_ADMIN));
+	q->data = json_array();
+	daemon_lock(q->d);
+	int failed = ownership_check(q->d, NULL, err);
+	for (const struct partition *p = q->d->partitions; !failed && p; p = p->next) {
+		_cleanup_json_ json_t *shown = partition_json(p, true);
+		json_array_append_new(q->data, json_deep_copy(shown));
+	}
+	daemon_unlock(q->d);
+	return failed;
+}
+
 int api_partition_list(struct request *q, struct error *err)
 {
 	char text[32];
 	enum partition_state wanted = STATE_DEFINED;
+	if (api_flag(q, "definitions"))
+		return list_definitions(q, err);
 	const char *only = api_argument(q, "state", text, sizeof(text));
 	if (only && state_of_name(only, &wanted) < 0)
 		return error_set(err, ERR_USAGE, "\"%s\" is not a state of a partition", only);

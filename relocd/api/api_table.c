@@ -28,6 +28,8 @@ const struct route api_routes[] = {
 	{"POST", "/v1/moves/{}/recover", ROLE_OPERATOR, api_move_recover},
 	{"POST", "/v1/moves/{}/cancel", ROLE_OPERATOR, api_move_cancel},
 
+	{"POST", "/v1/adopt", ROLE_ADMIN, api_adopt_partitions},
+
 	{"GET", "/v1/events", ROLE_VIEWER, api_events},
 	{"GET", "/v1/history", ROLE_VIEWER, api_history},
 	{"GET", "/v1/hosts", ROLE_VIEWER, api_hosts},
@@ -45,6 +47,7 @@ const struct route api_routes[] = {
 	{"POST", "/v1/cluster/remove-host", ROLE_ADMIN, api_cluster_remove_host},
 	{"POST", "/v1/cluster/sign", ROLE_OPERATOR, api_cluster_sign},
 	{"POST", "/v1/cluster/trust", ROLE_ADMIN, api_cluster_trust},
+	{"POST", "/v1/cluster/changed", ROLE_OPERATOR, api_cluster_changed},
 };
 
 const size_t api_route_count = ARRAY_SIZE(api_routes);

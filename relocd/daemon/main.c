@@ -16,6 +16,7 @@
 #include "relocd/partitions/images.h"
 #include "relocd/partitions/lifecycle.h"
 #include "relocd/partitions/ownership.h"
+#include "relocd/peers/learn.h"
 #include "relocd/peers/listener.h"
 #include "relocd/supervisor/moves.h"
 #include "relocd/supervisor/recover.h"
@@ -219,6 +220,7 @@ static int start(struct daemon *d, struct signals *s, struct error *err)
 		return -1;
 	ownership_begin(d);
 	recover_begin(d);
+	learn_begin(d);
 	return 0;
 }
 

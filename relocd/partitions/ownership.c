@@ -150,7 +150,7 @@ static void add_row(struct daemon *d, const char *name, json_t *definition)
 	if (!partition_add(d, &row, &err))
 		log_error_of(&err, name);
 	else
-		events_add(d, "partition", "adopted", name, row.move[0] ? row.move : NULL, NULL);
+		events_add(d, "partition", "found", name, row.move[0] ? row.move : NULL, NULL);
 }
 
 // One that holds nothing is of an arrival or of a start that ended with its relocd, unless the

@@ -74,6 +74,12 @@ static int check_uuid(struct daemon *d, const struct partition_def *def, struct 
 	return 0;
 }
 
+int arrival_check_free(struct daemon *d, const struct partition_def *def, uint64_t epoch,
+		       struct error *err)
+{
+	return check_name(d, def, epoch, err) < 0 ? -1 : check_uuid(d, def, err);
+}
+
 // A move id is used once, ever: a replayed offer finds it taken.
 static int check_move(struct daemon *d, const char *id, struct error *err)
 {
@@ -192,7 +198,7 @@ static int op_reserve(struct arrival *a, const json_t *q, json_t *answer, struct
 		return error_set(err, ERR_PROTOCOL, "reserve is out of order");
 	_cleanup_definition_ struct partition_def *def = definition_from_json(definition, err);
 	if (!def || hosts_accept(d, err) < 0 || ownership_check(d, def->name, err) < 0 ||
-	    check_name(d, def, (uint64_t)epoch, err) < 0 || check_uuid(d, def, err) < 0 ||
+	    arrival_check_free(d, def, (uint64_t)epoch, err) < 0 ||
 	    partition_addresses_free(d, definition, def->name, err) < 0)
 		return -1;
 	if (dry_run)
@@ -262,7 +268,7 @@ static void runs_here(struct partition *p, const struct registry_move *row, json
 {
 	if (definition)
 		partition_take_definition(p, definition);
-	p->row.epoch = row->epoch;
+	p->row.epoch = p->row.arrived = row->epoch;
 	p->row.move[0] = 0;
 	p->row.departed_to[0] = 0;
 	snprintf(p->row.came_from, sizeof(p->row.came_from), "%s", row->source);
@@ -304,7 +310,7 @@ static int op_arrived(struct arrival *a, const json_t *q, json_t *answer, struct
 	json_int_t epoch = json_integer_value(json_object_get(q, "epoch"));
 	runs_here(p, &m->row, definition);
 	if (epoch > (json_int_t)p->row.epoch) {
-		p->row.epoch = (uint64_t)epoch;
+		p->row.epoch = p->row.arrived = (uint64_t)epoch;
 		partition_save(p, NULL);
 	}
 	move_finish(m, "done", downtime ? json_pack("{s:O}", "downtime_ms", downtime) : NULL, NULL);

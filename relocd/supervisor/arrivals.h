@@ -11,6 +11,11 @@
 // numeric IP address. The socket stays the caller's. With the lock held.
 int arrival_begin(struct daemon *d, int sock, const char *from, bool join, struct error *err);
 
+// With the lock held: name and uuid are free here for a partition that comes with this epoch, but
+// for a trace of it. ERR_NAME_TAKEN.
+int arrival_check_free(struct daemon *d, const struct partition_def *def, uint64_t epoch,
+		       struct error *err);
+
 // With the lock held: what the end of an arrival ("done", "aborted", "broken", "in-doubt") that
 // did not tell it makes of the partition.
 void arrival_settle(struct move *m, const char *outcome, const char *reason);

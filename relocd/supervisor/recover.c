@@ -8,8 +8,10 @@
 #include "relocd/daemon/events.h"
 #include "relocd/partitions/lifecycle.h"
 #include "relocd/peers/peers.h"
+#include "relocd/supervisor/adopt.h"
 #include "relocd/supervisor/arrivals.h"
 #include "relocd/supervisor/departures.h"
+#include "relocd/supervisor/disown.h"
 #include "relocd/supervisor/resolve.h"
 #include "relocd/supervisor/thaw.h"
 
@@ -38,10 +40,17 @@ struct recovery {
 	char id[40], partition[REGISTRY_NAME_MAX];
 	uint64_t epoch; // of the move
 	bool incoming;
+	char adopted[40]; // the uuid of what was adopted, and never moved; "": a move
 	struct side own, peer;
 };
 
 // ---- which move ---------------------------------------------------------------------------------
+
+static void copy(char *to, size_t size, const json_t *from, const char *key)
+{
+	const char *text = json_string_value(json_object_get(from, key));
+	snprintf(to, size, "%s", text ? text : "");
+}
 
 static void fill_own(struct recovery *r, const char *move_state)
 {
@@ -71,6 +80,8 @@ static int begin(struct daemon *d, const char *param, struct recovery *r, struct
 		snprintf(r->peer.host, sizeof(r->peer.host), "%s",
 			 r->incoming ? row.source : row.target);
 		r->peer.source = r->incoming;
+		copy(r->adopted, sizeof(r->adopted), json_object_get(row.result, ADOPT_KEY),
+		     "uuid");
 		fill_own(r, row.state);
 		registry_move_clear(&row);
 	}
@@ -91,12 +102,6 @@ static int ask(const struct recovery *r, json_t *body, int ms, json_t **answer, 
 		return error_set(err, ERR_PEER_UNREACHABLE, "the other host is not known any more");
 	return peer_ask(r->d, r->peer.host, &peer_relocd, "POST", path, owned, deadline_in_ms(ms),
 			answer, err);
-}
-
-static void copy(char *to, size_t size, const json_t *from, const char *key)
-{
-	const char *text = json_string_value(json_object_get(from, key));
-	snprintf(to, size, "%s", text ? text : "");
 }
 
 static void look_at_peer(struct recovery *r)
@@ -360,11 +365,30 @@ static int keep_at_target(struct recovery *r, uint64_t epoch, const char *reason
 	return failed;
 }
 
+// It had gone further there than anybody here knew.
+static void raise_epoch(const struct recovery *r, uint64_t epoch)
+{
+	daemon_lock(r->d);
+	struct partition *p = partition_find(r->d, r->partition);
+	if (p && !strcmp(p->row.uuid, r->adopted) && epoch > p->row.epoch) {
+		p->row.epoch = epoch;
+		json_object_set_new(p->row.definition, "epoch", json_integer((json_int_t)epoch));
+		partition_save(p, NULL);
+	}
+	daemon_unlock(r->d);
+}
+
 static int tell_give_up(const struct recovery *r, uint64_t epoch, const char *reason,
 			struct error *err)
 {
-	return ask(r, json_pack("{s:I, s:s}", "give_up", (json_int_t)epoch, "reason", reason),
-		   GIVE_UP_MS, NULL, err);
+	_cleanup_json_ json_t *answer = NULL;
+	json_t *body = json_pack("{s:I, s:s, s:s*}", "give_up", (json_int_t)epoch, "reason", reason,
+				 "uuid", r->adopted[0] ? r->adopted : NULL);
+	if (ask(r, body, GIVE_UP_MS, &answer, err) < 0)
+		return -1;
+	if (r->adopted[0])
+		raise_epoch(r, (uint64_t)json_integer_value(json_object_get(answer, "epoch")));
+	return 0;
 }
 
 static int keep_own(struct recovery *r, const char *reason, bool peer_is_dead, struct error *err)
@@ -519,17 +543,43 @@ static int decide(struct request *q, struct recovery *r, const char *keep, const
 	return 0;
 }
 
+int recover_give_up(struct daemon *d, const char *move, uint64_t epoch, const char *host,
+		    const char *reason, struct error *err)
+{
+	struct recovery r;
+	if (begin(d, move, &r, err) < 0)
+		return -1;
+	snprintf(r.peer.host, sizeof(r.peer.host), "%s", host);
+	return give_up(&r, (epoch > r.own.epoch ? epoch : r.own.epoch) + 1, reason, err);
+}
+
+// Another host has adopted what this one had.
+static int give_adopted_up(struct request *q, const char *uuid, uint64_t epoch, const char *reason,
+			   struct error *err)
+{
+	uint64_t own;
+	if (!q->peer[0] || !epoch)
+		return error_set(err, ERR_USAGE, "\"uuid\" is for other hosts, with \"give_up\"");
+	if (disown(q->d, uuid, epoch, q->peer, reason, &own, err) < 0)
+		return -1;
+	q->data = json_pack("{s:s, s:I}", "move", q->param, "epoch", (json_int_t)own);
+	return 0;
+}
+
 int api_move_recover(struct request *q, struct error *err)
 {
-	const char *keep = NULL, *reason = NULL;
+	const char *keep = NULL, *reason = NULL, *uuid = NULL;
 	int peer_is_dead = 0, look = 0;
 	json_int_t epoch = 0;
 	struct recovery r;
-	if (api_body(q, err, "{s?s, s?s, s?b, s?b, s?I}", "keep", &keep, "reason", &reason,
-		     "peer_is_dead", &peer_is_dead, "look", &look, "give_up", &epoch) < 0)
+	if (api_body(q, err, "{s?s, s?s, s?b, s?b, s?I, s?s}", "keep", &keep, "reason", &reason,
+		     "peer_is_dead", &peer_is_dead, "look", &look, "give_up", &epoch, "uuid",
+		     &uuid) < 0)
 		return -1;
-	if ((keep || epoch) && q->role < ROLE_ADMIN)
+	if ((keep || epoch || uuid) && q->role < ROLE_ADMIN)
 		return error_set(err, ERR_DENIED, "to decide a move in doubt takes the role admin");
+	if (uuid)
+		return give_adopted_up(q, uuid, (uint64_t)epoch, reason ? reason : "", err);
 	if (begin(q->d, q->param, &r, err) < 0)
 		return -1;
 	if (keep)

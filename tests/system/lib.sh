@@ -65,8 +65,18 @@ state_of() { # HOST NAME
 		jq -r --arg n "$2" '.data | .. | objects | select(.name == $n and .state) | .state'
 }
 
-# All that a refused command must leave alone, on both hosts.
+# All that a refused command must leave alone, on both hosts, at rest: hosts ask each other something
+# now and then.
 snapshot() {
+	local text end=$((SECONDS + 2))
+	while text=$(look_at_hosts) && grep -qxE 'mover|departure|arrival' <<<"$text"; do
+		[ $SECONDS -lt $end ] || break
+		sleep 0.1
+	done
+	echo "$text"
+}
+
+look_at_hosts() {
 	local host
 	for host in hostA hostB; do
 		echo "== $host"

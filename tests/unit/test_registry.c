@@ -111,7 +111,8 @@ static void partitions(void **state)
 					 .revision = 3,
 					 .pending = json_pack("[s]", "hostname"),
 					 .came_from = "hostB",
-					 .restarts = 2};
+					 .restarts = 2,
+					 .arrived = 3};
 	struct registry_partition found = {0};
 	assert_int_equal(registry_partition_put(p->r, &row, NULL), 0);
 	row.epoch = 8;
@@ -129,6 +130,7 @@ static void partitions(void **state)
 	assert_true(json_equal(found.pending, row.pending));
 	assert_string_equal(found.came_from, "hostB");
 	assert_int_equal(found.restarts, 2);
+	assert_int_equal(found.arrived, 3);
 	registry_partition_clear(&found);
 	registry_partition_clear(&row);
 	assert_int_equal(registry_partition_delete(p->r, "redis1", NULL), 0);
@@ -362,6 +364,39 @@ static void states(void **state)
 	assert_int_equal(state_allows(STATE_ACTIVE, ACT_ARRIVE, "a", &err), -1);
 }
 
+static json_t *one_known(const char *name, const char *uuid, int epoch, bool runs)
+{
+	return json_pack("[{s:s, s:s, s:i, s:b, s:{s:s}}]", "name", name, "uuid", uuid, "epoch",
+			 epoch, "runs", runs, "definition", "name", name);
+}
+
+// What a host says replaces what it said before, and nothing of another host.
+static void known_of_other_hosts(void **state)
+{
+	struct place *p = *state;
+	_cleanup_json_ json_t *old = one_known("db1", "u1", 3, true);
+	_cleanup_json_ json_t *other = one_known("db1", "u1", 7, false);
+	_cleanup_json_ json_t *new = one_known("db2", "u2", 4, true);
+	assert_int_equal(registry_known_replace(p->r, "hostA", old, &p->err), 0);
+	assert_int_equal(registry_known_replace(p->r, "hostB", other, &p->err), 0);
+	_cleanup_json_ json_t *both = registry_known(p->r, NULL, "db1", &p->err);
+	assert_int_equal(json_array_size(both), 2);
+	const json_t *first = json_array_get(both, 0);
+	assert_string_equal(json_string_value(json_object_get(first, "host")), "hostB");
+	assert_false(json_is_true(json_object_get(first, "runs")));
+	assert_int_equal(registry_known_replace(p->r, "hostA", new, &p->err), 0);
+	reopen(p);
+	_cleanup_json_ json_t *of_a = registry_known(p->r, "hostA", NULL, &p->err);
+	assert_int_equal(json_array_size(of_a), 1);
+	first = json_array_get(of_a, 0);
+	assert_string_equal(json_string_value(json_object_get(first, "name")), "db2");
+	assert_true(json_is_true(json_object_get(first, "runs")));
+	assert_true(json_is_object(json_object_get(first, "definition")));
+	assert_string_not_equal(json_string_value(json_object_get(first, "seen")), "");
+	_cleanup_json_ json_t *left = registry_known(p->r, NULL, "db1", &p->err);
+	assert_int_equal(json_array_size(left), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -372,6 +407,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tokens_are_used_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(meta, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(revoked_keys, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(known_of_other_hosts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(migration_copies_aside, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(first_version_is_migrated, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failed_migration_changes_nothing, set_up,

@@ -241,6 +241,8 @@ static void ask_moves(struct asking a)
 	ASK(wpar_cancel, "m-1");
 	ASK(wpar_recover, "m-1", NULL, &data);
 	drop(&data);
+	ASK(wpar_adopt, NULL, "hostA", "why", &data);
+	drop(&data);
 }
 
 static void ask_hosts(struct asking a)

@@ -228,6 +228,10 @@ static const struct {
 	{"history", "GET /v1/history", NULL},
 	{"history db1 --failed --since 2026-01-31T10:00:00+02:00",
 	 "GET /v1/history?of=db1&since=2026-01-31T08%3A00%3A00Z&failed=1", NULL},
+	{"adopt db1 db2 --peer-is-dead --reason it~burnt", "POST /v1/adopt",
+	 "{'names':['db1','db2'],'peer_is_dead':true,'reason':'it burnt'}"},
+	{"adopt --from hostA --peer-is-dead --reason x", "POST /v1/adopt",
+	 "{'from':'hostA','peer_is_dead':true,'reason':'x'}"},
 	{"events", "GET /v1/events", NULL},
 	{"hosts", "GET /v1/hosts", NULL},
 	{"cordon hostB", "POST /v1/hosts/hostB/cordon", "{}"},
@@ -349,6 +353,10 @@ static void wrong_usage_sends_nothing(void **state)
 		"recover db1 --keep hostB --reason=",
 		"recover db1 --reason x",
 		"recover db1 --peer-is-dead",
+		"adopt --peer-is-dead --reason x",
+		"adopt db1 --from hostA --peer-is-dead --reason x",
+		"adopt db1 --reason x",
+		"adopt db1 --peer-is-dead --reason=",
 		"cluster remove-host hostB --lost",
 		"cluster trust-local",
 		"cluster add-host hostB",
@@ -664,6 +672,21 @@ static void recovering(void **state)
 	has(out, "db1: hostB runs it\n");
 }
 
+static void adopting(void **state)
+{
+	answers = (struct answer[]){
+		{"POST /v1/adopt", "200 OK",
+		 "{'schema':1,'data':[{'name':'db1','from':'hostA','host':'hostB','state':'Active',"
+		 "'epoch':4,'seen':'2026-01-01T00:00:00Z','error':null},{'name':'db2','from':"
+		 "'hostA','host':'hostB','state':null,'epoch':0,'seen':null,'error':{'code':"
+		 "'WPAR-S003','message':'is on hostA alone'}}]}"},
+		{0}};
+	assert_int_equal(run(*state, "adopt --from hostA --peer-is-dead --reason x"), 11);
+	assert_string_equal(out, "db1: adopted from hostA as it was at 2026-01-01T00:00:00Z: "
+				 "Active\n");
+	has(err, "db2: is on hostA alone (WPAR-S003)");
+}
+
 static void events_are_lines(void **state)
 {
 	answers = (struct answer[]){
@@ -846,6 +869,7 @@ int main(void)
 		WITH_FAKE(the_cluster_is_compared),
 		WITH_FAKE(checks_of_a_host),
 		WITH_FAKE(recovering),
+		WITH_FAKE(adopting),
 		WITH_FAKE(events_are_lines),
 		WITH_FAKE(history_says_who),
 		WITH_FAKE(moves_by_state_and_time),
