@@ -87,3 +87,20 @@ void audit_note(struct request *q, const char *method, const char *path, const s
 		   subject(q, path, "/v1/moves/"), data);
 	daemon_unlock(q->d);
 }
+
+static const char *plain(char *to, size_t size, const char *text)
+{
+	return text ? audit_text(to, size, text) : NULL;
+}
+
+void audit_peer_refused(struct daemon *d, const char *what, const char *peer, const char *user,
+			const char *move, const struct error *why)
+{
+	char from[REGISTRY_NAME_MAX], who[64], id[40];
+	plain(from, sizeof(from), peer);
+	json_t *data = json_pack("{s:n, s:n, s:s?, s:s, s:s, s:s, s:s, s:i, s:s}", "uid", "pid",
+				 "user", plain(who, sizeof(who), user), "from", from, "role",
+				 role_name(ROLE_NONE), "method", what, "path", "", "status",
+				 (int)route_status(why), "code", error_code(why));
+	events_add(d, "audit", "refused", NULL, plain(id, sizeof(id), move), data);
+}

@@ -8,6 +8,7 @@
 #include "lib/partition/cgroup.h"
 #include "lib/partition/keeper_client.h"
 #include "lib/registry/decision.h"
+#include "relocd/api/audit.h"
 #include "relocd/cluster/cluster.h"
 #include "relocd/cluster/hosts.h"
 #include "relocd/cluster/trust.h"
@@ -16,6 +17,7 @@
 #include "relocd/partitions/ownership.h"
 #include "relocd/peers/bulk.h"
 #include "relocd/peers/peers.h"
+#include "relocd/supervisor/queue.h"
 #include "relocd/supervisor/resolve.h"
 
 #include <string.h>
@@ -164,20 +166,6 @@ static struct move *reserved_earlier(struct arrival *a, const char *id)
 	return same ? m : NULL;
 }
 
-// One in doubt waits for a person, not for us.
-static int check_room(const struct daemon *d, struct error *err)
-{
-	unsigned count = 0;
-	for (const struct move *m = d->moves; m; m = m->next) {
-		const struct partition *p = m->incoming && !m->finished ? partition_of(m) : NULL;
-		count += p && p->row.state == STATE_ARRIVING;
-	}
-	if (count < d->config.arrivals)
-		return 0;
-	return error_set(err, ERR_ARRIVALS_FULL, "%u partitions arrive on %s already", count,
-			 d->config.host);
-}
-
 static int op_reserve(struct arrival *a, const json_t *q, json_t *answer, struct error *err)
 {
 	struct daemon *d = a->worker->d;
@@ -209,7 +197,7 @@ static int op_reserve(struct arrival *a, const json_t *q, json_t *answer, struct
 	snprintf(row.source, sizeof(row.source), "%s", from);
 	snprintf(row.target, sizeof(row.target), "%s", d->config.host);
 	clock_rfc3339(row.started);
-	if (check_room(d, err) < 0 || check_move(d, id, err) < 0 ||
+	if (queue_check_arrivals(d, err) < 0 || check_move(d, id, err) < 0 ||
 	    reserve(a, &row, def, definition, err) < 0)
 		return -1;
 	return answer_token(&row, answer, err);
@@ -411,6 +399,16 @@ static int run_op(struct arrival *a, const char *op, const json_t *q, json_t *an
 	return error_set(err, ERR_PROTOCOL, "arrival asked for \"%s\" out of order", op);
 }
 
+// What is asked for over the API leaves its record there. A move that finds no place comes again.
+static void audit(const struct arrival *a, const char *op, const json_t *q, const struct error *why)
+{
+	const char *user = json_string_value(json_object_get(q, "user"));
+	const char *move = json_string_value(json_object_get(q, "move"));
+	if ((strcmp(op, "call") != 0 && strcmp(op, "reserve") != 0) || why->id == ERR_ARRIVALS_FULL)
+		return;
+	audit_peer_refused(a->worker->d, op, a->peer[0] ? a->peer : a->from, user, move, why);
+}
+
 static void answer_op(struct arrival *a, const char *op, const json_t *q)
 {
 	struct error err = {0};
@@ -420,6 +418,7 @@ static void answer_op(struct arrival *a, const char *op, const json_t *q)
 		return;
 	}
 	json_decref(answer);
+	audit(a, op, q, &err);
 	error_at(&err, a->worker->d->config.host, NULL, NULL);
 	log_error_of(&err, a->peer[0] ? a->peer : a->from);
 	chan_reply_error(a->worker->chan, &err);

@@ -35,6 +35,25 @@ static bool link_has_room(const struct daemon *d, const char *target)
 	return count < d->config.moves_per_link;
 }
 
+// One in doubt waits for a person, not for us.
+static bool is_arriving(const struct move *m)
+{
+	const struct partition *p = partition_find(m->daemon, m->row.partition);
+	return m->incoming && !m->finished && p && !strcmp(p->row.move, m->row.id) &&
+	       p->row.state == STATE_ARRIVING;
+}
+
+int queue_check_arrivals(const struct daemon *d, struct error *err)
+{
+	unsigned count = 0;
+	for (const struct move *m = d->moves; m; m = m->next)
+		count += is_arriving(m);
+	if (count < d->config.arrivals)
+		return 0;
+	return error_set(err, ERR_ARRIVALS_FULL, "%u partitions arrive on %s already", count,
+			 d->config.host);
+}
+
 // ---- order --------------------------------------------------------------------------------------
 
 static json_int_t priority_of(const struct move *m)

@@ -22,4 +22,7 @@ bool queue_has(const struct daemon *d, const char *partition);
 // Takes a move back whose destination has no place for it yet, if `event`, its last, says so.
 bool queue_again(struct move *m, const json_t *event);
 
+// Whether one more may arrive (limits: arrivals): ERR_ARRIVALS_FULL.
+int queue_check_arrivals(const struct daemon *d, struct error *err);
+
 #endif

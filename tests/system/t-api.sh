@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The control API as other programs use it: roles of real users, events, metrics, the library.
-# shellcheck disable=SC2154 # out, err: lib.sh
+# shellcheck disable=SC2154,SC2016 # out, err: lib.sh; single quotes: expands in the host
 
 api() { # METHOD PATH [BODY]
 	in_host hostA curl --silent --show-error --unix-socket /run/relocd/relocd.sock --request "$1" \
@@ -94,4 +94,32 @@ test_library_and_example() {
 	grep -q '^watched Active$' "$lab_dir/shared/seen" || die "not listed: $(head "$lab_dir/shared/seen")"
 	grep -q '^[0-9]* partition created watched$' "$lab_dir/shared/seen" || die "no event of it"
 	rm -rf "$root"
+}
+
+# Every operation of openapi.json, asked for by one who may only look and by one who may nothing,
+# leaves a record of who, what and how it ended; so does what is no operation at all.
+test_every_request_leaves_a_record() {
+	local last
+	trap deconfigure EXIT
+	configure 'roles: {viewer: ["4003"]}'
+	last=$(api GET '/v1/events?last=1' | jq .seq)
+	api GET /v1/openapi.json | jq -r '.paths | to_entries[] | .key as $path | .value | to_entries[] | select(.key != "parameters")
+		| [(.key | ascii_upcase), ($path | gsub("\\{[a-z]+\\}"; "nobody")), .value["x-role"]] | join(" ")' >"$lab_dir/shared/operations"
+	printf '%s\n' 'GET /v1/nowhere viewer' 'PUT /v1/partitions viewer' 'POST /v1/../etc viewer' >>"$lab_dir/shared/operations"
+	in_host hostA sh -c 'while read -r method path role; do
+			for uid in 4003 4004; do
+				setpriv --reuid $uid --regid $uid --clear-groups curl --path-as-is --silent --max-time 5 --output /dev/null \
+					--unix-socket /run/relocd/relocd.sock --request "$method" "http://relocd$path" || echo "$method $path: $?"
+			done
+		done </srv/shared/operations'
+	api GET "/v1/events?after=$last&kind=audit" >"$lab_dir/shared/audit"
+	jq -Rn --slurpfile audit "$lab_dir/shared/audit" '[inputs | split(" ") | . as [$method, $path, $role] | 4003, 4004
+		| . as $uid | [$audit[] | select(.data.method == $method and .data.path == $path and .data.uid == $uid)]
+		| select(length != 1
+			or ($uid == 4004 and (.[0] | .event != "refused" or .data.status != 403 or .data.role != "none"))
+			or ($uid == 4003 and $role != "viewer" and (.[0] | .event != "refused" or .data.status != 403 or .data.code != "WPAR-A002"))
+			or ($uid == 4003 and $role == "viewer" and .[0].data.status == 403))
+		| [$method, $path, $uid, .]] | if . == [] then empty else . end' <"$lab_dir/shared/operations" >"$lab_dir/shared/missing"
+	[ ! -s "$lab_dir/shared/missing" ] || die "$(head -c 2000 "$lab_dir/shared/missing")"
+	[ "$(wc -l <"$lab_dir/shared/operations")" -gt 30 ]
 }

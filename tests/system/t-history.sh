@@ -60,3 +60,18 @@ test_events_go_on_after_a_restart() {
 	assert_exit 3 ctl events --after 99999999
 	assert_contains "$err" WPAR-I009
 }
+
+# What a host does not let in leaves a record there, too, though its API was not asked.
+test_refusals_of_peers() {
+	trap 'in_host hostB rm -f /etc/relocd/relocd.yaml; lab relocd hostB restart; ctl uncordon hostB' EXIT
+	refused() { in_host hostB wparctl --json events | jq -e --arg m "$1" 'select(.data.kind == "audit" and .data.data.method == $m
+		and .data.event == "refused" and .data.data.from == "hostA") | .data'; }
+	toolbox_partition p 10.77.0.61
+	ctl cordon hostB
+	assert_exit 4 ctl relocate p hostB
+	refused reserve | jq -e '.data.code == "WPAR-C006" and .move != null' >/dev/null || die "no record of the partition"
+	in_host hostB sh -c 'echo "roles: {peers: none}" >/etc/relocd/relocd.yaml'
+	lab relocd hostB restart
+	assert_exit 13 ctl -c hostB list
+	refused call | jq -e '.data.code == "WPAR-A002" and .data.user == "root" and .data.status == 403' >/dev/null || die "no record of the call"
+}

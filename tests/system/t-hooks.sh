@@ -94,3 +94,21 @@ test_a_move_that_waits_for_a_hook() {
 	assert_eq Active "$(state_of hostB p)"
 	in_host hostA grep -c pre-move /run/hooked.order | grep -qx 2
 }
+
+# A commit that nobody heard: both are told of the doubt, and of its end when a person has decided,
+# which the history keeps.
+test_hooks_learn_of_doubt() {
+	trap 'in_host hostA rm -f /etc/relocd/faults /run/relocd/faults; in_host hostB rm -f /etc/relocd/faults /run/relocd/faults; no_hooks' EXIT
+	toolbox_partition p 10.77.0.61
+	noting hostA
+	in_host hostA sh -c 'echo departure:send:commit:after kill >/etc/relocd/faults'
+	in_host hostB sh -c 'echo arrival:receive:commit stop >/etc/relocd/faults'
+	assert_exit 9 in_host hostA timeout 60 wparctl relocate p hostB
+	wait_until 10 is_told hostA "pre-move source p -,in-doubt source p in-doubt"
+	in_host hostA wparctl recover p --keep hostA --reason 'the test says so'
+	wait_until 10 is_told hostA "pre-move source p -,in-doubt source p in-doubt,move-failed source p aborted"
+	in_host hostB wparctl --json history p | jq -e '[.data[] | select(.kind == "decision")] | map(.what) == ["kept", "given-up"]
+		and all(.[]; .reason == "the test says so") and .[0].host == "hostA" and .[0].asked.user == "root"
+		and .[1].host == "hostB" and .[1].asked.host == "hostA"' >/dev/null || die "$(in_host hostB wparctl --json history p)"
+	assert_contains "$(in_host hostA wparctl history)" "the test says so"
+}
