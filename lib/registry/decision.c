@@ -245,6 +245,17 @@ static bool is_blank(const struct record *from, size_t count)
 	return true;
 }
 
+// A write that was cut off has written nothing from some byte on, where the file is blank: the
+// check comes last, and is not whole.
+static bool is_torn(const struct record *r)
+{
+	const uint64_t whole = check_of(r);
+	for (unsigned n = 0; r->check != whole && n < sizeof(whole); n++)
+		if (r->check == (whole & ((UINT64_C(1) << (8 * n)) - 1)))
+			return true;
+	return false;
+}
+
 // 1: *last is the last valid record; 0: there is none; -1: damage that a torn last write does not
 // explain.
 static int read_last(int fd, const char *move, enum decision_side side, struct record *last,
@@ -260,13 +271,7 @@ static int read_last(int fd, const char *move, enum decision_side side, struct r
 	// A torn last write leaves one bad record and nothing behind it; anything else is damage.
 	if (i < RECORD_COUNT && !is_blank(&records[i + 1], RECORD_COUNT - i - 1))
 		return -1;
-	if (i < RECORD_COUNT && !is_blank(&records[i], 1) && at &&
-	    records[i].magic == RECORD_MAGIC && records[i].check &&
-	    records[i].check != check_of(&records[i]) && successors[at->type] == 0)
-		return -1; // nothing can follow an end
-	// A whole record of a version that we do not know is no torn write.
-	if (i < RECORD_COUNT && records[i].magic == RECORD_MAGIC &&
-	    records[i].check == check_of(&records[i]))
+	if (i < RECORD_COUNT && !is_torn(&records[i]))
 		return -1;
 	if (at)
 		*last = *at;

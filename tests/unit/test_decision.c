@@ -104,12 +104,34 @@ static void forgives_a_torn_tail(void **state)
 	assert_int_equal(read_back(), DECISION_COMMIT);
 }
 
+// However much of the last record was written, it was not made: nobody has acted on it.
 static void a_torn_last_record_does_not_count(void **state)
 {
 	(void)state;
 	decision_close(open_with_commit(), false);
-	overwrite(2 * RECORD + 100, 0x55); // within the third, whose write was not complete
-	assert_int_equal(read_back(), DECISION_FINAL);
+	for (int at = RECORD - 1; at >= 0; at--) {
+		overwrite(2 * RECORD + at, 0);
+		assert_int_equal(read_back(), DECISION_FINAL);
+	}
+}
+
+// A record that was made, and whose owner has acted on it, is not taken for one that was not.
+static void a_flipped_last_record_is_damage(void **state)
+{
+	unsigned char bytes[RECORD];
+	char path[128];
+	(void)state;
+	decision_close(open_with_commit(), false);
+	snprintf(path, sizeof(path), "%s/m-1.departure", folder);
+	int fd = open(path, O_RDONLY);
+	assert_int_equal(pread(fd, bytes, RECORD, 2 * RECORD), RECORD);
+	close(fd);
+	for (int bit = 0; bit < 8 * RECORD; bit++) {
+		overwrite(2 * RECORD + bit / 8, (unsigned char)(bytes[bit / 8] ^ 1 << bit % 8));
+		assert_int_equal(read_back(), DECISION_UNKNOWN);
+		overwrite(2 * RECORD + bit / 8, bytes[bit / 8]);
+	}
+	assert_int_equal(read_back(), DECISION_COMMIT);
 }
 
 static void reports_damage_in_the_middle(void **state)
@@ -247,6 +269,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(is_made_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(forgives_a_torn_tail, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_torn_last_record_does_not_count, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_flipped_last_record_is_damage, setup, teardown),
 		cmocka_unit_test_setup_teardown(reports_damage_in_the_middle, setup, teardown),
 		cmocka_unit_test_setup_teardown(is_taken_over_from_a_dead_owner, setup, teardown),
 		cmocka_unit_test_setup_teardown(is_found_by_partition, setup, teardown),
