@@ -181,6 +181,7 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT     := $(UNIT_SRC:%.c=$(BUILD)/%)
 TOOLS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tools/*.c))
 FUZZ     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAY   := $(patsubst $(BUILD)/tests/fuzz/fuzz_%,$(BUILD)/tests/fuzz/replay_%,$(FUZZ))
 
 # What tests make for themselves is noted: see tests/unit/scratch.c.
 SCRATCH := $(BUILD)/tests/unit/scratch.o
@@ -207,8 +208,8 @@ $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o $(ENGINE)
 tools: $(TOOLS)
 
 # Tests of the link start real movers.
-unit: $(UNIT) $(BUILD)/libexec/mover $(LIBWPAR) $(WPARCTL)
-	@RELOCD_LIBEXECDIR=$(abspath $(BUILD))/libexec tests/unit/run $(UNIT)
+unit: $(UNIT) $(REPLAY) $(BUILD)/libexec/mover $(LIBWPAR) $(WPARCTL)
+	@RELOCD_LIBEXECDIR=$(abspath $(BUILD))/libexec tests/unit/run $(UNIT) $(REPLAY)
 
 check-unit: ## unit tests, then the same under AddressSanitizer and UBSan (no root, no network)
 	$(MAKE) unit
@@ -269,21 +270,46 @@ deps: ## install packages and a CRIU that works on this kernel (root)
 deps-check:
 	@BUILD=$(BUILD) scripts/install-deps --check --no-lint
 
-fuzz: ## run each fuzz target for a minute (clang)
-	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang CFLAGS="-O1 -g" SANITIZE="-fsanitize=fuzzer-no-link,address,undefined" fuzz-run
+# Those that read what a stranger, a peer or a disk may have made first; FUZZ_OTHERS=10 gives the rest less.
+FUZZ_SECONDS ?= 60
+FUZZ_OTHERS  ?= $(FUZZ_SECONDS)
+FUZZ_FIRST   := wire manifest pagemap decision definition config relocd_request
+FUZZ_FLAGS   := BUILD=$(BUILD)/fuzz CC=clang CFLAGS="-O1 -g" WERROR= \
+	SANITIZE="-fsanitize=fuzzer-no-link$(comma)address$(comma)undefined -fno-sanitize-recover=all"
+
+fuzz: ## run each fuzz target for a minute, as many at a time as there are cores (clang)
+	@$(MAKE) --no-print-directory -s $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc)) $(FUZZ_FLAGS) fuzz-programs
+	@$(MAKE) --no-print-directory -s $(FUZZ_FLAGS) fuzz-run
 
 $(BUILD)/tests/fuzz/fuzz_relocd_%: $(BUILD)/tests/fuzz/fuzz_relocd_%.o $(filter-out %/main.o,$(RELOCD_OBJ)) $(ENGINE)
 	$(LINK) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS)
 
-$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(ENGINE)
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(ENGINE)
 	$(LINK) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS)
 
+fuzz-programs: $(FUZZ)
+
 fuzz-run: $(FUZZ)
-	@for f in $(FUZZ); do echo "$$f"; $$f -max_total_time=$(or $(FUZZ_SECONDS),60) -print_final_stats=1 || exit 1; done
+	@tests/fuzz/run $(BUILD) $(FUZZ_OTHERS) $(FUZZ_FIRST:%=$(FUZZ_SECONDS):$(BUILD)/tests/fuzz/fuzz_%) \
+		$(filter-out $(FUZZ_FIRST:%=$(BUILD)/tests/fuzz/fuzz_%),$(FUZZ))
+
+# The same targets without libFuzzer run their corpus among the unit tests.
+$(BUILD)/tests/fuzz/replay_relocd_%: $(BUILD)/tests/fuzz/fuzz_relocd_%.o $(BUILD)/tests/fuzz/replay.o $(filter-out %/main.o,$(RELOCD_OBJ)) $(ENGINE)
+	$(LINK) -o $@ $^ $(PKG_LIBS) -lcmocka
+
+$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(ENGINE)
+	$(LINK) -o $@ $^ $(PKG_LIBS) -lcmocka
+
+# Inputs that are no text are made by the code that writes them.
+fuzz-seeds: $(BUILD)/tests/fuzz/seeds ## write the binary inputs of tests/fuzz/corpus anew
+	$(BUILD)/tests/fuzz/seeds tests/fuzz/corpus
+
+$(BUILD)/tests/fuzz/seeds: $(BUILD)/tests/fuzz/seeds.o $(ENGINE)
+	$(LINK) -o $@ $^ $(PKG_LIBS)
 
 # ---- style -------------------------------------------------------------------------------------
 SOURCES  := $(wildcard lib/*/*.[ch] lib/*/*/*.[ch] images/*.[ch] relocd/*/*.[ch] wparctl/*.[ch] tests/*/*.[ch])
-SCRIPTS  := $(wildcard scripts/completion/wparctl.bash scripts/lab scripts/demo scripts/demo-postgres scripts/install-deps .ci/run tests/unit/run tests/system/run tests/system/*.sh $(filter-out %.jq,$(wildcard tests/bench/*)))
+SCRIPTS  := $(wildcard scripts/completion/wparctl.bash scripts/lab scripts/demo scripts/demo-postgres scripts/install-deps .ci/run tests/fuzz/run tests/unit/run tests/system/run tests/system/*.sh $(filter-out %.jq,$(wildcard tests/bench/*)))
 
 format: ## rewrite all sources in the house style
 	clang-format -i $(SOURCES)
@@ -371,7 +397,7 @@ clean: ## remove everything built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all tools unit check-unit check-system check check-faults check-loop check-memory demo demo-postgres bench bench-ready $(BENCHES:%=bench-%) deps deps-check fuzz fuzz-run format lint \
+.PHONY: all tools unit check-unit check-system check check-faults check-loop check-memory demo demo-postgres bench bench-ready $(BENCHES:%=bench-%) deps deps-check fuzz fuzz-programs fuzz-run fuzz-seeds format lint \
 	lint-format lint-c lint-shell install uninstall dist deb version man clean help FORCE
 .SECONDARY:
 

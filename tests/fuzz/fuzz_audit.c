@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Images of CRIU from a stranger: the first byte chooses which image the rest is taken for, then
-// the end is judged.
+// Images of CRIU from a stranger, one behind the other; then the end is judged.
 #include "lib/base/cleanup.h"
 #include "tests/unit/audit_images.h"
 
@@ -14,12 +13,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1)
 		return 0;
 	struct audit *a = audit_open(&image_grant, NULL);
-	// In pieces: {length of the piece, kind}, bytes.
-	while (a && size > 2) {
-		size_t length = data[0] * 8u < size - 2 ? data[0] * 8u : size - 2;
-		audit_image(a, names[data[1] % ARRAY_SIZE(names)], data + 2, length, NULL);
-		data += 2 + length;
-		size -= 2 + length;
+	// In pieces: {length, kind}, bytes.
+	while (a && size > 3) {
+		size_t length = data[0] | (size_t)data[1] << 8;
+		length = length < size - 3 ? length : size - 3;
+		audit_image(a, names[data[2] % ARRAY_SIZE(names)], data + 3, length, NULL);
+		data += 3 + length;
+		size -= 3 + length;
 	}
 	if (a)
 		audit_end(a, NULL);

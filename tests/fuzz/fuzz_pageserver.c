@@ -18,7 +18,8 @@ static int on_open(void *arg, uint64_t dst_id, struct error *err)
 	struct sink *s = arg;
 
 	(void)err;
-	if (s->closed || page_dst_number(dst_id) == 0)
+	// Only a SysV segment may be number 0.
+	if (s->closed || (page_dst_number(dst_id) == 0 && page_dst_type(dst_id) != PAGE_DST_SHMEM))
 		abort();
 	return 0;
 }

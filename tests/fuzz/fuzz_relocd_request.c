@@ -55,6 +55,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	define(json_object_get(body, "definition"));
 	_cleanup_json_ json_t *notes = NULL;
-	_cleanup_json_ json_t *bundle = bundle_convert(body, "/bundle", &notes, NULL);
+	json_decref(bundle_convert(body, "/bundle", &notes, NULL));
 	return 0;
 }
