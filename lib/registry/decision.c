@@ -246,14 +246,10 @@ static bool is_blank(const struct record *from, size_t count)
 }
 
 // A write that was cut off has written nothing from some byte on, where the file is blank: the
-// check comes last, and is not whole.
+// check comes last. With a part of it a cut cannot be told from a flipped bit: that is damage.
 static bool is_torn(const struct record *r)
 {
-	const uint64_t whole = check_of(r);
-	for (unsigned n = 0; r->check != whole && n < sizeof(whole); n++)
-		if (r->check == (whole & ((UINT64_C(1) << (8 * n)) - 1)))
-			return true;
-	return false;
+	return r->check == 0;
 }
 
 // 1: *last is the last valid record; 0: there is none; -1: damage that a torn last write does not
@@ -262,7 +258,9 @@ static int read_last(int fd, const char *move, enum decision_side side, struct r
 		     bool *kept)
 {
 	struct record records[RECORD_COUNT] = {0};
-	if (pread(fd, records, sizeof(records), 0) < 0)
+	ssize_t length = pread(fd, records, sizeof(records), 0);
+	// It was allocated whole, before its first record.
+	if (length < 0 || (length < (ssize_t)sizeof(records) && !is_blank(records, RECORD_COUNT)))
 		return -1;
 	const struct record *at = NULL;
 	uint32_t i = 0;

@@ -111,7 +111,9 @@ static void a_torn_last_record_does_not_count(void **state)
 	decision_close(open_with_commit(), false);
 	for (int at = RECORD - 1; at >= 0; at--) {
 		overwrite(2 * RECORD + at, 0);
-		assert_int_equal(read_back(), DECISION_FINAL);
+		enum decision_type last = read_back();
+		if (last != DECISION_FINAL && (at <= RECORD - 8 || last != DECISION_UNKNOWN))
+			fail_msg("%d bytes: %s", at, decision_name(last));
 	}
 }
 
@@ -132,6 +134,19 @@ static void a_flipped_last_record_is_damage(void **state)
 		overwrite(2 * RECORD + bit / 8, bytes[bit / 8]);
 	}
 	assert_int_equal(read_back(), DECISION_COMMIT);
+}
+
+// A file is as long as it was made, before its first record.
+static void a_file_that_lost_its_end_is_damage(void **state)
+{
+	char path[128];
+	(void)state;
+	decision_close(open_with_commit(), false);
+	snprintf(path, sizeof(path), "%s/m-1.departure", folder);
+	for (off_t length = 32 * RECORD - 1; length >= 0; length--) {
+		assert_int_equal(truncate(path, length), 0);
+		assert_int_equal(read_back(), length ? DECISION_UNKNOWN : DECISION_NONE);
+	}
 }
 
 static void reports_damage_in_the_middle(void **state)
@@ -270,6 +285,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(forgives_a_torn_tail, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_torn_last_record_does_not_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_flipped_last_record_is_damage, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_file_that_lost_its_end_is_damage, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(reports_damage_in_the_middle, setup, teardown),
 		cmocka_unit_test_setup_teardown(is_taken_over_from_a_dead_owner, setup, teardown),
 		cmocka_unit_test_setup_teardown(is_found_by_partition, setup, teardown),
