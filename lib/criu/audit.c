@@ -27,11 +27,11 @@ static const struct {
 	{"mountpoints-", 0x55563928, audit_mount, false},
 	{"files", 0x56303138, audit_file, false},
 	{"ghost-file-", 0x52583605, audit_ghost, true},
+	{"memfd", 0x48453499, audit_memfd, false},
 	{"cgroup", 0, NULL, false},
 	{"fdinfo-", 0, NULL, false},
 	{"fs-", 0, NULL, false},
 	{"mm-", 0, NULL, false},
-	{"memfd", 0, NULL, false},
 	{"utsns-", 0, NULL, false},
 	{"timens-", 0, NULL, false},
 	{"pidns-", 0, NULL, false},
@@ -95,6 +95,7 @@ void audit_free(struct audit *a)
 	for (size_t i = 0; i < a->mount_count; i++) {
 		free(a->mounts[i].point);
 		free(a->mounts[i].part);
+		free(a->mounts[i].super);
 	}
 	free(a->mounts);
 	free(a->cores.numbers);
@@ -104,6 +105,7 @@ void audit_free(struct audit *a)
 	free(a->filtered.numbers);
 	free(a->filters_used.numbers);
 	free(a->mounts_used.numbers);
+	free(a->root_super);
 	free(a->root);
 	free(a);
 }

@@ -24,8 +24,12 @@ struct audit_grant {
 	const gid_t *groups;
 	size_t group_count;
 	bool no_new_privileges;
-	bool seccomp;           // every task has a filter
-	char *const *binds;     // keys of the external mounts that we offer
+	bool seccomp; // every task has a filter
+	bool read_only_root;
+	char *const *binds;         // keys of the external mounts that we offer
+	const uint32_t *bind_flags; // of mount(2) that each must have, in their order
+	const uint64_t *limits;     // hard limits by RLIMIT_*: none may be above
+	size_t limit_count;
 	char *const *masked;    // paths of /proc and /sys that must be masked here
 	char *const *read_only; // and those that must be read-only
 };

@@ -28,7 +28,8 @@ struct audit_thread {
 struct audit_mounted {
 	uint32_t id, flags, device;
 	char *point;
-	char *part; // what part of the root's filesystem it must be; NULL: it is no such mount
+	char *part;  // what part of the root's filesystem it must be; NULL: it is no such mount
+	char *super; // by what CRIU tells that it is the same filesystem
 	bool mask;
 };
 
@@ -52,6 +53,7 @@ struct audit {
 	bool have_root_mount;
 	uint32_t root_device;
 	char root_path[4096]; // of the root mount in its filesystem
+	char *root_super;
 	unsigned procs, sysfses;
 	struct audit_set mounts_used;
 };
@@ -66,7 +68,7 @@ int audit_damaged(const char *name, struct error *err);
 typedef int audit_taker(struct audit *a, const char *name, const uint8_t *bytes, size_t length,
 			struct error *err);
 audit_taker audit_inventory, audit_process, audit_core, audit_ids, audit_seccomp;
-audit_taker audit_mount, audit_file, audit_ghost;
+audit_taker audit_mount, audit_file, audit_ghost, audit_memfd;
 
 int audit_end_tasks(struct audit *a, struct error *err);
 int audit_end_mounts(struct audit *a, struct error *err);

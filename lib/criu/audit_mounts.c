@@ -48,14 +48,6 @@ enum {
 
 #define STRICT (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
-static bool is_in(char *const *list, const char *text)
-{
-	for (; *list; list++)
-		if (!strcmp(*list, text))
-			return true;
-	return false;
-}
-
 static int refuse_mount(const char *point, const char *why, struct error *err)
 {
 	return error_set(err, ERR_IMAGES, "the mount at %.200s %s", point, why);
@@ -79,14 +71,29 @@ static bool climbs(const char *path)
 
 // ---- mounts -------------------------------------------------------------------------------------
 
+// CRIU binds a mount where one with the same of these is mounted already, and makes a new one of
+// whatever type and source where not.
+static char *super_of(const Criu__AuditMount *m)
+{
+	char *super;
+	if (asprintf(&super, "%u\n%s\n%s\n%s", m->fstype, m->type ? m->type : "", m->source,
+		     m->options) < 0)
+		return NULL;
+	return super;
+}
+
 static int check_root(struct audit *a, const Criu__AuditMount *m, struct error *err)
 {
+	const uint32_t wanted = MS_NODEV | (a->grant->read_only_root ? MS_RDONLY : 0);
+	if (!audit_grants(a, CAP_SYS_ADMIN) && (m->flags & wanted) != wanted)
+		return refuse_mount(m->point, "lacks nodev, or ro where that is demanded", err);
 	if (a->have_root_mount || strlen(m->root) >= sizeof(a->root_path))
 		return refuse_mount(m->point, "is there twice", err);
 	a->have_root_mount = true;
 	a->root_device = m->device;
 	strcpy(a->root_path, m->root);
-	return 0;
+	a->root_super = super_of(m);
+	return a->root_super ? 0 : error_set(err, ERR_NOMEM, "no memory for an audit");
 }
 
 static int check_kernel_mount(struct audit *a, const Criu__AuditMount *m, struct error *err)
@@ -157,13 +164,28 @@ static int keep_mount(struct audit *a, const Criu__AuditMount *m, bool external,
 	bool part = !external && is_part(m);
 	kept.point = strdup(m->point);
 	kept.part = part ? strdup(m->root) : NULL;
+	kept.super = part ? super_of(m) : NULL;
 	kept.mask = external && (!strcmp(m->key, "null") || !strcmp(m->key, "empty"));
-	if (!more || !kept.point || (part && !kept.part)) {
+	if (!more || !kept.point || (part && (!kept.part || !kept.super))) {
 		free(kept.point);
 		free(kept.part);
+		free(kept.super);
 		return error_set(err, ERR_NOMEM, "no memory for an audit");
 	}
 	a->mounts[a->mount_count++] = kept;
+	return 0;
+}
+
+// Its source is ours, but its flags are put on as the images have them.
+static int check_external(const struct audit *a, const Criu__AuditMount *m, struct error *err)
+{
+	size_t i = 0;
+	while (m->key && a->grant->binds[i] && strcmp(a->grant->binds[i], m->key) != 0)
+		i++;
+	if (!m->key || !a->grant->binds[i])
+		return refuse_mount(m->point, "names a source that is not granted", err);
+	if (a->grant->bind_flags[i] & ~m->flags && !audit_grants(a, CAP_SYS_ADMIN))
+		return refuse_mount(m->point, "lacks ro, nosuid, nodev or noexec", err);
 	return 0;
 }
 
@@ -173,10 +195,10 @@ static int take_mount(struct audit *a, const Criu__AuditMount *m, struct error *
 	int done;
 	if (m->point[0] != '/' || climbs(m->point))
 		return refuse_mount(m->point, "has no proper path", err);
+	if (m->plugin)
+		return refuse_mount(m->point, "is that of a plugin", err);
 	if (external) {
-		done = m->key && is_in(a->grant->binds, m->key)
-			       ? 0
-			       : refuse_mount(m->point, "names a source that is not granted", err);
+		done = check_external(a, m, err);
 	} else if (!strcmp(m->point, "/")) {
 		done = check_root(a, m, err);
 	} else {
@@ -256,6 +278,15 @@ int audit_file(struct audit *a, const char *name, const uint8_t *bytes, size_t l
 	return done;
 }
 
+static int check_mode(const char *name, uint32_t mode, struct error *err)
+{
+	if (S_ISCHR(mode) || S_ISBLK(mode))
+		return error_set(err, ERR_IMAGES, "%s would make a device node", name);
+	if (S_ISREG(mode) && mode & (S_ISUID | S_ISGID))
+		return error_set(err, ERR_IMAGES, "%s would make a set-uid file", name);
+	return 0;
+}
+
 // A file that was deleted while open is made anew, by root.
 int audit_ghost(struct audit *a, const char *name, const uint8_t *bytes, size_t length,
 		struct error *err)
@@ -266,11 +297,20 @@ int audit_ghost(struct audit *a, const char *name, const uint8_t *bytes, size_t 
 		return audit_damaged(name, err);
 	uint32_t mode = g->mode;
 	criu__audit_ghost__free_unpacked(g, NULL);
-	if (S_ISCHR(mode) || S_ISBLK(mode))
-		return error_set(err, ERR_IMAGES, "%s would make a device node", name);
-	if (S_ISREG(mode) && mode & (S_ISUID | S_ISGID))
-		return error_set(err, ERR_IMAGES, "%s would make a set-uid file", name);
-	return 0;
+	return check_mode(name, mode, err);
+}
+
+// So is one that never had a name.
+int audit_memfd(struct audit *a, const char *name, const uint8_t *bytes, size_t length,
+		struct error *err)
+{
+	Criu__AuditMemfd *m = criu__audit_memfd__unpack(NULL, length, bytes);
+	(void)a;
+	if (!m)
+		return audit_damaged(name, err);
+	uint32_t mode = m->mode & 07777;
+	criu__audit_memfd__free_unpacked(m, NULL);
+	return check_mode(name, S_IFREG | mode, err);
 }
 
 // ---- the end ------------------------------------------------------------------------------------
@@ -301,13 +341,30 @@ static int check_protection(const struct audit *a, struct error *err)
 	return 0;
 }
 
+// A symbolic link in its path would lead CRIU out of the root, unless it is mounted where it is
+// from.
+static bool is_on_itself(const struct audit *a, const struct audit_mounted *m)
+{
+	size_t top = strlen(a->root_path) > 1 ? strlen(a->root_path) : 0;
+	return strcmp(m->part + top, m->point) == 0;
+}
+
 static int check_parts(const struct audit *a, struct error *err)
 {
 	for (size_t i = 0; i < a->mount_count; i++) {
 		const struct audit_mounted *m = &a->mounts[i];
-		if (m->part && (m->device != a->root_device || !is_below(m->part, a->root_path)))
+		if (!m->part)
+			continue;
+		if (m->device != a->root_device || !is_below(m->part, a->root_path) ||
+		    strcmp(m->super, a->root_super) != 0)
 			return refuse_mount(m->point, "is of another filesystem than the root",
 					    err);
+		if (audit_grants(a, CAP_SYS_ADMIN))
+			continue;
+		if (!is_on_itself(a, m))
+			return refuse_mount(m->point, "shows another place of the root", err);
+		if (!(m->flags & MS_NODEV))
+			return refuse_mount(m->point, "lacks nodev", err);
 	}
 	return 0;
 }

@@ -145,7 +145,8 @@ static int check_creds(const struct audit *a, const char *name, const Criu__Audi
 	if (a->grant->no_new_privileges && !c->no_new_privs)
 		return error_set(err, ERR_IMAGES, "%s: lacks no_new_privs, which is demanded",
 				 name);
-	if (c->label && c->label[0] && strcmp(c->label, "unconfined") != 0)
+	if ((c->label && c->label[0] && strcmp(c->label, "unconfined") != 0) ||
+	    (c->socket_label && c->socket_label[0]))
 		return error_set(err, ERR_IMAGES, "%s: has a label of a security module", name);
 	return 0;
 }
@@ -158,6 +159,23 @@ static int check_priority(const struct audit *a, const char *name, const Criu__A
 	if ((usual && t->nice >= 0) || audit_grants(a, CAP_SYS_NICE))
 		return 0;
 	return error_set(err, ERR_IMAGES, "%s: has a priority that is not granted", name);
+}
+
+// What only CAP_SYS_RESOURCE may raise; CRIU has it.
+static int check_resources(const struct audit *a, const char *name, const Criu__AuditTask *t,
+			   struct error *err)
+{
+	if (!t || audit_grants(a, CAP_SYS_RESOURCE))
+		return 0;
+	for (size_t i = 0; t->limits && i < t->limits->n_list && i < a->grant->limit_count; i++)
+		if (t->limits->list[i]->hard > a->grant->limits[i])
+			return error_set(err, ERR_IMAGES,
+					 "%s: its hard limit %zu is above the one granted", name,
+					 i);
+	if (t->oom_score < 0)
+		return error_set(err, ERR_IMAGES,
+				 "%s: is spared when memory runs out, which is not granted", name);
+	return 0;
 }
 
 // Threads that have the filter of their process say nothing of it.
@@ -186,7 +204,8 @@ static int take_core(struct audit *a, const char *name, uint32_t id, const Criu_
 	if (!core->thread || !core->thread->creds)
 		return audit_damaged(name, err);
 	if (check_creds(a, name, core->thread->creds, err) < 0 ||
-	    check_priority(a, name, core->thread, err) < 0)
+	    check_priority(a, name, core->thread, err) < 0 ||
+	    check_resources(a, name, core->task, err) < 0)
 		return -1;
 	return check_seccomp(a, name, id, core->thread, err);
 }

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -44,8 +45,34 @@ static char *mount_source(const struct stage *stage, const char *key, const char
 	return strdup(path);
 }
 
-static int add_bind(struct stage *stage, const char *key, const char *origin,
-		    const char *destination, unsigned long flags, struct error *err)
+unsigned long stage_flags(const struct partition_def *def, const char *key)
+{
+	static const struct {
+		const char *key;
+		unsigned long flags;
+	} own[] = {
+		{"dev", MS_NOSUID | MS_NOEXEC},
+		{"shm", MS_NOSUID | MS_NODEV | MS_NOEXEC},
+		{"run", MS_NOSUID | MS_NODEV},
+		{"tmp", MS_NOSUID | MS_NODEV},
+		// Read-only: every host makes the same file from the definition.
+		{"resolv", MS_RDONLY | MS_NOSUID | MS_NODEV},
+		{"hosts", MS_RDONLY | MS_NOSUID | MS_NODEV},
+		{"null", MS_NOSUID | MS_NOEXEC},
+		{"empty", MS_NOSUID | MS_NOEXEC | MS_NODEV | MS_RDONLY},
+	};
+	char *end;
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		if (!strcmp(own[i].key, key))
+			return own[i].flags;
+	if (strncmp(key, "vol", 3) != 0 && strncmp(key, "tmp", 3) != 0)
+		return 0;
+	unsigned long i = strtoul(key + 3, &end, 10);
+	return key[3] && !*end && i < def->mount_count ? def->mounts[i].flags | MS_NODEV : 0;
+}
+
+static int add_bind(struct stage *stage, const struct partition_def *def, const char *key,
+		    const char *origin, const char *destination, struct error *err)
 {
 	struct stage_bind *more = reallocarray(stage->binds, stage->bind_count + 1, sizeof(*more));
 	if (!more)
@@ -57,13 +84,13 @@ static int add_bind(struct stage *stage, const char *key, const char *origin,
 	snprintf(bind->key, sizeof(bind->key), "%s", key);
 	if (!bind->origin || (destination && !bind->destination))
 		return error_set(err, ERR_NOMEM, "no memory for mounts");
-	bind->source = mount_source(stage, key, origin, flags, err);
+	bind->source = mount_source(stage, key, origin, stage_flags(def, key), err);
 	return bind->source ? 0 : -1;
 }
 
 // A folder of the volatile filesystem that travels, and its bind.
-static int add_tree(struct stage *stage, const char *name, const char *destination, mode_t mode,
-		    unsigned long flags, struct error *err)
+static int add_tree(struct stage *stage, const struct partition_def *def, const char *name,
+		    const char *destination, mode_t mode, struct error *err)
 {
 	if (stage->tree_count == ARRAY_SIZE(stage->trees))
 		return error_set(err, ERR_DEFINITION, "too many tmpfs mounts");
@@ -72,7 +99,7 @@ static int add_tree(struct stage *stage, const char *name, const char *destinati
 	snprintf(tree->path, sizeof(tree->path), "%.500s/trees/%s", stage->volatile_dir, name);
 	if (mkdir(tree->path, 0700) < 0 || chmod(tree->path, mode) < 0)
 		return error_sys(err, ERR_LAUNCH, errno, "cannot make %s", tree->path);
-	return add_bind(stage, name, tree->path, destination, flags, err);
+	return add_bind(stage, def, name, tree->path, destination, err);
 }
 
 static int add_definition_mounts(struct stage *stage, const struct partition_def *def,
@@ -82,11 +109,10 @@ static int add_definition_mounts(struct stage *stage, const struct partition_def
 		const struct partition_mount *mount = &def->mounts[i];
 		char key[STAGE_KEY_MAX];
 		snprintf(key, sizeof(key), "%s%zu", mount->type == MOUNT_BIND ? "vol" : "tmp", i);
-		int failed = mount->type == MOUNT_BIND
-				     ? add_bind(stage, key, mount->source, mount->destination,
-						mount->flags | MS_NODEV, err)
-				     : add_tree(stage, key, mount->destination, mount->mode,
-						mount->flags | MS_NODEV, err);
+		int failed =
+			mount->type == MOUNT_BIND
+				? add_bind(stage, def, key, mount->source, mount->destination, err)
+				: add_tree(stage, def, key, mount->destination, mount->mode, err);
 		if (failed)
 			return -1;
 	}
@@ -111,7 +137,7 @@ static int make_nodes(int dev, struct error *err)
 	return 0;
 }
 
-static int make_dev(struct stage *stage, struct error *err)
+static int make_dev(struct stage *stage, const struct partition_def *def, struct error *err)
 {
 	static const char *const links[][2] = {{"/proc/self/fd", "fd"},
 					       {"/proc/self/fd/0", "stdin"},
@@ -135,11 +161,11 @@ static int make_dev(struct stage *stage, struct error *err)
 	for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
 		if (mkdirat(dev, folders[i], 0755) < 0)
 			return error_sys(err, ERR_LAUNCH, errno, "cannot make /dev/%s", folders[i]);
-	return add_bind(stage, "dev", path, "/dev", MS_NOSUID | MS_NOEXEC, err);
+	return add_bind(stage, def, "dev", path, "/dev", err);
 }
 
-static int make_text(struct stage *stage, const char *name, const char *destination,
-		     const char *text, struct error *err)
+static int make_text(struct stage *stage, const struct partition_def *def, const char *name,
+		     const char *destination, const char *text, struct error *err)
 {
 	char path[STAGE_PATH_MAX];
 	snprintf(path, sizeof(path), "%.600s/etc/%s", stage->volatile_dir, name);
@@ -148,8 +174,7 @@ static int make_text(struct stage *stage, const char *name, const char *destinat
 		return error_sys(err, ERR_LAUNCH, errno, "cannot make %s", path);
 	if (fdio_write_all(fd, text, strlen(text), err) < 0)
 		return -1;
-	// Read-only: every host makes the same file from the definition.
-	return add_bind(stage, name, path, destination, MS_RDONLY | MS_NOSUID | MS_NODEV, err);
+	return add_bind(stage, def, name, path, destination, err);
 }
 
 // The definition mounts something there or above it.
@@ -172,7 +197,7 @@ static int make_resolver(struct stage *stage, const struct partition_def *def, s
 	for (size_t i = 0, at = 0; def->dns[i] && at < sizeof(text) - 80; i++)
 		at += (size_t)snprintf(text + at, sizeof(text) - at, "nameserver %.60s\n",
 				       def->dns[i]);
-	return make_text(stage, "resolv", "/etc/resolv.conf", text, err);
+	return make_text(stage, def, "resolv", "/etc/resolv.conf", text, err);
 }
 
 // The partition's own name and addresses. A system partition keeps the file of its root filesystem,
@@ -192,7 +217,7 @@ static int make_hosts(struct stage *stage, const struct partition_def *def, stru
 			used += (size_t)snprintf(hosts + used, sizeof(hosts) - used, "%.*s %s\n",
 						 (int)strcspn(*address, "/"), *address,
 						 def->hostname);
-	if (make_text(stage, "hosts", "/etc/hosts", hosts, err) < 0)
+	if (make_text(stage, def, "hosts", "/etc/hosts", hosts, err) < 0)
 		return -1;
 	stage->binds[stage->bind_count - 1].optional = true;
 	return 0;
@@ -208,38 +233,36 @@ static int make_folder(const char *parent, const char *name, char *path, size_t 
 }
 
 // What hides files and folders of /proc and /sys.
-static int make_masks(struct stage *stage, struct error *err)
+static int make_masks(struct stage *stage, const struct partition_def *def, struct error *err)
 {
-	const unsigned long strict = MS_NOSUID | MS_NOEXEC;
 	char path[STAGE_PATH_MAX];
 	snprintf(path, sizeof(path), "%.600s/null", stage->volatile_dir);
 	if (mknod(path, S_IFCHR | 0666, makedev(1, 3)) < 0 || chmod(path, 0666) < 0)
 		return error_sys(err, ERR_LAUNCH, errno, "cannot make %s", path);
 	stage->null_mask = stage->bind_count;
-	if (add_bind(stage, "null", path, NULL, strict, err) < 0 ||
+	if (add_bind(stage, def, "null", path, NULL, err) < 0 ||
 	    make_folder(stage->volatile_dir, "empty", path, sizeof(path), err) < 0)
 		return -1;
 	stage->empty_mask = stage->bind_count;
-	return add_bind(stage, "empty", path, NULL, strict | MS_NODEV | MS_RDONLY, err);
+	return add_bind(stage, def, "empty", path, NULL, err);
 }
 
 static int fill_volatile(struct stage *stage, const struct partition_def *def, struct error *err)
 {
 	static const char *const folders[] = {"mnt", "trees", "etc"};
-	const unsigned long plain = MS_NOSUID | MS_NODEV;
 	char path[STAGE_PATH_MAX];
 	for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
 		if (make_folder(stage->volatile_dir, folders[i], path, sizeof(path), err) < 0)
 			return -1;
-	if (make_dev(stage, err) < 0 ||
-	    add_tree(stage, "shm", "/dev/shm", 01777, plain | MS_NOEXEC, err) < 0 ||
-	    add_tree(stage, "run", "/run", 0755, plain, err) < 0 ||
-	    add_tree(stage, "tmp", "/tmp", 01777, plain, err) < 0)
+	if (make_dev(stage, def, err) < 0 ||
+	    add_tree(stage, def, "shm", "/dev/shm", 01777, err) < 0 ||
+	    add_tree(stage, def, "run", "/run", 0755, err) < 0 ||
+	    add_tree(stage, def, "tmp", "/tmp", 01777, err) < 0)
 		return -1;
 	if (add_definition_mounts(stage, def, err) < 0 || make_resolver(stage, def, err) < 0 ||
 	    make_hosts(stage, def, err) < 0)
 		return -1;
-	return make_masks(stage, err);
+	return make_masks(stage, def, err);
 }
 
 // ---- a fresh start -----------------------------------------------------------------------------

@@ -66,6 +66,9 @@ int stage_mount_image(struct stage *stage, const struct partition_def *def, stru
 // Unmounts and removes the folders; never fails aloud.
 void stage_remove(struct stage *stage);
 
+// The flags of mount(2) that a bind of this key has; 0: there is no such bind.
+unsigned long stage_flags(const struct partition_def *def, const char *key);
+
 // Where the small init of system partitions is, inside.
 #define STAGE_INIT "/run/.wpar/init"
 // Whether the command runs below it.

@@ -12,9 +12,13 @@
 #include "lib/base/version.h"
 #include "lib/criu/audit.h"
 #include "lib/partition/definition.h"
+#include "lib/partition/stage.h"
+#include "lib/partition/strv.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -24,6 +28,8 @@
 struct auditor {
 	struct partition_def *def;
 	char **binds, **masked, **read_only;
+	uint32_t *bind_flags;
+	uint64_t limits[RLIM_NLIMITS];
 	struct audit_grant grant;
 	struct audit *audit;
 	json_int_t images;
@@ -47,6 +53,23 @@ static bool is_confined(const json_t *seccomp)
 	return !name || strcmp(name, "unconfined") != 0;
 }
 
+static void grant_mounts(struct auditor *a)
+{
+	const unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+	for (size_t i = 0; a->binds[i]; i++)
+		a->bind_flags[i] = (uint32_t)(stage_flags(a->def, a->binds[i]) & flags);
+}
+
+// What the definition does not name is the host's, and has been checked with the offer.
+static void grant_limits(struct auditor *a)
+{
+	const struct partition_process *p = &a->def->process;
+	for (size_t i = 0; i < ARRAY_SIZE(a->limits); i++)
+		a->limits[i] = RLIM_INFINITY;
+	for (size_t i = 0; i < p->rlimit_count; i++)
+		a->limits[p->rlimits[i].resource] = p->rlimits[i].hard;
+}
+
 static int take_start(struct auditor *a, const json_t *start, struct error *err)
 {
 	a->def = definition_from_json(json_object_get(start, "definition"), err);
@@ -55,8 +78,11 @@ static int take_start(struct auditor *a, const json_t *start, struct error *err)
 	a->binds = texts_of(json_object_get(start, "binds"));
 	a->masked = texts_of(json_object_get(start, "masked"));
 	a->read_only = texts_of(json_object_get(start, "read_only"));
-	if (!a->binds || !a->masked || !a->read_only)
+	a->bind_flags = a->binds ? calloc(strv_length(a->binds) + 1, sizeof(uint32_t)) : NULL;
+	if (!a->bind_flags || !a->masked || !a->read_only)
 		return error_set(err, ERR_NOMEM, "no memory for an audit");
+	grant_mounts(a);
+	grant_limits(a);
 	const struct partition_process *p = &a->def->process;
 	a->grant = (struct audit_grant){
 		.capabilities = p->capabilities,
@@ -66,7 +92,11 @@ static int take_start(struct auditor *a, const json_t *start, struct error *err)
 		.group_count = p->group_count,
 		.no_new_privileges = p->no_new_privileges,
 		.seccomp = is_confined(a->def->seccomp),
+		.read_only_root = a->def->readonly,
 		.binds = a->binds,
+		.bind_flags = a->bind_flags,
+		.limits = a->limits,
+		.limit_count = ARRAY_SIZE(a->limits),
 		.masked = a->masked,
 		.read_only = a->read_only,
 	};

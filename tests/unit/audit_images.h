@@ -55,12 +55,19 @@ struct image_set {
 	Criu__AuditSocket socket;
 	Criu__AuditFile file;
 	Criu__AuditGhost ghost;
+	Criu__AuditMemfd memfd;
+	Criu__AuditLimit limit[3], *limit_list[3];
+	Criu__AuditLimits limits;
 	uint32_t words[2];
 	uint32_t sets[5][2];
 	bool with_ghost;
 };
 
 static char *const image_binds[] = {"dev", "null", "empty", "run", NULL};
+static const uint32_t image_bind_flags[] = {MS_NOSUID | MS_NOEXEC, MS_NOSUID | MS_NOEXEC,
+					    MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+					    MS_NOSUID | MS_NODEV};
+static const uint64_t image_limits[] = {UINT64_MAX, 1 << 20, UINT64_MAX};
 static char *const image_masked[] = {"/proc/keys", NULL};
 static char *const image_read_only[] = {"/proc/sys", NULL};
 
@@ -71,6 +78,9 @@ static const struct audit_grant image_grant = {
 	.no_new_privileges = true,
 	.seccomp = true,
 	.binds = image_binds,
+	.bind_flags = image_bind_flags,
+	.limits = image_limits,
+	.limit_count = 3,
 	.masked = image_masked,
 	.read_only = image_read_only,
 };
@@ -100,6 +110,8 @@ static inline void image_mount(struct image_set *s, uint32_t fstype, uint32_t id
 	m->root = (char *)root;
 	m->point = (char *)point;
 	m->key = (char *)key;
+	m->source = (char *)(fstype ? "none" : "/dev/vda1");
+	m->options = (char *)"rw";
 }
 
 static inline void image_capability_set(struct image_set *s, unsigned i, size_t *count,
@@ -135,6 +147,15 @@ static inline void image_task(struct image_set *s)
 	s->thread.seccomp_mode = 2;
 	criu__audit_task__init(&s->task);
 	s->task.state = 1;
+	criu__audit_limits__init(&s->limits);
+	for (int i = 0; i < 3; i++) {
+		criu__audit_limit__init(&s->limit[i]);
+		s->limit[i].soft = s->limit[i].hard = 1 << 20;
+		s->limit_list[i] = &s->limit[i];
+	}
+	s->limits.n_list = 3;
+	s->limits.list = s->limit_list;
+	s->task.limits = &s->limits;
 	criu__audit_core__init(&s->core);
 	s->core.task = &s->task;
 	s->core.thread = &s->thread;
@@ -156,8 +177,8 @@ static inline void image_files(struct image_set *s)
 	image_mount(s, 5, 14, strict, "/null", "/proc/keys", "null");
 	image_mount(s, 2, 13, strict | MS_RDONLY, "/", "/sys", NULL);
 	image_mount(s, 1, 12, strict, "/", "/proc", NULL);
-	image_mount(s, 5, 11, 0, "/dev", "/dev", "dev");
-	image_mount(s, 0, 10, 0, "/srv/root", "/", NULL);
+	image_mount(s, 5, 11, MS_NOSUID | MS_NOEXEC, "/dev", "/dev", "dev");
+	image_mount(s, 0, 10, MS_NODEV, "/srv/root", "/", NULL);
 	criu__audit_path__init(&s->path);
 	s->path.name = (char *)"/bin/program";
 	s->path.has_mount = true;
@@ -170,6 +191,9 @@ static inline void image_files(struct image_set *s)
 	s->file.path = &s->path;
 	criu__audit_ghost__init(&s->ghost);
 	s->ghost.mode = S_IFREG | 0644;
+	criu__audit_memfd__init(&s->memfd);
+	s->memfd.has_mode = true;
+	s->memfd.mode = S_IFREG | 0777;
 }
 
 static inline void image_set_init(struct image_set *s)
@@ -213,6 +237,7 @@ static inline int image_set_audit(const struct image_set *s, const struct audit_
 	    image_take(a, "files.img", 0x56303138, &s->file.base, err) == 0 &&
 	    (!s->with_ghost ||
 	     image_take(a, "ghost-file-a1.img", 0x52583605, &s->ghost.base, err) == 0) &&
+	    image_take(a, "memfd.img", 0x48453499, &s->memfd.base, err) == 0 &&
 	    image_take(a, "inventory.img", AUDIT_INVENTORY, &s->inventory.base, err) == 0 &&
 	    image_take_mounts(a, s, err) == 0 &&
 	    image_take(a, "pstree.img", 0x50273030, &s->process.base, err) == 0 &&

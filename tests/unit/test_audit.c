@@ -166,13 +166,82 @@ static void test_mounts(void **state)
 	image_mount(&set, 0, 20, 0, "/srv/rootkit", "/mnt", NULL);
 	expect_refused("another filesystem than the root");
 	set_up(state);
-	image_mount(&set, 0, 20, 0, "/srv/root/data", "/data", NULL);
+	image_mount(&set, 0, 20, MS_NODEV, "/srv/root/data", "/data", NULL);
 	expect_passes();
 	set.mounts[set.mount_count - 1].device++;
 	expect_refused("another filesystem than the root");
 	set_up(state);
 	image_mount(&set, 3, 20, 0, "/", "/dev/all", NULL); // devtmpfs
 	expect_refused("another filesystem than the root");
+}
+
+// CRIU puts the flags of the images on what we offer, and on the root.
+static void test_flags_of_mounts(void **state)
+{
+	(void)state;
+	set.mounts[4].flags = MS_NOSUID;
+	expect_refused("/dev lacks ro, nosuid, nodev or noexec");
+	set_up(state);
+	set.mounts[4].key = (char *)"empty"; // read-only here
+	expect_refused("/dev lacks ro");
+	set_up(state);
+	set.mounts[5].flags = MS_NOSUID;
+	expect_refused("/ lacks nodev");
+	set_up(state);
+	grant.read_only_root = true;
+	expect_refused("/ lacks nodev, or ro");
+	set.mounts[5].flags |= MS_RDONLY;
+	expect_passes();
+	set_up(state);
+	image_mount(&set, 0, 20, MS_RDONLY, "/srv/root/data", "/data", NULL);
+	expect_refused("/data lacks nodev");
+	grant.capabilities |= 1ull << CAP_SYS_ADMIN; // which may change them
+	set.mounts[4].flags = set.mounts[5].flags = 0;
+	expect_passes();
+}
+
+// CRIU would make a new mount of what does not look like the root in all of these.
+static void test_mounts_of_other_sources(void **state)
+{
+	(void)state;
+	for (int what = 0; what < 5; what++) {
+		set_up(state);
+		set.mounts[5].root = (char *)"/";
+		image_mount(&set, 0, 20, MS_NODEV, "/data", "/data", NULL);
+		Criu__AuditMount *m = &set.mounts[set.mount_count - 1];
+		if (what == 0)
+			m->source = (char *)"/dev/vda2";
+		else if (what == 1)
+			m->options = (char *)"rw,errors=continue";
+		else if (what == 2)
+			m->type = (char *)"ext4";
+		else if (what == 3)
+			m->fstype = 16; // any, by its name
+		if (what == 4)
+			expect_passes();
+		else
+			expect_refused("another filesystem than the root");
+	}
+	set_up(state);
+	set.mounts[4].has_plugin = set.mounts[4].plugin = true;
+	expect_refused("plugin");
+	set_up(state); // by a symbolic link /srv/root/link to / it would be the host's
+	image_mount(&set, 0, 20, MS_NODEV, "/srv/root/link/etc", "/data", NULL);
+	expect_refused("another place of the root");
+}
+
+static void test_limits(void **state)
+{
+	set.limit[1].hard++;
+	expect_refused("hard limit 1 is above");
+	grant.capabilities |= 1ull << CAP_SYS_RESOURCE;
+	expect_passes();
+	set_up(state);
+	set.task.has_oom_score = true;
+	set.task.oom_score = -1;
+	expect_refused("spared when memory runs out");
+	set.task.oom_score = 500;
+	expect_passes();
 }
 
 static void test_the_kernels_filesystems(void **state)
@@ -247,6 +316,9 @@ static void test_files_that_would_be_made(void **state)
 	expect_refused("set-uid");
 	set.ghost.mode = S_IFREG | S_ISGID | 0755;
 	expect_refused("set-uid");
+	set_up(state);
+	set.memfd.mode |= S_ISUID;
+	expect_refused("memfd.img would make a set-uid file");
 }
 
 static void test_labels(void **state)
@@ -257,6 +329,9 @@ static void test_labels(void **state)
 	expect_refused("security module");
 	set_up(state);
 	set.creds.label = (char *)"system_u:system_r:kernel_t:s0";
+	expect_refused("security module");
+	set_up(state);
+	set.creds.socket_label = (char *)"system_u:system_r:kernel_t:s0";
 	expect_refused("security module");
 }
 
@@ -337,6 +412,9 @@ int main(void)
 		cmocka_unit_test_setup(test_priorities, set_up),
 		cmocka_unit_test_setup(test_namespaces, set_up),
 		cmocka_unit_test_setup(test_mounts, set_up),
+		cmocka_unit_test_setup(test_flags_of_mounts, set_up),
+		cmocka_unit_test_setup(test_mounts_of_other_sources, set_up),
+		cmocka_unit_test_setup(test_limits, set_up),
 		cmocka_unit_test_setup(test_the_kernels_filesystems, set_up),
 		cmocka_unit_test_setup(test_open_files, set_up),
 		cmocka_unit_test_setup(test_files_that_would_be_made, set_up),
