@@ -7,22 +7,23 @@
 
 #include <string.h>
 
-#define TEXT_MAX 512
+#define TEXT_MAX       512
+#define SECONDS_LENGTH 19 // "2026-01-31T08:00:00"
 
 static const struct table_column columns[] = {
 	{.title = "TIME"},
 	{.title = "PARTITION"},
 	{.title = "WHAT"},
-	{.title = "MOVE"},
 	{.title = "FROM"},
 	{.title = "TO"},
 	{.title = "OUTCOME"},
 	{.title = "BY", .flexible = true},
+	{.title = "WHY", .flexible = true},
 	{.title = "DOWNTIME", .right = true},
 	{.title = "TOTAL", .right = true},
 	{.title = "BYTES", .right = true},
 	{.title = "ROUNDS", .right = true},
-	{.title = "WHY", .flexible = true},
+	{.title = "MOVE"},
 };
 
 // "root (admin) on hostA"
@@ -74,23 +75,24 @@ static char *size(const json_t *entry, char text[UNITS_TEXT_MAX])
 static void add_row(struct table *table, const json_t *entry)
 {
 	char by[TEXT_MAX], reason[TEXT_MAX], downtime[UNITS_TEXT_MAX], total[UNITS_TEXT_MAX],
-		bytes[UNITS_TEXT_MAX], rounds[24] = "";
+		bytes[UNITS_TEXT_MAX], rounds[24] = "", time[SECONDS_LENGTH + 2];
 	bool move = !strcmp(json_text(entry, "kind"), "move");
 	if (json_is_integer(json_object_get(entry, "rounds")))
 		snprintf(rounds, sizeof(rounds), "%.0f", json_amount(entry, "rounds"));
-	const char *cells[] = {json_text(entry, "time"),
+	snprintf(time, sizeof(time), "%.*sZ", SECONDS_LENGTH, json_text(entry, "time"));
+	const char *cells[] = {time,
 			       json_text(entry, "partition"),
 			       what(entry),
-			       json_text(entry, "move"),
 			       move ? json_text(entry, "from") : json_text(entry, "host"),
 			       json_text(entry, "to"),
 			       json_text(entry, "outcome"),
 			       who(entry, by),
+			       why(entry, reason),
 			       duration(entry, "downtime_ms", downtime),
 			       duration(entry, "total_ms", total),
 			       size(entry, bytes),
 			       rounds,
-			       why(entry, reason)};
+			       json_text(entry, "move")};
 	table_row(table, cells, NULL);
 }
 

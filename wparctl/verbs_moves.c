@@ -211,9 +211,9 @@ const struct verb move_verbs[] = {
 			"that they kept or gave up, with their reasons. Of a partition NAME it "
 			"also "
 			"tells when it was created, started, stopped, changed or failed, and by "
-			"whom; of a MOVE also how long each phase took. It goes back as far as "
-			"relocd keeps moves and events (retention.events). relocd(8) says what "
-			"--json prints.",
+			"whom; of a MOVE also how long each phase took. Moves "
+			"are kept for good, events as long as retention.events says. relocd(8) "
+			"says what --json prints.",
 		.options = history_options,
 		.args = "NAME|MOVE",
 		.min = 0,

@@ -45,8 +45,11 @@ int registry_history_moves(struct registry *r, const struct registry_history *qu
 	"(kind = 'move' AND event IN ('kept', 'given-up') OR "        \
 	"kind = 'partition' AND event IN ('adopted', 'disowned') OR " \
 	"kind = 'host' AND event = 'trust-local')"
-#define OF_THE_PARTITION \
-	"(kind = 'partition' AND ?1 IS NOT NULL AND NOT (event = 'state' AND move IS NOT NULL))"
+#define OF_THE_PARTITION                                                                   \
+	"(kind = 'partition' AND ?1 IS NOT NULL AND "                                      \
+	"NOT (event IN ('state', 'created', 'removed') AND move IS NOT NULL) AND "         \
+	"NOT (event = 'state' AND json_extract(data, '$.from') IN ('Moving', 'Arriving') " \
+	"AND json_extract(data, '$.to') IN ('Active', 'Departed')))"
 
 json_t *registry_history_events(struct registry *r, const struct registry_history *query,
 				struct error *err)

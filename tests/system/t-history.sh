@@ -24,6 +24,8 @@ test_history_of_a_partition() {
 			and (map(.time) == (map(.time) | sort | reverse))' >/dev/null ||
 			die "$from: $(in_host "$from" wparctl --json history p)"
 	done
+	# what the move did to the partition is the move's
+	assert_eq "relocate state created" "$(ctl --json history p | jq -r '.data | map(.what) | join(" ")')"
 	assert_contains "$(ctl history "$move")" "by root (admin) on hostB"
 	assert_contains "$(ctl history "$move")" "precopy "
 	# a move that fails, and only that

@@ -107,3 +107,25 @@ test_ten_at_once() {
 	assert_eq "$(jq .acked "$lab_dir/meter2.json")" "$(redis get counter)" "increments of there"
 }
 settled() { [ "$(in_host hostA wparctl --json moves | jq '.data | length')" = "$1" ]; }
+
+# On to a third host while the first one has not heard yet that the second runs it.
+test_a_chain_while_the_source_releases() {
+	LAB=$LAB-three
+	lab_dir=$BUILD/$LAB
+	lab up 3
+	trap 'lab down' EXIT
+	redis_partition r 10.77.0.61
+	meter_start "$lab_dir/meter.json"
+	in_host hostA sh -c 'echo "departure:receive:running delay 2500" >/etc/relocd/faults'
+	in_host hostA wparctl relocate r hostB --no-wait
+	is() { [ "$(state_of "$1" r)" = "$2" ]; }
+	wait_until 10 is hostB Active
+	assert_exit 5 in_host hostB wparctl relocate r hostA # which is not ready to have it again
+	in_host hostB timeout 20 wparctl relocate r hostC
+	wait_until 10 is hostA Departed
+	assert_eq "Departed Departed Active" "$(state_of hostA r) $(state_of hostB r) $(state_of hostC r)"
+	meter_stop
+	assert_eq "$(jq .acked "$lab_dir/meter.json")" "$(redis get counter)" "stored increments"
+	assert_eq "hostB>hostC hostA>hostB" "$(in_host hostA wparctl --json history r |
+		jq -r '[.data[] | select(.kind == "move" and .outcome == "done") | .from + ">" + .to] | join(" ")')"
+}
