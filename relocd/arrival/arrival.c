@@ -9,234 +9,15 @@
 #include "lib/base/paths.h"
 #include "lib/base/version.h"
 #include "relocd/move/checks.h"
+#include "relocd/move/steps.h"
 #include "relocd/move/talk.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 
 #define SOCKET       4
 #define HANDSHAKE_MS 10000
 #define OFFER_MS     10000
-#define PHASE_MS     180000 // without a message of the peer
-
-static int on_abort(struct arrival *a, const struct link_message *message, struct error *err)
-{
-	Wpar__Decision *decision =
-		talk_read_decision(message, a->offer->move, a->offer->epoch, err);
-	if (!decision)
-		return -1;
-	talk_reason(decision, link_peer(a->link), err);
-	wpar__decision__free_unpacked(decision, NULL);
-	a->over = true;
-	return -1;
-}
-
-static int on_released(struct arrival *a, const struct link_message *message, struct error *err)
-{
-	(void)message;
-	(void)err;
-	a->over = true;
-	return 0;
-}
-
-static void tell_arrived(struct arrival *a)
-{
-	struct error err;
-	json_t *message =
-		json_pack("{s:s, s:s, s:I, s:o}", "op", "arrived", "move", a->offer->move, "epoch",
-			  (json_int_t)a->def->epoch, "definition", definition_to_json(a->def));
-	if (a->downtime_ms > 0)
-		json_object_set_new(message, "downtime_ms", json_real(a->downtime_ms));
-	a->untold = report_call(&a->report, message, NULL, &err) < 0;
-	if (a->untold)
-		log_error_of(&err, "relocd does not know of the arrival");
-}
-
-// All that the move needed here is given back before relocd may begin another one.
-static void settle(struct arrival *a)
-{
-	arrival_finish(a);
-	tell_arrived(a);
-}
-
-static int on_commit(struct arrival *a, const struct link_message *message, struct error *err)
-{
-	int done = arrival_on_commit(a, message, err);
-	if (a->resumed)
-		settle(a);
-	return done;
-}
-
-static int on_ping(struct arrival *a, const struct link_message *message, struct error *err)
-{
-	(void)a;
-	(void)message;
-	(void)err;
-	return 0;
-}
-
-// Which message of the peer may come when, and what is done then.
-static const struct {
-	uint16_t type;
-	unsigned phases;
-	int (*handle)(struct arrival *a, const struct link_message *message, struct error *err);
-} rules[] = {
-	{WIRE_ROUND, TALK_IN(PHASE_PRECOPY), arrival_on_round},
-	{WIRE_MARK, TALK_IN(PHASE_PRECOPY) | TALK_IN(PHASE_FINAL), arrival_on_mark},
-	{WIRE_FROZEN, TALK_IN(PHASE_PRECOPY), arrival_on_frozen},
-	{WIRE_OBJECT, TALK_IN(PHASE_FINAL), arrival_on_object},
-	{WIRE_CHUNK, TALK_IN(PHASE_FINAL), arrival_on_chunk},
-	{WIRE_OBJECT_END, TALK_IN(PHASE_FINAL), arrival_on_object_end},
-	{WIRE_PAGES, TALK_IN(PHASE_PRECOPY) | TALK_IN(PHASE_FINAL), arrival_on_pages},
-	{WIRE_HELD, TALK_IN(PHASE_FINAL), arrival_on_held},
-	{WIRE_UPPER, TALK_IN(PHASE_PRECOPY) | TALK_IN(PHASE_FINAL), arrival_on_upper},
-	{WIRE_UPPER_END, TALK_IN(PHASE_FINAL), arrival_on_upper_end},
-	{WIRE_MANIFEST, TALK_IN(PHASE_FINAL), arrival_on_manifest},
-	{WIRE_COMMIT, TALK_IN(PHASE_COMMIT), on_commit},
-	{WIRE_RELEASED, TALK_IN(PHASE_RELEASE), on_released},
-	{WIRE_ABORT,
-	 TALK_IN(PHASE_PREPARE) | TALK_IN(PHASE_PRECOPY) | TALK_IN(PHASE_FINAL) |
-		 TALK_IN(PHASE_RESTORE) | TALK_IN(PHASE_COMMIT),
-	 on_abort},
-	{WIRE_PING, ~0u, on_ping},
-};
-
-int arrival_dispatch(struct arrival *a, const struct link_message *message, struct error *err)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
-		if (rules[i].type == message->type && (rules[i].phases & TALK_IN(a->report.phase)))
-			return rules[i].handle(a, message, err);
-	return error_set(err, ERR_PROTOCOL, "message %s of %s is not legal in phase %s",
-			 wire_name(message->type), link_peer(a->link), phase_name(a->report.phase));
-}
-
-static int wait_for_something(struct arrival *a, deadline_t deadline, struct error *err)
-{
-	arrival_streams_accept(a); // what relocd passed on may have been heard at any time
-	struct pollfd fds[2 + ARRIVAL_STREAMS_MAX + DEFINITION_NETWORKS_MAX] = {
-		{.fd = link_fd(a->link), .events = POLLIN},
-		{.fd = report_fd(&a->report), .events = POLLIN}};
-	size_t count = 2 + arrival_streams_poll(a, fds + 2);
-	count += cable_poll(&a->cable, fds + count);
-	if (poll(fds, count, deadline_poll_ms(deadline)) < 0 && errno != EINTR)
-		return error_sys(err, ERR_SYSTEM, errno, "poll failed");
-	report_listen(&a->report);
-	return cable_collect(&a->cable, err);
-}
-
-// Before the vote a cancel ends the move here; afterwards only the peer can decide.
-int arrival_check_cancel(struct arrival *a, struct error *err)
-{
-	report_listen(&a->report);
-	if (!a->report.cancelled || a->report.phase >= PHASE_COMMIT)
-		return 0;
-	return error_set(err, ERR_CANCELLED, "the move was cancelled on %s", a->host);
-}
-
-int arrival_listen(struct arrival *a, struct error *err)
-{
-	struct link_message message;
-	int got;
-	report_listen(&a->report);
-	while ((got = link_recv(a->link, deadline_in_ms(0), &message, err)) > 0) {
-		got = arrival_dispatch(a, &message, err);
-		link_done(a->link, &message);
-		if (got < 0)
-			return -1;
-	}
-	return got < 0 ? -1 : arrival_check_cancel(a, err);
-}
-
-// A message of each connection; 0: there is none.
-static int take_some(struct arrival *a, struct error *err)
-{
-	struct link_message message;
-	int further = arrival_streams_step(a, err);
-	if (further < 0)
-		return -1;
-	int got = link_recv(a->link, deadline_in_ms(0), &message, err);
-	if (got <= 0)
-		return got < 0 ? -1 : further;
-	got = arrival_dispatch(a, &message, err);
-	link_done(a->link, &message);
-	return got < 0 ? -1 : 1;
-}
-
-static int serve(struct arrival *a, struct error *err)
-{
-	deadline_t deadline = deadline_in_ms(PHASE_MS);
-	while (!a->over) {
-		int got = take_some(a, err);
-		if (got > 0) {
-			deadline = deadline_in_ms(PHASE_MS);
-			continue;
-		}
-		if (got < 0 || arrival_check_cancel(a, err) < 0)
-			return -1;
-		if (deadline_passed(deadline))
-			return error_set(err, ERR_DEADLINE, "%s fell silent in phase %s",
-					 link_peer(a->link), phase_name(a->report.phase));
-		if (wait_for_something(a, deadline, err) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-static void tell_failed(struct arrival *a, const char *outcome, const struct error *why)
-{
-	report_event(&a->report,
-		     json_pack("{s:s, s:s, s:s, s:o}", "event", "failed", "outcome", outcome,
-			       "move", a->offer->move, "error", error_to_json(why)));
-}
-
-static void refuse(struct arrival *a, const struct error *why)
-{
-	struct error err;
-	struct talk_decision refusal = {
-		.move = a->offer->move, .epoch = a->offer->epoch, .why = why};
-	if (!a->over && talk_decision(a->link, WIRE_REFUSE, &refusal, &err) < 0)
-		log_warn("%s was not told: %s", link_peer(a->link), err.message);
-}
-
-// The partition runs here; only the release of the original is missing, which is the peer's
-// business.
-static int end_running(struct arrival *a, const struct error *why)
-{
-	if (why)
-		log_warn("%s did not confirm the release: %s", link_peer(a->link), why->message);
-	arrival_demand_fill(a);
-	arrival_forget(a, a->over); // RELEASED has come: nobody will ask
-	return 0;
-}
-
-static int end_failed(struct arrival *a, struct error *why)
-{
-	error_at(why, a->host, a->def->name, phase_name(a->report.phase));
-	log_error_of(why, "move");
-	bool broken = a->decision && decision_last(a->decision) == DECISION_RESUMING;
-	bool voted = a->decision && decision_last(a->decision) == DECISION_PREPARED;
-	if (voted && !a->over) {
-		tell_failed(a, "in-doubt", why);
-		if (arrival_ask_peer(a)) {
-			if (arrival_resume(a, why) == 0) {
-				settle(a);
-				return end_running(a, NULL);
-			}
-			broken = true;
-		}
-	}
-	if (!broken && !voted)
-		refuse(a, why);
-	arrival_clear(a);
-	// A voted arrival ends only with the peer's abort of this epoch: both sides know. One that
-	// was committed and did not come to run keeps its record: the peer will ask.
-	arrival_forget(a, !broken);
-	tell_failed(a, broken ? "broken" : "aborted", why);
-	a->failed = true;
-	return 1;
-}
 
 static int send_checks(struct arrival *a, json_t *checks, struct error *err)
 {
@@ -261,23 +42,18 @@ static int take_offer(struct arrival *a, const struct link_message *message, str
 	a->def = definition_from_text(a->offer->definition, strlen(a->offer->definition), err);
 	if (!a->def)
 		return -1;
-	a->def->epoch = a->offer->epoch;
+	a->report.peer = link_peer(a->link);
+	a->def->epoch = a->report.epoch = a->offer->epoch;
 	free(a->def->owner);
 	a->def->owner = strdup(a->host);
 	return a->def->owner ? 0 : error_set(err, ERR_NOMEM, "no memory for a definition");
 }
 
-static int on_offer(struct arrival *a, const struct link_message *message)
+int arrival_check(struct arrival *a, struct error *err)
 {
-	struct error err = {0};
-	report_phase(&a->report, PHASE_VALIDATE);
-	if (take_offer(a, message, &err) < 0) {
-		log_error_of(&err, "offer");
-		if (a->offer)
-			refuse(a, &err);
-		return 1;
-	}
 	char who[64];
+	if (take_offer(a, &a->message, err) < 0)
+		return -1;
 	snprintf(who, sizeof(who), "arrival %s", a->offer->move);
 	log_open(who);
 	if (!a->offer->dry_run)
@@ -285,23 +61,51 @@ static int on_offer(struct arrival *a, const struct link_message *message)
 			     json_pack("{s:s, s:s, s:I}", "partition", a->def->name, "peer",
 				       link_peer(a->link), "epoch", (json_int_t)a->offer->epoch));
 	_cleanup_json_ json_t *checks = arrival_checks(a);
-	int sent = send_checks(a, checks, &err);
-	if (a->offer->dry_run || !checks_ok(checks)) {
-		arrival_clear(a);
-		return sent < 0;
-	}
-	struct talk_decision arranged = {.move = a->offer->move,
-					 .epoch = a->offer->epoch,
-					 .token = a->has_token ? a->token : NULL};
-	report_phase(&a->report, PHASE_PREPARE);
-	if (sent < 0 || arrival_prepare(a, &err) < 0 ||
-	    talk_decision(a->link, WIRE_ARRANGED, &arranged, &err) < 0)
-		return end_failed(a, &err);
-	report_phase(&a->report, PHASE_PRECOPY);
-	int served = serve(a, &err);
-	if (a->resumed)
-		return end_running(a, served < 0 ? &err : NULL);
-	return served < 0 ? end_failed(a, &err) : 0;
+	if (send_checks(a, checks, err) < 0)
+		return -1;
+	return a->offer->dry_run || !checks_ok(checks) ? EVENT_CHECKED : EVENT_DONE;
+}
+
+#define STEP(at, event, record, action, next) action,
+#define HEARD(at, type, record, action, next) action,
+#define EXPECT(at, type)                      NULL,
+static int (*const actions[])(struct arrival *a, struct error *err) = {
+#include "relocd/arrival/steps.def"
+};
+
+// An abort that came while the action was under way has ended it.
+static int act(void *side, size_t row, struct error *err)
+{
+	struct arrival *a = side;
+	int event = actions[row](a, err);
+	if (event >= 0 || !a->heard)
+		return event;
+	event = (int)a->heard;
+	a->heard = 0;
+	return event;
+}
+
+static int record(void *side, enum decision_type type, struct error *err)
+{
+	struct arrival *a = side;
+	if (type == DECISION_KEPT)
+		return arrival_record_keep(a, err);
+	if (type == DECISION_RESUMING)
+		a->commit_ns = clock_now_ns();
+	if (type != DECISION_OPENED)
+		return decision_append(a->decision, type, err);
+	a->decision = decision_create(paths_moves(), a->offer->move, DECISION_ARRIVAL,
+				      a->offer->epoch, a->def->name, err);
+	return a->decision ? 0 : -1;
+}
+
+static int on_offer(struct arrival *a, const struct link_message *message)
+{
+	static const struct steps_side side = {&steps_arrival, record, act};
+	struct error err = {0};
+	a->message = *message;
+	enum move_phase end = steps_run(&side, a, &a->report, EVENT_MESSAGE + WIRE_OFFER, &err);
+	return end != PHASE_RUNS && end != PHASE_CHECKED;
 }
 
 // What this host's decision files say of a move, whichever side it was.
@@ -359,7 +163,7 @@ static int refuse_peer(struct arrival *a, const struct error *why)
 	if (message.type == WIRE_CALL)
 		arrival_refuse_call(a, why);
 	else if (message.type == WIRE_OFFER && take_offer(a, &message, &err) == 0)
-		refuse(a, why);
+		arrival_refuse(a, why);
 	link_done(a->link, &message);
 	return -1;
 }
@@ -372,8 +176,8 @@ static int first_message(struct arrival *a, struct error *err)
 		return 0; // a peer that only wanted to be known
 	int status = 1;
 	if (message.type == WIRE_OFFER)
-		status = on_offer(a, &message);
-	else if (message.type == WIRE_QUERY)
+		return on_offer(a, &message);
+	if (message.type == WIRE_QUERY)
 		status = on_query(a, &message);
 	else if (message.type == WIRE_CALL)
 		status = arrival_call(a, &message);
@@ -407,10 +211,12 @@ static int run(struct arrival *a, struct error *err)
 
 static void release(struct arrival *a)
 {
+	if (a->link)
+		link_done(a->link, &a->message);
 	arrival_streams_close(a); // the peer has closed them by now, or is about to
 	link_close(a->link);
 	if (a->untold && report_wait_relocd(&a->report, deadline_in_ms(REPORT_LINGER_MS)))
-		tell_arrived(a);
+		arrival_tell_arrived(a);
 	report_close(&a->report, a->failed);
 	if (a->offer)
 		wpar__offer__free_unpacked(a->offer, NULL);

@@ -59,6 +59,8 @@ struct arrival {
 
 	// what the peer said
 	struct link *link;
+	struct link_message message; // that is being handled
+	unsigned heard;              // what came while something else was under way, and ends that
 	struct arrival_stream streams[ARRIVAL_STREAMS_MAX];
 	size_t stream_count;
 	uint32_t marks;    // that have come on all of them
@@ -118,22 +120,41 @@ struct arrival {
 
 	// the restore
 	pid_t root;
-	bool on_demand; // what memory it needs comes when it is touched
-	bool held;      // CRIU waits at post-restore
-	bool resumed;   // the tasks run
-	double restore_ms;
-	int64_t commit_ns;
-	double frozen_ms;   // until COMMIT, as the source says; 0: not known
-	double downtime_ms; // until it ran here; 0: not known
-	bool over;
+	bool on_demand;                // what memory it needs comes when it is touched
+	bool held;                     // CRIU waits at post-restore
+	bool resumed;                  // the tasks run
+	int64_t restore_ns, commit_ns; // when they began
+	double frozen_ms;              // until COMMIT, as the source says; 0: not known
+	double downtime_ms;            // until it ran here; 0: not known
+	bool in_doubt;
 	bool untold; // it runs, and relocd does not know yet
 	bool failed; // it does not run here, and the last event has been sent
 };
 
-// arrival.c: one message, if it may come in this phase; and a cancel that came before the vote.
-int arrival_dispatch(struct arrival *a, const struct link_message *message, struct error *err);
+// What is done in a state (steps.def) is a function that returns the next event: 0 is EVENT_DONE,
+// -1 EVENT_FAILED. Where the event is a message, it is a->message.
+
+// hear.c: waits for the next message, which is the event.
+int arrival_hear(struct arrival *a, struct error *err);
+// While something else is under way: takes one message, or all that have come, without waiting. -1:
+// an abort, a cancel, or the link is gone.
+int arrival_take_aside(struct arrival *a, const struct link_message *message, struct error *err);
+int arrival_listen(struct arrival *a, struct error *err);
+// A cancel that came before the vote.
 int arrival_check_cancel(struct arrival *a, struct error *err);
 
+// arrival.c: OFFER: the checks of this side.
+int arrival_check(struct arrival *a, struct error *err);
+
+// end.c: how it ends, and what relocd and the peer are told.
+int arrival_answered(struct arrival *a, struct error *err);    // nothing but checks was wanted
+int arrival_give_up(struct arrival *a, struct error *why);     // before the vote
+int arrival_end(struct arrival *a, struct error *why);         // the peer keeps it
+int arrival_lost(struct arrival *a, struct error *why);        // it was ours, and does not run
+int arrival_confirmed(struct arrival *a, struct error *err);   // it runs, the original is gone
+int arrival_unconfirmed(struct arrival *a, struct error *err); // it runs
+void arrival_refuse(struct arrival *a, const struct error *why);
+void arrival_tell_arrived(struct arrival *a);
 // checks.c: VALIDATE on this side; reserves name and addresses unless it is a dry run. The answer
 // is the list.
 json_t *arrival_checks(struct arrival *a);
@@ -150,13 +171,13 @@ void arrival_finish(struct arrival *a);
 void arrival_forget(struct arrival *a, bool remove);
 
 // receive.c: handlers of the messages that bring the images.
-int arrival_on_frozen(struct arrival *a, const struct link_message *message, struct error *err);
-int arrival_on_object(struct arrival *a, const struct link_message *message, struct error *err);
-int arrival_on_chunk(struct arrival *a, const struct link_message *message, struct error *err);
-int arrival_on_object_end(struct arrival *a, const struct link_message *message, struct error *err);
-int arrival_on_pages(struct arrival *a, const struct link_message *message, struct error *err);
-int arrival_on_round(struct arrival *a, const struct link_message *message, struct error *err);
-int arrival_on_held(struct arrival *a, const struct link_message *message, struct error *err);
+int arrival_on_frozen(struct arrival *a, struct error *err);
+int arrival_on_object(struct arrival *a, struct error *err);
+int arrival_on_chunk(struct arrival *a, struct error *err);
+int arrival_on_object_end(struct arrival *a, struct error *err);
+int arrival_on_pages(struct arrival *a, struct error *err);
+int arrival_on_round(struct arrival *a, struct error *err);
+int arrival_on_held(struct arrival *a, struct error *err);
 
 // PAGES, of any connection; `rounds_only`: nothing that is final.
 int arrival_take_pages(struct arrival *a, bool rounds_only, const struct link_message *message,
@@ -167,7 +188,7 @@ void arrival_streams_accept(struct arrival *a);
 // A message of each that may be read, without waiting: 1, 0 there was none.
 int arrival_streams_step(struct arrival *a, struct error *err);
 size_t arrival_streams_poll(const struct arrival *a, struct pollfd fds[ARRIVAL_STREAMS_MAX]);
-int arrival_on_mark(struct arrival *a, const struct link_message *message, struct error *err);
+int arrival_on_mark(struct arrival *a, struct error *err);
 void arrival_streams_close(struct arrival *a);
 
 // image.c: for a root that is made of an image.
@@ -179,9 +200,9 @@ void arrival_drop_image(struct arrival *a);
 
 // upper.c: the layer above it. PREPARE: an empty one.
 int arrival_open_upper(struct arrival *a, struct error *err);
-int arrival_on_upper(struct arrival *a, const struct link_message *message, struct error *err);
+int arrival_on_upper(struct arrival *a, struct error *err);
 // All of it is here: mounts the root.
-int arrival_on_upper_end(struct arrival *a, const struct link_message *message, struct error *err);
+int arrival_on_upper_end(struct arrival *a, struct error *err);
 // Before the vote: all of it is on disk.
 int arrival_wait_upper(struct arrival *a, struct error *err);
 void arrival_close_upper(struct arrival *a);
@@ -196,10 +217,11 @@ void arrival_audit_end(struct arrival *a); // also when it was not begun
 int arrival_warm_begin(struct arrival *a, struct error *err);
 void arrival_warm_end(struct arrival *a); // also when it was not begun
 
-// restore.c: MANIFEST: verify, unpack, restore up to the gate, vote. COMMIT: let it run.
-int arrival_on_manifest(struct arrival *a, const struct link_message *message, struct error *err);
-int arrival_on_commit(struct arrival *a, const struct link_message *message, struct error *err);
+// restore.c: verify, unpack, restore up to the gate; vote; let it run: EVENT_RUNS.
+int arrival_restore(struct arrival *a, struct error *err);
+int arrival_vote(struct arrival *a, struct error *err);
 int arrival_resume(struct arrival *a, struct error *err);
+int arrival_tell_running(struct arrival *a, struct error *err);
 
 // demand.c: VALIDATE: may memory come on demand, as far as can be told before it is here?
 bool arrival_demand_possible(const struct arrival *a);
@@ -215,15 +237,13 @@ void arrival_demand_drop(struct arrival *a);
 int arrival_call(struct arrival *a, const struct link_message *message);
 void arrival_refuse_call(struct arrival *a, const struct error *why);
 
-// arrival.c: takes what the peer and relocd have said meanwhile, without waiting. -1: an abort, a
-// cancel, or the link is gone.
-int arrival_listen(struct arrival *a, struct error *err);
-
 // join.c: a join link; 0 or -1.
 int arrival_join(struct arrival *a, struct error *err);
 
 // doubt.c: the vote is cast and the peer is gone. Asks it until it answers, or a person decides for
-// it; returns whether the partition is to run here.
-bool arrival_ask_peer(struct arrival *a);
+// it: EVENT_COMMITTED, EVENT_ENDED, EVENT_KEEP.
+int arrival_ask(struct arrival *a, struct error *why);
+// A person decided for this copy.
+int arrival_record_keep(struct arrival *a, struct error *err);
 
 #endif

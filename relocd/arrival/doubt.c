@@ -6,24 +6,9 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
 #include "relocd/move/query.h"
+#include "relocd/move/steps.h"
 
 #define ASK_EVERY_MS 1000
-
-// relocd has made sure that the other copy is dead, or a person said so.
-static bool keep(struct arrival *a)
-{
-	struct error err;
-	uint64_t epoch = (uint64_t)json_integer_value(json_object_get(a->report.keep, "epoch"));
-	const char *reason = json_string_value(json_object_get(a->report.keep, "reason"));
-	json_decref(take_ptr(a->report.keep));
-	if (decision_append_as(a->decision, DECISION_KEPT, epoch, reason, &err) < 0) {
-		log_error_of(&err, "keeping the copy of this host");
-		return false;
-	}
-	log_warn("kept by a person's decision, epoch %llu", (unsigned long long)epoch);
-	a->def->epoch = epoch;
-	return true;
-}
 
 static bool was_ended_at_peer(enum decision_type last)
 {
@@ -31,24 +16,52 @@ static bool was_ended_at_peer(enum decision_type last)
 	       last == DECISION_SETTLED;
 }
 
-bool arrival_ask_peer(struct arrival *a)
+static void tell(struct arrival *a, struct error *why)
+{
+	error_at(why, a->host, a->def->name, phase_name(a->report.phase));
+	log_error_of(why, "in doubt");
+	report_event(&a->report,
+		     json_pack("{s:s, s:s, s:s, s:o}", "event", "failed", "outcome", "in-doubt",
+			       "move", a->offer->move, "error", error_to_json(why)));
+	a->in_doubt = true;
+}
+
+int arrival_ask(struct arrival *a, struct error *why)
 {
 	const char *peer = link_peer(a->link);
-	for (;;) {
+	if (!a->in_doubt)
+		tell(a, why);
+	else // what was known could not be recorded
+		report_pause(&a->report, deadline_in_ms(ASK_EVERY_MS));
+	while (decision_last(a->decision) != DECISION_KEPT) {
 		struct error err = {0};
 		enum decision_type last = DECISION_UNKNOWN;
 		if (a->peer_address)
 			last = query_peer(a->peer_address, peer, a->host, &a->tls, a->offer->move,
 					  a->offer->epoch, &err);
 		if (last == DECISION_COMMIT)
-			return true;
+			return EVENT_COMMITTED;
 		if (was_ended_at_peer(last))
-			return false;
+			return EVENT_ENDED;
 		log_warn("in doubt: %s says of %s: %s %s", peer, a->offer->move,
 			 decision_name(last), err.message);
 		report_pause(&a->report, deadline_in_ms(ASK_EVERY_MS));
 		report_listen(&a->report);
-		if (a->report.keep && keep(a))
-			return true;
+		if (a->report.keep)
+			return EVENT_KEEP;
 	}
+	return EVENT_COMMITTED;
+}
+
+// relocd has made sure that the other copy is dead, or a person said so.
+int arrival_record_keep(struct arrival *a, struct error *err)
+{
+	_cleanup_json_ json_t *order = take_ptr(a->report.keep);
+	uint64_t epoch = (uint64_t)json_integer_value(json_object_get(order, "epoch"));
+	const char *reason = json_string_value(json_object_get(order, "reason"));
+	if (decision_append_as(a->decision, DECISION_KEPT, epoch, reason, err) < 0)
+		return error_wrap(err, "keeping the copy of this host");
+	log_warn("kept by a person's decision, epoch %llu", (unsigned long long)epoch);
+	a->def->epoch = epoch;
+	return 0;
 }

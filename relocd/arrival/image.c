@@ -104,7 +104,7 @@ static int take(struct arrival *a, struct incoming *in, const struct link_messag
 		return on_blob(a, in, message, err);
 	if (message->type == WIRE_CHUNK)
 		return on_chunk(a, in, message, err);
-	return arrival_dispatch(a, message, err);
+	return arrival_take_aside(a, message, err);
 }
 
 static int receive_all(struct arrival *a, struct incoming *in, struct error *err)
@@ -130,14 +130,7 @@ static int receive_all(struct arrival *a, struct incoming *in, struct error *err
 
 static int still_wanted(void *arg, struct error *err)
 {
-	struct arrival *a = arg;
-	struct link_message message;
-	int got = link_recv(a->link, deadline_in_ms(0), &message, err);
-	if (got > 0) {
-		got = arrival_dispatch(a, &message, err);
-		link_done(a->link, &message);
-	}
-	return got < 0 ? -1 : arrival_check_cancel(a, err);
+	return arrival_listen(arg, err);
 }
 
 static int receive_into(struct arrival *a, int folder, struct error *err)

@@ -6,10 +6,10 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
-#include "lib/base/paths.h"
 #include "lib/storage/upper.h"
 #include "relocd/move/priority.h"
 #include "relocd/move/scratch.h"
+#include "relocd/move/talk.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -104,17 +104,19 @@ static int warm_up(struct arrival *a, struct error *err)
 
 int arrival_prepare(struct arrival *a, struct error *err)
 {
-	a->decision = decision_create(paths_moves(), a->offer->move, DECISION_ARRIVAL,
-				      a->offer->epoch, a->def->name, err);
+	struct talk_decision arranged = {.move = a->offer->move,
+					 .epoch = a->offer->epoch,
+					 .token = a->has_token ? a->token : NULL};
 	a->manifest_bytes = BUF_INIT(16u << 20);
-	if (!a->decision ||
-	    (a->def->image && (arrival_fetch_image(a, err) < 0 || arrival_open_upper(a, err) < 0)))
+	if (a->def->image && (arrival_fetch_image(a, err) < 0 || arrival_open_upper(a, err) < 0))
 		return -1;
 	if (start_keeper(a, err) < 0 || open_store(a, err) < 0)
 		return -1;
 	if (start_criu(a, err) < 0 || warm_up(a, err) < 0)
 		return -1;
-	return arrival_audit_begin(a, err);
+	if (arrival_audit_begin(a, err) < 0)
+		return -1;
+	return talk_decision(a->link, WIRE_ARRANGED, &arranged, err);
 }
 
 static void drop_images(struct arrival *a)

@@ -16,13 +16,8 @@
 #define OBJECT_MAX (1ull << 30)
 #define TREE_NAME  "tree:"
 
-int arrival_on_frozen(struct arrival *a, const struct link_message *message, struct error *err)
+int arrival_on_frozen(struct arrival *a, struct error *err)
 {
-	Wpar__Decision *frozen = talk_read_decision(message, a->offer->move, a->offer->epoch, err);
-	if (!frozen)
-		return -1;
-	wpar__decision__free_unpacked(frozen, NULL);
-	report_phase(&a->report, PHASE_FINAL);
 	priority_resume(); // what is started from now on is the partition's
 	if (cable_pull(&a->cable, false, err) < 0 || cable_announce(&a->cable, err) < 0)
 		return -1;
@@ -61,8 +56,9 @@ static int open_target(struct arrival *a, struct error *err)
 	return o->fd < 0 ? error_sys(err, ERR_SYSTEM, errno, "cannot create image %s", o->name) : 0;
 }
 
-int arrival_on_object(struct arrival *a, const struct link_message *message, struct error *err)
+int arrival_on_object(struct arrival *a, struct error *err)
 {
+	const struct link_message *message = &a->message;
 	struct arriving_object *o = &a->object;
 	Wpar__Object *begin = wpar__object__unpack(NULL, message->length, message->payload);
 	int done = 0;
@@ -82,8 +78,9 @@ int arrival_on_object(struct arrival *a, const struct link_message *message, str
 	return done;
 }
 
-int arrival_on_chunk(struct arrival *a, const struct link_message *message, struct error *err)
+int arrival_on_chunk(struct arrival *a, struct error *err)
 {
+	const struct link_message *message = &a->message;
 	struct arriving_object *o = &a->object;
 	if (!o->digest || message->length > o->length - o->received)
 		return error_set(err, ERR_PROTOCOL, "CHUNK has no place");
@@ -107,8 +104,9 @@ static int compare_end(const struct arriving_object *o, const struct digest *min
 	return 0;
 }
 
-int arrival_on_object_end(struct arrival *a, const struct link_message *message, struct error *err)
+int arrival_on_object_end(struct arrival *a, struct error *err)
 {
+	const struct link_message *message = &a->message;
 	struct arriving_object *o = &a->object;
 	struct digest mine;
 	if (!o->digest)
@@ -147,24 +145,26 @@ int arrival_take_pages(struct arrival *a, bool rounds_only, const struct link_me
 }
 
 // Until it is frozen nothing is final.
-int arrival_on_pages(struct arrival *a, const struct link_message *message, struct error *err)
+int arrival_on_pages(struct arrival *a, struct error *err)
 {
-	return arrival_take_pages(a, a->report.phase == PHASE_PRECOPY, message, err);
+	return arrival_take_pages(a, a->report.phase == PHASE_PRECOPY, &a->message, err);
 }
 
 // What came before it is in the store: messages are handled one after the other, and a MARK went
 // ahead where there are several connections.
-int arrival_on_round(struct arrival *a, const struct link_message *message, struct error *err)
+int arrival_on_round(struct arrival *a, struct error *err)
 {
-	if (talk_check_round(message, a->offer->move, a->offer->epoch, a->rounds + 1, err) < 0)
+	const uint32_t number = a->rounds + 1;
+	if (talk_check_round(&a->message, a->offer->move, a->offer->epoch, number, err) < 0)
 		return -1;
 	a->rounds++;
 	priority_resume(); // the rounds after the first are short
 	return talk_round(a->link, WIRE_ROUND_ACK, a->offer->move, a->offer->epoch, a->rounds, err);
 }
 
-int arrival_on_held(struct arrival *a, const struct link_message *message, struct error *err)
+int arrival_on_held(struct arrival *a, struct error *err)
 {
+	const struct link_message *message = &a->message;
 	if (message->length < 1)
 		return error_set(err, ERR_PROTOCOL, "HELD is too short");
 	if (message->payload[0] >= a->cable.count)

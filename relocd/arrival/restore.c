@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The image set is complete: verify it, restore up to the gate, vote; on COMMIT let it run.
+// The image set is complete: verify it, restore up to the gate, vote; after COMMIT let it run.
 #include "relocd/arrival/arrival.h"
 
 #include "images/folder.h"
@@ -7,6 +7,7 @@
 #include "lib/base/log.h"
 #include "lib/criu/failure.h"
 #include "relocd/move/scratch.h"
+#include "relocd/move/steps.h"
 #include "relocd/move/talk.h"
 
 #include <errno.h>
@@ -164,26 +165,22 @@ static int check_placement(struct arrival *a, struct error *err)
 			 (int)a->root);
 }
 
-int arrival_on_manifest(struct arrival *a, const struct link_message *message, struct error *err)
+int arrival_restore(struct arrival *a, struct error *err)
 {
-	Wpar__Decision *all_sent =
-		talk_read_decision(message, a->offer->move, a->offer->epoch, err);
-	if (!all_sent)
-		return -1;
-	wpar__decision__free_unpacked(all_sent, NULL);
-	report_phase(&a->report, PHASE_RESTORE);
-	int64_t began = clock_now_ns();
+	a->restore_ns = clock_now_ns();
 	if (a->def->image && !a->upper_mounted)
 		return error_set(err, ERR_PROTOCOL, "the layer above the image did not come");
 	if (verify(a, err) < 0 || arrival_audit_verdict(a, err) < 0 || unpack_trees(a, err) < 0 ||
-	    arrival_demand_begin(a, err) < 0 || restore(a, err) < 0 ||
-	    check_placement(a, err) < 0 || arrival_wait_upper(a, err) < 0 ||
-	    decision_append(a->decision, DECISION_PREPARED, err) < 0)
+	    arrival_demand_begin(a, err) < 0 || restore(a, err) < 0 || check_placement(a, err) < 0)
 		return -1;
-	a->restore_ms = clock_ms_since(began);
-	report_phase(&a->report, PHASE_COMMIT);
-	struct talk_decision ready = {
-		.move = a->offer->move, .epoch = a->offer->epoch, .restore_ms = a->restore_ms};
+	return arrival_wait_upper(a, err);
+}
+
+int arrival_vote(struct arrival *a, struct error *err)
+{
+	struct talk_decision ready = {.move = a->offer->move,
+				      .epoch = a->offer->epoch,
+				      .restore_ms = clock_ms_since(a->restore_ns)};
 	return talk_decision(a->link, WIRE_READY, &ready, err);
 }
 
@@ -212,10 +209,6 @@ static int let_run(struct arrival *a, struct error *err)
 
 int arrival_resume(struct arrival *a, struct error *err)
 {
-	report_phase(&a->report, PHASE_SWITCH);
-	a->commit_ns = clock_now_ns();
-	if (decision_append(a->decision, DECISION_RESUMING, err) < 0)
-		return -1;
 	cable_plug_in(&a->cable); // forward only: it runs, and says what is wrong with it
 	if (let_run(a, err) < 0) {
 		error_wrap(err, "the partition was given up by its source and did not run here");
@@ -226,21 +219,17 @@ int arrival_resume(struct arrival *a, struct error *err)
 		a->downtime_ms = a->frozen_ms + clock_ms_since(a->commit_ns);
 	if (keeper_adopt(a->keeper, a->root, err) < 0)
 		log_error_of(err, "keeper");
-	return 0;
+	return EVENT_RUNS;
 }
 
-int arrival_on_commit(struct arrival *a, const struct link_message *message, struct error *err)
+// All that the move needed here is given back before relocd may begin another one.
+int arrival_tell_running(struct arrival *a, struct error *err)
 {
-	Wpar__Decision *commit = talk_read_decision(message, a->offer->move, a->offer->epoch, err);
-	if (!commit)
-		return -1;
-	a->frozen_ms = commit->frozen_ms;
-	wpar__decision__free_unpacked(commit, NULL);
-	if (arrival_resume(a, err) < 0)
-		return -1;
 	struct talk_decision running = {.move = a->offer->move,
 					.epoch = a->offer->epoch,
 					.switch_ms = clock_ms_since(a->commit_ns)};
-	report_phase(&a->report, PHASE_RELEASE);
-	return talk_decision(a->link, WIRE_RUNNING, &running, err);
+	int told = talk_decision(a->link, WIRE_RUNNING, &running, err);
+	arrival_finish(a);
+	arrival_tell_arrived(a);
+	return told;
 }

@@ -142,9 +142,9 @@ static int read_up_to_mark(struct arrival *a, struct arrival_stream *s, struct e
 }
 
 // On the control link: it comes last.
-int arrival_on_mark(struct arrival *a, const struct link_message *message, struct error *err)
+int arrival_on_mark(struct arrival *a, struct error *err)
 {
-	if (talk_check_mark(message, a->offer->move, a->offer->epoch, a->marks + 1, err) < 0)
+	if (talk_check_mark(&a->message, a->offer->move, a->offer->epoch, a->marks + 1, err) < 0)
 		return -1;
 	for (size_t i = 0; i < a->stream_count; i++)
 		if (read_up_to_mark(a, &a->streams[i], err) < 0)

@@ -63,8 +63,9 @@ static int check_space(struct arrival *a, size_t length, struct error *err)
 	return tool_check_space(paths_state(), 0, err);
 }
 
-int arrival_on_upper(struct arrival *a, const struct link_message *message, struct error *err)
+int arrival_on_upper(struct arrival *a, struct error *err)
 {
+	const struct link_message *message = &a->message;
 	if (!a->unpacker)
 		return error_set(err, ERR_PROTOCOL, "UPPER has no place");
 	a->received_bytes += message->length;
@@ -97,10 +98,10 @@ static int check_digest(struct arrival *a, const struct link_message *message, s
 	return done;
 }
 
-int arrival_on_upper_end(struct arrival *a, const struct link_message *message, struct error *err)
+int arrival_on_upper_end(struct arrival *a, struct error *err)
 {
 	struct digest mine;
-	if (check_digest(a, message, &mine, err) < 0)
+	if (check_digest(a, &a->message, &mine, err) < 0)
 		return -1;
 	if (!folder_unpacker_idle(a->unpacker))
 		return error_set(err, ERR_PROTOCOL, "the layer above the image ends early");

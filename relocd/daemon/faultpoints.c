@@ -3,47 +3,29 @@
 
 #include "lib/base/cleanup.h"
 #include "lib/base/fault.h"
-#include "lib/registry/decision.h"
-#include "lib/transport/wire.h"
-#include "relocd/move/phase.h"
+#include "relocd/move/steps.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 
-// What a side has of each kind, in the order of a move; 0 ends it. NAMES_MAX is the longest.
-#define NAMES_MAX 16
+#define NOTIFICATIONS_MAX 8
 
+// What the tables of the steps say of a side is not said again.
 static const struct side {
-	const char *process;
-	bool freezes;
-	enum decision_type records[NAMES_MAX];
-	enum wire_type sent[NAMES_MAX], received[NAMES_MAX];
-	const char *notifications[NAMES_MAX];
+	const struct steps *steps, *peer;
+	const char *notifications[NOTIFICATIONS_MAX]; // of CRIU
 } sides[] = {
-	{.process = "departure",
-	 .freezes = true,
-	 .records = {DECISION_OPENED, DECISION_FINAL, DECISION_COMMIT, DECISION_RELEASED,
-		     DECISION_ABORT, DECISION_REVOKED},
-	 .sent = {WIRE_HELLO, WIRE_OFFER, WIRE_ROUND, WIRE_FROZEN, WIRE_OBJECT, WIRE_OBJECT_END,
-		  WIRE_MANIFEST, WIRE_COMMIT, WIRE_RELEASED, WIRE_ABORT},
-	 .received = {WIRE_HELLO, WIRE_CHECKS, WIRE_ARRANGED, WIRE_ROUND_ACK, WIRE_READY,
-		      WIRE_RUNNING, WIRE_REFUSE},
-	 .notifications = {"pre-dump", "query-ext-files", "post-dump"}},
-	{.process = "arrival",
-	 .records = {DECISION_OPENED, DECISION_PREPARED, DECISION_RESUMING, DECISION_REFUSED},
-	 .sent = {WIRE_HELLO, WIRE_CHECKS, WIRE_ARRANGED, WIRE_ROUND_ACK, WIRE_READY, WIRE_RUNNING,
-		  WIRE_REFUSE},
-	 .received = {WIRE_HELLO, WIRE_OFFER, WIRE_ROUND, WIRE_FROZEN, WIRE_OBJECT, WIRE_OBJECT_END,
-		      WIRE_MANIFEST, WIRE_COMMIT, WIRE_RELEASED, WIRE_ABORT},
-	 .notifications = {"pre-restore", "setup-namespaces", "post-setup-namespaces",
-			   "post-restore", "pre-resume", "post-resume"}},
+	{&steps_departure, &steps_arrival, {"pre-dump", "query-ext-files", "post-dump"}},
+	{&steps_arrival,
+	 &steps_departure,
+	 {"pre-restore", "setup-namespaces", "post-setup-namespaces", "post-restore", "pre-resume",
+	  "post-resume"}},
 };
 
 static void print(const struct side *s, enum fault_kind kind, const char *name,
 		  enum fault_when when)
 {
 	char point[FAULT_POINT_MAX];
-	fault_point(point, s->process, kind, name, when);
+	fault_point(point, s->steps->side, kind, name, when);
 	puts(point);
 }
 
@@ -53,18 +35,27 @@ static void print_both(const struct side *s, enum fault_kind kind, const char *n
 	print(s, kind, name, FAULT_AFTER);
 }
 
+// What one side hears the other sends; HELLO comes before the first step.
+static void print_message(const struct side *s, uint16_t type)
+{
+	if (type == WIRE_HELLO || steps_hears(s->peer, type))
+		print_both(s, FAULT_SEND, wire_name(type));
+	if (type == WIRE_HELLO || steps_hears(s->steps, type))
+		print(s, FAULT_RECEIVE, wire_name(type), FAULT_BEFORE);
+}
+
 static void print_side(const struct side *s)
 {
-	for (enum move_phase p = PHASE_VALIDATE; p < PHASE_COUNT; p++)
-		if (p != PHASE_FREEZE || s->freezes)
+	for (enum move_phase p = PHASE_CONNECT; p < PHASE_ENDS; p++)
+		if (steps_enters(s->steps, p))
 			print(s, FAULT_PHASE, phase_name(p), FAULT_BEFORE);
-	for (size_t i = 0; i < NAMES_MAX && s->records[i]; i++)
-		print_both(s, FAULT_RECORD, decision_name(s->records[i]));
-	for (size_t i = 0; i < NAMES_MAX && s->sent[i]; i++)
-		print_both(s, FAULT_SEND, wire_name(s->sent[i]));
-	for (size_t i = 0; i < NAMES_MAX && s->received[i]; i++)
-		print(s, FAULT_RECEIVE, wire_name(s->received[i]), FAULT_BEFORE);
-	for (size_t i = 0; i < NAMES_MAX && s->notifications[i]; i++)
+	for (enum decision_type t = DECISION_OPENED; t < DECISION_UNKNOWN; t++)
+		if (steps_records(s->steps, t))
+			print_both(s, FAULT_RECORD, decision_name(t));
+	for (uint16_t type = WIRE_HELLO; type <= WIRE_MARK; type++)
+		if (!wire_is_data(type))
+			print_message(s, type);
+	for (size_t i = 0; i < NOTIFICATIONS_MAX && s->notifications[i]; i++)
 		print_both(s, FAULT_CRIU, s->notifications[i]);
 }
 

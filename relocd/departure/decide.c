@@ -5,6 +5,7 @@
 #include "lib/base/log.h"
 #include "relocd/move/query.h"
 #include "relocd/move/sockets.h"
+#include "relocd/move/steps.h"
 #include "relocd/move/talk.h"
 
 #include <string.h>
@@ -15,10 +16,11 @@
 #define ASK_EVERY_MS 1000
 #define KILL_MS      20000
 
-static int wait_ready(struct departure *d, struct error *err)
+int departure_await_vote(struct departure *d, struct error *err)
 {
 	struct link_message message;
-	report_phase(&d->report, PHASE_RESTORE);
+	if (departure_send_list(d, err) < 0)
+		return -1;
 	deadline_t deadline = deadline_in_ms(READY_MS + talk_restore_ms(d->sent_bytes));
 	if (departure_wait(d, WIRE_READY, deadline, &message, err) < 0)
 		return -1;
@@ -34,63 +36,46 @@ static int wait_ready(struct departure *d, struct error *err)
 	return 0;
 }
 
-// After the commit record the truth is on the other side: its decision file says whether it runs.
-// 0: it runs there; 1: it never will, so it is ours again; -1: nobody says.
-static int ask_until_known(struct departure *d, struct error *err)
+int departure_commit(struct departure *d, struct error *err)
+{
+	struct talk_decision commit = {
+		.move = d->move, .epoch = d->epoch, .frozen_ms = clock_ms_since(d->frozen_ns)};
+	return talk_decision(d->link, WIRE_COMMIT, &commit, err);
+}
+
+int departure_await_running(struct departure *d, struct error *err)
+{
+	struct link_message message;
+	if (departure_wait(d, WIRE_RUNNING, deadline_in_ms(RUNNING_MS), &message, err) < 0)
+		return -1;
+	Wpar__Decision *running = talk_read_decision(&message, d->move, d->epoch, err);
+	link_done(d->link, &message);
+	if (!running)
+		return -1;
+	d->switch_ms = running->switch_ms;
+	wpar__decision__free_unpacked(running, NULL);
+	return EVENT_RUNS;
+}
+
+int departure_ask(struct departure *d, struct error *err)
 {
 	deadline_t deadline = deadline_in_ms(ASK_MS);
+	log_error_of(err, "waiting for the peer to run the partition");
 	while (!deadline_passed(deadline)) {
 		enum decision_type last = query_peer(d->peer_address, d->peer, d->host, &d->tls,
 						     d->move, d->epoch, err);
 		log_info("%s says of %s: %s", d->peer, d->move, decision_name(last));
 		if (last == DECISION_RESUMING)
-			return 0;
-		if (last == DECISION_REFUSED || last == DECISION_GIVEN_UP)
-			return 1;
+			return EVENT_RUNS;
+		if (last == DECISION_REFUSED || last == DECISION_GIVEN_UP) {
+			error_set(err, ERR_MOVE_FAILED,
+				  "%s was given the partition and could not run it", d->peer);
+			return EVENT_NEVER_RAN;
+		}
 		report_pause(&d->report, deadline_in_ms(ASK_EVERY_MS));
 	}
 	return error_set(err, ERR_IN_DOUBT,
 			 "%s was given the partition and does not say whether it runs", d->peer);
-}
-
-// As ask_until_known.
-static int commit_and_wait(struct departure *d, struct error *err)
-{
-	struct talk_decision commit = {
-		.move = d->move, .epoch = d->epoch, .frozen_ms = clock_ms_since(d->frozen_ns)};
-	struct link_message message;
-	report_phase(&d->report, PHASE_SWITCH);
-	if (talk_decision(d->link, WIRE_COMMIT, &commit, err) < 0 ||
-	    departure_wait(d, WIRE_RUNNING, deadline_in_ms(RUNNING_MS), &message, err) < 0) {
-		log_error_of(err, "waiting for the peer to run the partition");
-		return ask_until_known(d, err);
-	}
-	Wpar__Decision *running = talk_read_decision(&message, d->move, d->epoch, NULL);
-	link_done(d->link, &message);
-	if (!running)
-		return ask_until_known(d, err);
-	d->switch_ms = running->switch_ms;
-	wpar__decision__free_unpacked(running, NULL);
-	return 0;
-}
-
-// Only now may the original be killed: by CRIU's own answer to post-dump, or by its cgroup.
-static void kill_original(struct departure *d)
-{
-	struct criu_event event = {0};
-	struct error err;
-	if (keeper_release(d->keeper, &err) < 0)
-		log_error_of(&err, "keeper");
-	if (criu_rpc_answer(d->rpc, true, &err) < 0)
-		log_error_of(&err, "end of the dump");
-	d->dumped = false;
-	while (criu_rpc_next(d->rpc, deadline_in_ms(KILL_MS), &event, &err) == 0 &&
-	       event.type == CRIU_EVENT_NOTIFY)
-		if (criu_rpc_answer(d->rpc, true, &err) < 0)
-			break;
-	if (cgroup_kill(d->cgroup, deadline_in_ms(KILL_MS), &err) < 0)
-		log_error_of(&err, "killing the original");
-	d->frozen = false;
 }
 
 // Nobody waits for us any more: time to look again at what was taken as it had been a moment
@@ -106,49 +91,40 @@ static void check_flags(const struct departure *d)
 			 changed);
 }
 
-static void release(struct departure *d)
+// By CRIU's own answer to post-dump, or by its cgroup.
+int departure_kill(struct departure *d, struct error *err)
 {
-	struct talk_decision released = {.move = d->move, .epoch = d->epoch};
-	struct error err;
-	report_phase(&d->report, PHASE_RELEASE);
+	struct criu_event event = {0};
+	d->downtime_ms = clock_ms_since(d->frozen_ns);
 	check_flags(d);
-	kill_original(d);
+	if (keeper_release(d->keeper, err) < 0)
+		log_error_of(err, "keeper");
+	if (criu_rpc_answer(d->rpc, true, err) < 0)
+		log_error_of(err, "end of the dump");
+	d->dumped = false;
+	while (criu_rpc_next(d->rpc, deadline_in_ms(KILL_MS), &event, err) == 0 &&
+	       event.type == CRIU_EVENT_NOTIFY)
+		if (criu_rpc_answer(d->rpc, true, err) < 0)
+			break;
+	if (cgroup_kill(d->cgroup, deadline_in_ms(KILL_MS), err) < 0)
+		log_error_of(err, "killing the original");
+	d->frozen = false;
 	d->cable.pulled = false; // what the holds still have is the other host's business now
 	sockets_forget(d->move);
-	if (decision_append(d->decision, DECISION_RELEASED, &err) < 0)
-		log_error_of(&err, "release record");
-	if (talk_decision(d->link, WIRE_RELEASED, &released, &err) < 0)
-		log_warn("%s was not told of the release: %s", d->peer, err.message);
-	if (keeper_wait_gone(d->keeper, deadline_in_ms(KILL_MS), &err) < 0)
-		log_error_of(&err, "end of the keeper");
+	return EVENT_KILLED;
+}
+
+int departure_release(struct departure *d, struct error *err)
+{
+	struct talk_decision released = {.move = d->move, .epoch = d->epoch};
+	if (talk_decision(d->link, WIRE_RELEASED, &released, err) < 0)
+		log_warn("%s was not told of the release: %s", d->peer, err->message);
+	if (keeper_wait_gone(d->keeper, deadline_in_ms(KILL_MS), err) < 0)
+		log_error_of(err, "end of the keeper");
 	cgroup_close(d->cgroup);
 	d->cgroup = NULL;
-	if (cgroup_remove(d->def->name, deadline_in_ms(KILL_MS), &err) < 0)
-		log_error_of(&err, "removing the control groups");
-}
-
-// The peer has on disk that this epoch never ran there: the next one is here.
-static enum departure_end take_back(struct departure *d, struct error *err)
-{
-	if (decision_append_as(d->decision, DECISION_REVOKED, d->epoch + 1, NULL, err) < 0)
-		return DEPARTURE_IN_DOUBT;
-	error_set(err, ERR_MOVE_FAILED, "%s was given the partition and could not run it", d->peer);
-	return DEPARTURE_STAYS;
-}
-
-enum departure_end departure_decide(struct departure *d, struct error *err)
-{
-	if (wait_ready(d, err) < 0)
-		return DEPARTURE_STAYS;
-	report_phase(&d->report, PHASE_COMMIT);
-	if (decision_append(d->decision, DECISION_COMMIT, err) < 0)
-		return DEPARTURE_STAYS;
-	int elsewhere = commit_and_wait(d, err);
-	if (elsewhere > 0)
-		return take_back(d, err);
-	if (elsewhere < 0)
-		return DEPARTURE_IN_DOUBT;
-	d->downtime_ms = clock_ms_since(d->frozen_ns);
-	release(d);
-	return DEPARTURE_LEFT;
+	if (cgroup_remove(d->def->name, deadline_in_ms(KILL_MS), err) < 0)
+		log_error_of(err, "removing the control groups");
+	departure_unprepare(d);
+	return 0;
 }

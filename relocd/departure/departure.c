@@ -7,8 +7,9 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/fault.h"
 #include "lib/base/log.h"
+#include "lib/base/paths.h"
 #include "lib/base/version.h"
-#include "relocd/move/talk.h"
+#include "relocd/move/steps.h"
 
 #include <signal.h>
 #include <string.h>
@@ -18,7 +19,6 @@ static const char *text_at(const json_t *object, const char *key)
 	return json_string_value(json_object_get(object, key));
 }
 
-#define KILL_MS         20000
 #define DEADLINE_MAX_MS (365ll * 24 * 3600 * 1000)
 
 static void read_deadline(struct departure *d, const json_t *options)
@@ -101,130 +101,88 @@ static json_t *result_of(struct departure *d)
 	return result;
 }
 
-static void tell_failure(struct departure *d, const char *outcome, struct error *why)
+static int departure_tell_failed(struct departure *d, struct error *why)
 {
+	const char *outcome = phase_name(d->report.state);
 	if (d->peer)
 		error_wrap(why,
-			   strcmp(outcome, "refused") ? "the move to %s failed"
-						      : "cannot move to %s",
+			   d->report.state == PHASE_REFUSED ? "cannot move to %s"
+							    : "the move to %s failed",
 			   d->peer);
 	error_at(why, d->host, d->def ? d->def->name : NULL, phase_name(d->report.phase));
 	log_error_of(why, outcome);
 	report_event(&d->report, json_pack("{s:s, s:s, s:o, s:o?}", "event", "failed", "outcome",
 					   outcome, "error", error_to_json(why), "result",
 					   d->def ? result_of(d) : NULL));
+	return 0;
 }
 
-static void tell_done(struct departure *d)
+static int departure_tell_done(struct departure *d, struct error *err)
 {
+	(void)err;
 	report_event(&d->report, json_pack("{s:s, s:o}", "event", "done", "result", result_of(d)));
+	return 0;
 }
 
-// From the last object on an abort is on disk before anything runs again; if it cannot be, the
-// original stays frozen: the peer may have been told to run, for all that the file says.
-static int record_abort(struct departure *d, struct error *err)
+// ---- steps --------------------------------------------------------------------------------------
+
+static int departure_check(struct departure *d, struct error *err)
 {
-	if (!d->decision || decision_last(d->decision) != DECISION_FINAL)
-		return 0;
-	return decision_append(d->decision, DECISION_ABORT, err);
+	if (departure_validate(d, err) < 0)
+		return -1;
+	return d->dry_run ? EVENT_CHECKED : EVENT_DONE;
 }
 
-// First the partition runs again, then the peer is told: it can do nothing without a COMMIT, and
-// telling it may take long on a link that is cut.
-static bool tell_abort(struct departure *d, const struct error *why)
+#define STEP(at, event, record, action, next) action,
+#define EXPECT(at, type)                      NULL,
+static int (*const actions[])(struct departure *d, struct error *err) = {
+#include "relocd/departure/steps.def"
+};
+
+static int act(void *side, size_t row, struct error *err)
 {
-	struct error err;
-	struct talk_decision abort = {.move = d->move, .epoch = d->epoch, .why = why};
-	if (d->link && talk_decision(d->link, WIRE_ABORT, &abort, &err) == 0)
-		return true;
-	if (d->link)
-		log_warn("could not tell %s of the abort: %s", d->peer, err.message);
-	return false;
+	return actions[row](side, err);
 }
 
-// Its processes can never run again: the addresses are free, the rest is relocd's to clear away.
-static void give_up(struct departure *d)
+static int record(void *side, enum decision_type type, struct error *err)
 {
-	struct error err;
-	departure_give_back(d);
-	if (cgroup_kill(d->cgroup, deadline_in_ms(KILL_MS), &err) < 0)
-		log_error_of(&err, "killing what is left");
-	d->frozen = false;
+	struct departure *d = side;
+	if (type == DECISION_OPENED)
+		d->decision = decision_create(paths_moves(), d->move, DECISION_DEPARTURE, d->epoch,
+					      d->def->name, err);
+	if (type == DECISION_OPENED)
+		return d->decision ? 0 : -1;
+	// Revoked, it is here one epoch on.
+	uint64_t epoch = type == DECISION_REVOKED ? d->epoch + 1 : d->epoch;
+	return decision_append_as(d->decision, type, epoch, NULL, err);
 }
 
-// False: the partition is lost; *why then says so.
-static bool abort_move(struct departure *d, struct error *why)
+// Up to VALIDATE.
+static int begin(struct departure *d, struct error *err)
 {
-	struct error lost;
-	bool broken = departure_undump(d, &lost) < 0;
-	if (broken)
-		give_up(d);
-	else
-		departure_thaw(d);
-	departure_settle(d, tell_abort(d, why));
-	departure_unprepare(d);
-	if (broken)
-		*why = lost;
-	return !broken;
-}
-
-static enum departure_end move(struct departure *d, struct error *err)
-{
-	if (departure_prepare(d, err) < 0 || (d->def->image && departure_copy_upper(d, err) < 0) ||
-	    departure_precopy(d, err) < 0 || departure_freeze(d, err) < 0 ||
-	    departure_final(d, err) < 0) {
-		departure_reason(d, err);
-		return DEPARTURE_STAYS;
-	}
-	return departure_decide(d, err);
-}
-
-static int run(struct departure *d)
-{
-	struct error err = {0};
-	if (report_open(&d->report, &d->start, &err) < 0 || read_start(d, &err) < 0) {
-		tell_failure(d, "refused", &err);
-		return 1;
-	}
+	if (report_open(&d->report, &d->start, err) < 0 || read_start(d, err) < 0)
+		return -1;
 	char who[64];
 	snprintf(who, sizeof(who), "departure %s", d->move);
 	log_open(who);
 	d->began_ns = clock_now_ns();
-	if (!d->dry_run)
-		report_serve(&d->report, d->move, "departure",
-			     json_pack("{s:s, s:I}", "partition", d->def->name, "epoch",
-				       (json_int_t)d->epoch));
-	if (!d->dry_run && departure_wait_filled(d, &err) < 0) {
-		tell_failure(d, "refused", &err);
-		return 1;
-	}
-	report_phase(&d->report, PHASE_VALIDATE);
-	if (departure_validate(d, &err) < 0) {
-		tell_failure(d, "refused", &err);
-		return 1;
-	}
-	if (d->dry_run) {
-		tell_done(d);
+	d->report.peer = d->peer;
+	d->report.epoch = d->epoch;
+	if (d->dry_run)
 		return 0;
-	}
-	switch (move(d, &err)) {
-	case DEPARTURE_LEFT:
-		departure_unprepare(d);
-		tell_done(d);
-		return 0;
-	case DEPARTURE_IN_DOUBT:
-		tell_failure(d, "in-doubt", &err);
-		return 1;
-	case DEPARTURE_STAYS:
-		break;
-	}
-	struct error unrecorded;
-	if (record_abort(d, &unrecorded) < 0) {
-		tell_failure(d, "in-doubt", &unrecorded);
-		return 1;
-	}
-	tell_failure(d, abort_move(d, &err) ? "aborted" : "broken", &err);
-	return 1;
+	report_serve(
+		&d->report, d->move, "departure",
+		json_pack("{s:s, s:I}", "partition", d->def->name, "epoch", (json_int_t)d->epoch));
+	return departure_wait_filled(d, err);
+}
+
+static int run(struct departure *d)
+{
+	static const struct steps_side side = {&steps_departure, record, act};
+	struct error err = {0};
+	unsigned event = begin(d, &err) < 0 ? EVENT_FAILED : EVENT_DONE;
+	enum move_phase end = steps_run(&side, d, &d->report, event, &err);
+	return end != PHASE_LEFT && end != PHASE_CHECKED;
 }
 
 static void release(struct departure *d)

@@ -138,6 +138,9 @@ struct departure {
 // go to relocd. Fails with the first failed check.
 int departure_validate(struct departure *d, struct error *err);
 
+// What is done in a state (steps.def) is a function that returns the next event: 0 is EVENT_DONE,
+// -1 EVENT_FAILED.
+
 // prepare.c: everything that costs time and can fail, before the freeze. The peer does the same.
 int departure_prepare(struct departure *d, struct error *err);
 void departure_unprepare(struct departure *d);
@@ -172,9 +175,9 @@ void departure_predict(struct departure *d, struct departure_prediction *p);
 // precopy.c
 // PREPARE: the engine; it changes nothing yet.
 int departure_open_memory(struct departure *d, struct error *err);
-// PRECOPY: rounds, with an engine that has them. ERR_DIVERGES; ERR_DOWNTIME where what is predicted
-// then is too long and may not be.
-int departure_precopy(struct departure *d, struct error *err);
+// PRECOPY: the layer above an image, and rounds of memory, with an engine that has them.
+// ERR_DIVERGES; ERR_DOWNTIME where what is predicted then is too long and may not be.
+int departure_copy(struct departure *d, struct error *err);
 // Undoes a throttling; nothing happens without one.
 void departure_speed_up(struct departure *d);
 
@@ -220,8 +223,10 @@ int departure_check_network(struct departure *d, struct error *err);
 // Frozen: again, where somebody inside has the capability to change it.
 int departure_check_network_frozen(struct departure *d, struct error *err);
 
-// final.c: the last pages and CRIU's state, ending with the fence and the manifest.
+// final.c: the last pages and CRIU's state, ending with the fence.
 int departure_final(struct departure *d, struct error *err);
+// The rest, and the list of all of it: with that the peer can restore and vote.
+int departure_send_list(struct departure *d, struct error *err);
 // Makes CRIU roll the dump back; the tree stays frozen by our own freeze. ERR_BROKEN when CRIU has
 // died and left processes that can never run again.
 int departure_undump(struct departure *d, struct error *err);
@@ -229,13 +234,19 @@ int departure_undump(struct departure *d, struct error *err);
 // cure.c: what CRIU would have undone, had it not died. ERR_BROKEN.
 int departure_cure(struct departure *d, struct error *err);
 
-// decide.c: from the vote to the end. DECIDE_* say who has the partition now.
-enum departure_end {
-	DEPARTURE_STAYS,    // before the commit record: it is ours, abort
-	DEPARTURE_LEFT,     // it runs there and is gone here
-	DEPARTURE_IN_DOUBT, // committed, but the peer's end is unknown: stay frozen
-};
-enum departure_end departure_decide(struct departure *d, struct error *err);
+// decide.c: from the vote to the end.
+int departure_await_vote(struct departure *d, struct error *err);
+int departure_commit(struct departure *d, struct error *err);
+int departure_await_running(struct departure *d, struct error *err);
+// After the commit record the truth is on the other side: its decision file says whether it runs.
+// EVENT_RUNS, EVENT_NEVER_RAN; -1: nobody says.
+int departure_ask(struct departure *d, struct error *err);
+// Only now may the original be killed: EVENT_KILLED.
+int departure_kill(struct departure *d, struct error *err);
+int departure_release(struct departure *d, struct error *err);
+
+// return.c: after a failure the partition runs on here. -1: it is lost, and *why says so.
+int departure_return(struct departure *d, struct error *why);
 
 // fill.c: before VALIDATE, a partition that arrived lately gets all of its memory first.
 int departure_wait_filled(struct departure *d, struct error *err);

@@ -253,17 +253,18 @@ static int send_held(struct departure *d, struct error *err)
 
 int departure_final(struct departure *d, struct error *err)
 {
-	report_phase(&d->report, PHASE_FINAL);
 	// The console is drained while CRIU starts: it waits for our answer before it looks at
 	// pipes.
 	if (ask_dump(d, err) < 0 || keeper_drain(d->keeper, err) < 0 || dump(d, err) < 0 ||
 	    departure_share_dumped(d, err) < 0 || send_trees(d, err) < 0 ||
-	    (d->def->image && departure_finish_upper(d, err) < 0) || send_images(d, err) < 0 ||
-	    fence(d, err) < 0 || decision_append(d->decision, DECISION_FINAL, err) < 0)
+	    (d->def->image && departure_finish_upper(d, err) < 0) || send_images(d, err) < 0)
 		return -1;
-	if (send_held(d, err) < 0)
-		return -1;
-	return send_manifest(d, err);
+	return fence(d, err);
+}
+
+int departure_send_list(struct departure *d, struct error *err)
+{
+	return send_held(d, err) < 0 ? -1 : send_manifest(d, err);
 }
 
 // Closes the page stream first: a CRIU that still writes pages would wait for a reader and not hear

@@ -60,7 +60,6 @@ static int end_sessions(struct departure *d, struct error *err)
 int departure_freeze(struct departure *d, struct error *err)
 {
 	struct talk_decision frozen = {.move = d->move, .epoch = d->epoch};
-	report_phase(&d->report, PHASE_FREEZE);
 	if (end_sessions(d, err) < 0 || departure_sink_bound(d, err) < 0)
 		return -1;
 	d->frozen = true; // from here on a thaw does no harm

@@ -272,13 +272,13 @@ static int rounds(struct departure *d, struct converge *c, struct error *err)
 	}
 }
 
-int departure_precopy(struct departure *d, struct error *err)
+int departure_copy(struct departure *d, struct error *err)
 {
 	struct converge c;
+	if (d->def->image && departure_copy_upper(d, err) < 0)
+		return -1;
 	if (!d->engine->round)
 		return 0;
-	if (d->report.phase != PHASE_PRECOPY)
-		report_phase(&d->report, PHASE_PRECOPY);
 	departure_predict(d, &d->prediction);
 	converge_begin(&c, &(struct converge_goal){.max_downtime_ms = d->max_downtime_ms,
 						   .fixed_ms = d->prediction.total_ms,

@@ -5,7 +5,6 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
-#include "lib/base/paths.h"
 #include "lib/base/spawn.h"
 #include "lib/criu/blank.h"
 #include "lib/net/backlog.h"
@@ -97,11 +96,6 @@ static int wait_for_peer(struct departure *d, struct error *err)
 
 int departure_prepare(struct departure *d, struct error *err)
 {
-	report_phase(&d->report, PHASE_PREPARE);
-	d->decision = decision_create(paths_moves(), d->move, DECISION_DEPARTURE, d->epoch,
-				      d->def->name, err);
-	if (!d->decision)
-		return -1;
 	d->images = scratch_open(err);
 	if (d->images < 0 || cable_open(&d->cable, d->def, &d->status, err) < 0 ||
 	    departure_open_memory(d, err) < 0 || start_criu(d, err) < 0 || warm_up(d, err) < 0)

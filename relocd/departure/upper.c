@@ -112,7 +112,6 @@ static int check_pace(struct departure *d, const struct snapshot_round *last, st
 int departure_copy_upper(struct departure *d, struct error *err)
 {
 	struct snapshot_round first = {.ms = 0}, last = {.ms = 0};
-	report_phase(&d->report, PHASE_PRECOPY);
 	d->paused_ns = 0;
 	if (!(d->digest = digest_begin(err)) || !(d->snapshot = snapshot_new(err)) ||
 	    send_round(d, false, &first, err) < 0)

@@ -1,26 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "relocd/departure/departure.h"
 
+#include "relocd/move/steps.h"
 #include "relocd/move/talk.h"
 
 #include <errno.h>
 #include <poll.h>
 
 #define BEAT_MS 500
-
-// Which message of the peer may come when.
-static const struct talk_rule rules[] = {
-	{WIRE_CHECKS, TALK_IN(PHASE_VALIDATE)},
-	{WIRE_WANT, TALK_IN(PHASE_PREPARE)},
-	{WIRE_ARRANGED, TALK_IN(PHASE_PREPARE)},
-	{WIRE_ROUND_ACK, TALK_IN(PHASE_PRECOPY)},
-	{WIRE_READY, TALK_IN(PHASE_RESTORE)},
-	{WIRE_RUNNING, TALK_IN(PHASE_SWITCH)},
-	{WIRE_REFUSE, TALK_IN(PHASE_VALIDATE) | TALK_IN(PHASE_PREPARE) | TALK_IN(PHASE_PRECOPY) |
-			      TALK_IN(PHASE_FREEZE) | TALK_IN(PHASE_FINAL) |
-			      TALK_IN(PHASE_RESTORE)},
-	{WIRE_PING, ~0u},
-};
 
 // While nothing else is said to it, so that a peer that is cut off is noticed: without data under
 // way TCP would not ask for seconds, and the partition stands still.
@@ -59,8 +46,9 @@ static int take_refusal(struct departure *d, const struct link_message *message,
 static int sort_out(struct departure *d, uint16_t type, struct link_message *message,
 		    struct error *err)
 {
-	int result = talk_check(rules, sizeof(rules) / sizeof(rules[0]), message->type,
-				d->report.phase, err);
+	int result = message->type == WIRE_PING ? 0
+						: steps_check(&steps_departure, d->report.phase,
+							      message->type, d->peer, err);
 	if (result == 0 && message->type == WIRE_REFUSE)
 		result = take_refusal(d, message, err);
 	else if (result == 0 && message->type != WIRE_PING && message->type != type)

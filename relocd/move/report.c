@@ -74,14 +74,26 @@ void report_event(struct report *r, json_t *event)
 	send_event(r, owned, deadline_in_ms(is_last(owned) ? LAST_MS : 0));
 }
 
-void report_phase(struct report *r, enum move_phase phase)
+static void begin_phase(struct report *r, enum move_phase phase)
 {
 	int64_t now = clock_now_ns();
 	r->phase_ms[r->phase] += (double)(now - r->phase_began_ns) / 1e6;
 	r->phase = phase;
 	r->phase_began_ns = now;
-	report_event(r, json_pack("{s:s, s:s}", "event", "phase", "phase", phase_name(phase)));
-	fault_at(FAULT_PHASE, phase_name(phase), FAULT_BEFORE, NULL);
+}
+
+// Its end is what the last event tells.
+void report_state(struct report *r, enum move_phase state, const char *event)
+{
+	log_info("%s -> %s (%s), epoch %llu, peer %s", phase_name(r->state), phase_name(state),
+		 event, (unsigned long long)r->epoch, r->peer ? r->peer : "none");
+	r->state = state;
+	if (state < PHASE_COUNT)
+		begin_phase(r, state);
+	if (state < PHASE_ENDS)
+		report_event(r, json_pack("{s:s, s:s, s:s}", "event", "phase", "phase",
+					  phase_name(state), "cause", event));
+	fault_at(FAULT_PHASE, phase_name(state), FAULT_BEFORE, NULL);
 }
 
 static void add_round(json_t *event, const struct report_round *round)
@@ -159,7 +171,7 @@ static void attach(struct report *r)
 		close(r->fd);
 	r->fd = fd;
 	log_info("relocd is back");
-	json_object_set_new(r->hello, "phase", json_string(phase_name(r->phase)));
+	json_object_set_new(r->hello, "phase", json_string(phase_name(r->state)));
 	send_event(r, r->hello, deadline_in_ms(0));
 	json_array_foreach (r->events, i, event)
 		send_event(r, event, deadline_in_ms(0));

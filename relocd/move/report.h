@@ -41,7 +41,10 @@ struct report {
 	json_t *answer;      // to report_call, as it comes
 	bool noted;          // relocd has the last event
 	deadline_t deadline; // by when the move must have come to its decision
-	enum move_phase phase;
+	const char *peer;    // for the log
+	uint64_t epoch;
+	enum move_phase state; // of this side
+	enum move_phase phase; // the last of its states that is one
 	int64_t phase_began_ns;
 	double phase_ms[PHASE_COUNT]; // complete ones
 	int64_t progress_sent_ns;
@@ -67,8 +70,9 @@ void report_close(struct report *r, bool linger);
 // What to poll for reading, for report_listen.
 int report_fd(const struct report *r);
 
-// Ends the current phase, begins the next, and tells relocd.
-void report_phase(struct report *r, enum move_phase phase);
+// This side is in another state, because of an event: logs it and, unless it is an end, tells
+// relocd. A phase begins where it is one.
+void report_state(struct report *r, enum move_phase state, const char *event);
 // At most ten times a second.
 void report_progress(struct report *r, uint64_t bytes, uint64_t total_bytes);
 // Sends any event object; takes ownership.

@@ -13,16 +13,6 @@ int64_t talk_restore_ms(uint64_t bytes)
 	return (int64_t)(bytes / RESTORE_BYTES_MS);
 }
 
-int talk_check(const struct talk_rule *rules, size_t count, uint16_t type, enum move_phase phase,
-	       struct error *err)
-{
-	for (size_t i = 0; i < count; i++)
-		if (rules[i].type == type && (rules[i].phases & TALK_IN(phase)))
-			return 0;
-	return error_set(err, ERR_PROTOCOL, "message %s is not legal in phase %s", wire_name(type),
-			 phase_name(phase));
-}
-
 int talk_send(struct link *link, uint16_t type, const ProtobufCMessage *message, struct error *err)
 {
 	_cleanup_buf_ struct buf bytes = BUF_INIT(LINK_CONTROL_MAX + 1);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Peer protocol messages over a link: packing by protobuf-c, and the table of which message may
-// come when.
+// Peer protocol messages over a link: packing by protobuf-c.
 #ifndef RELOCD_MOVE_TALK_H
 #define RELOCD_MOVE_TALK_H
 
@@ -9,7 +8,6 @@
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/transport/link.h"
-#include "relocd/move/phase.h"
 
 #include <stdbool.h>
 
@@ -19,16 +17,6 @@
 // How long a restore of that many bytes may take on a slow host, in milliseconds, beside what takes
 // the same time always.
 int64_t talk_restore_ms(uint64_t bytes);
-
-struct talk_rule {
-	uint16_t type;
-	unsigned phases; // a bit for each phase in which it is legal
-};
-#define TALK_IN(phase) (1u << (phase))
-
-// ERR_PROTOCOL when the table does not permit the message in this phase.
-int talk_check(const struct talk_rule *rules, size_t count, uint16_t type, enum move_phase phase,
-	       struct error *err);
 
 // Sends any protobuf message.
 int talk_send(struct link *link, uint16_t type, const ProtobufCMessage *message, struct error *err);

@@ -15,8 +15,8 @@ order_faults() {
 no_faults() { for host in hostA hostB; do in_host "$host" rm -f /etc/relocd/faults /run/relocd/faults; done; }
 struck() { for host in hostA hostB; do in_host "$host" cat /run/relocd/faults 2>/dev/null || true; done; }
 
-# What only a move that fails comes by.
-of_failures='record:(abort|revoked|refused)|send:(abort|refuse)|receive:(abort|refuse)'
+# What only a move comes by that fails, that has an image or further connections, or that is slow.
+of_failures='phase:(ask|return)|record:(abort|revoked|kept)|(send|receive):(abort|refuse|ping|want|blob|upper_end|mark)'
 
 # No point is listed in vain: a move that succeeds comes by all but those of failures.
 test_each_point_is_there() {

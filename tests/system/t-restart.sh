@@ -209,18 +209,18 @@ has_record() { # HOST SIDE N TYPE
 # hostA has recorded its commit, hostB has voted and does not hear of it; the departure is dead.
 commit_unheard() {
 	restart_redis 300
+	in_host hostA sh -c 'umask 077; rm -f /run/relocd/faults; echo departure:receive:ready stop >/etc/relocd/faults'
 	id=$(in_host hostA wparctl --json relocate r hostB --no-wait | jq -r '.. | .move? // empty' | head -n 1)
-	# at once, or the move is faster
-	in_host hostA timeout 30 bash -c '
-		until curl -s --unix-socket /run/relocd/relocd.sock "http://relocd/v1/moves/$0?local=1" | grep -q "\"phase\": *\"restore\""; do :; done
-		kill -STOP $(pgrep -x departure)' "$id"
-	wait_until 20 has_record hostB arrival 1 3
+	wait_until 60 departure_stands
+	in_host hostA rm /etc/relocd/faults
+	has_record hostB arrival 1 3
 	in_host hostB bash -c 'kill -STOP $(pgrep -x arrival)'
 	in_host hostA bash -c 'kill -CONT $(pgrep -x departure)'
 	wait_until 20 has_record hostA departure 2 4
 	in_host hostA bash -c 'kill -9 $(pgrep -x departure)'
 	wait_until 20 is_in_doubt
 }
+departure_stands() { in_host hostA sh -c 'grep -q "^State:.T" /proc/$(pgrep -x departure)/status' 2>/dev/null; }
 is_in_doubt() { [ "$(state_of hostA r)" = In-doubt ]; }
 is_active() { [ "$(state_of "$1" r)" = Active ]; }
 

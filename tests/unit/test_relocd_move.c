@@ -153,20 +153,6 @@ static void names_what_this_kernel_lacks(void **state)
 	}
 }
 
-static void messages_are_legal_in_their_phases_only(void **state)
-{
-	(void)state;
-	static const struct talk_rule rules[] = {
-		{WIRE_READY, TALK_IN(PHASE_RESTORE)},
-		{WIRE_REFUSE, TALK_IN(PHASE_PREPARE) | TALK_IN(PHASE_FINAL)}};
-	struct error err = {0};
-	assert_int_equal(talk_check(rules, 2, WIRE_READY, PHASE_RESTORE, &err), 0);
-	assert_int_equal(talk_check(rules, 2, WIRE_REFUSE, PHASE_FINAL, &err), 0);
-	assert_int_equal(talk_check(rules, 2, WIRE_READY, PHASE_SWITCH, &err), -1);
-	assert_int_equal(talk_check(rules, 2, WIRE_COMMIT, PHASE_RESTORE, &err), -1);
-	assert_int_equal(err.id, ERR_PROTOCOL);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -178,7 +164,6 @@ int main(void)
 		cmocka_unit_test(tells_folders_apart),
 		cmocka_unit_test(lists_mounts_on_files_of_the_kernel),
 		cmocka_unit_test(names_what_this_kernel_lacks),
-		cmocka_unit_test(messages_are_legal_in_their_phases_only),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

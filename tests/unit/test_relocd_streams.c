@@ -159,21 +159,20 @@ static void spread(struct peer *p)
 // What the control link brings: its part of the frames, and then those in order.
 static void take_control(unsigned *on_control, unsigned *marks)
 {
-	struct link_message message;
 	struct error err;
-	int got = link_recv(arrival.link, deadline_in_ms(5), &message, &err);
+	int got = link_recv(arrival.link, deadline_in_ms(5), &arrival.message, &err);
 	if (got <= 0)
 		return;
-	if (message.type == WIRE_PAGES)
+	if (arrival.message.type == WIRE_PAGES)
 		++*on_control;
-	else if (arrival_on_mark(&arrival, &message, &err) < 0)
+	else if (arrival_on_mark(&arrival, &err) < 0)
 		fail_msg("%s", err.message);
 	else {
 		// All that was sent before it is there.
 		assert_int_equal(came + *on_control, (*marks + 1) * FRAMES + *marks * 2);
 		++*marks;
 	}
-	link_done(arrival.link, &message);
+	link_done(arrival.link, &arrival.message);
 }
 
 static void what_is_in_order_comes_behind_all_before(void **state)
@@ -322,16 +321,16 @@ static void dies_before_its_mark(struct peer *p)
 static void a_connection_that_ends_is_missed(void **state)
 {
 	struct peer p = {.play = dies_before_its_mark, .host = &host_a};
-	struct link_message message;
 	struct error err = {0};
 	(void)state;
 	start_peer(&p);
 	accept_further(&p.server);
-	assert_int_equal(link_recv(arrival.link, deadline_in_ms(FIXTURE_MS), &message, &err), 1);
-	assert_int_equal(arrival_on_mark(&arrival, &message, &err), -1);
+	assert_int_equal(
+		link_recv(arrival.link, deadline_in_ms(FIXTURE_MS), &arrival.message, &err), 1);
+	assert_int_equal(arrival_on_mark(&arrival, &err), -1);
 	assert_int_equal(err.id, ERR_PEER_UNREACHABLE);
 	assert_int_equal(arrival.marks, 0);
-	link_done(arrival.link, &message);
+	link_done(arrival.link, &arrival.message);
 	end_peer(&p);
 }
 
