@@ -187,9 +187,38 @@ void partition_set(struct partition *p, enum partition_state state, const char *
 	daemon_changed(p->daemon);
 }
 
+static char *epoch_key(const char *uuid, char key[64])
+{
+	snprintf(key, 64, "epoch-%s", uuid);
+	return key;
+}
+
+// One that never moved nobody else can have.
+static int remember_epoch(const struct partition *p, struct error *err)
+{
+	char key[64], text[24];
+	if (p->row.epoch <= 1)
+		return 0;
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)p->row.epoch);
+	return registry_meta_put(p->daemon->registry, epoch_key(p->row.uuid, key), text, err);
+}
+
+uint64_t partition_known_epoch(struct daemon *d, const char *uuid)
+{
+	char key[64], text[24] = "0";
+	registry_meta_get(d->registry, epoch_key(uuid, key), text, sizeof(text), NULL);
+	uint64_t known = strtoull(text, NULL, 10);
+	for (const struct partition *p = d->partitions; p; p = p->next)
+		if (!strcmp(p->row.uuid, uuid) && p->row.epoch > known)
+			known = p->row.epoch;
+	return known;
+}
+
 int partition_drop(struct partition *p, struct error *err)
 {
 	struct daemon *d = p->daemon;
+	if (remember_epoch(p, err) < 0)
+		return -1;
 	if (registry_partition_delete(d->registry, p->row.name, err) < 0)
 		return -1;
 	events_add(d, "partition", "removed", p->row.name, NULL, NULL);

@@ -52,6 +52,9 @@ void partition_sort(struct partition *p);
 int partition_save(struct partition *p, struct error *err);
 // Changes state and reason (NULL: none), saves, and wakes who waits.
 void partition_set(struct partition *p, enum partition_state state, const char *reason);
+// The highest epoch that this host has known of the partition, also of one that it has no more;
+// 0: it knows none.
+uint64_t partition_known_epoch(struct daemon *d, const char *uuid);
 // Removes it from table and registry. p is gone.
 int partition_drop(struct partition *p, struct error *err);
 

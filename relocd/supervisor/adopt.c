@@ -149,9 +149,12 @@ static int check_storage(const struct daemon *d, const struct adoption *a,
 }
 
 // With the lock held.
-static int check_here(struct daemon *d, const struct adoption *a, const struct partition_def *def,
+static int check_here(struct daemon *d, struct adoption *a, const struct partition_def *def,
 		      struct error *err)
 {
+	uint64_t seen = partition_known_epoch(d, def->uuid);
+	if (seen > a->epoch)
+		a->epoch = seen;
 	if (ownership_check(d, a->name, err) < 0 || hosts_accept(d, err) < 0 ||
 	    arrival_check_free(d, def, a->epoch + 1, err) < 0)
 		return -1;

@@ -42,8 +42,7 @@ static struct partition *partition_of(const struct move *m)
 // ---- reserve ------------------------------------------------------------------------------------
 
 // A partition of that name may be here only as the trace of this very one, from an earlier epoch.
-static int check_name(struct daemon *d, const struct partition_def *def, uint64_t epoch,
-		      struct error *err)
+static int check_name(struct daemon *d, const struct partition_def *def, struct error *err)
 {
 	const struct partition *p = partition_find(d, def->name);
 	if (!p)
@@ -56,14 +55,22 @@ static int check_name(struct daemon *d, const struct partition_def *def, uint64_
 		return error_set(err, ERR_NAME_TAKEN,
 				 "%s knows another partition %s, which has moved to %s", host,
 				 def->name, p->row.departed_to);
-	if (epoch <= p->row.epoch)
-		return error_set(err, ERR_PROTOCOL,
-				 "epoch %llu of %s is not newer than %llu, which %s has seen",
-				 (unsigned long long)epoch, def->name,
-				 (unsigned long long)p->row.epoch, host);
 	return p->clearing ? error_set(err, ERR_NAME_TAKEN, "%s is still being cleared on %s",
 				       def->name, host)
 			   : 0;
+}
+
+// The epoch rises with each move that is begun: whoever comes with one that was used does not know
+// what has become of the partition since.
+static int check_epoch(struct daemon *d, const struct partition_def *def, uint64_t epoch,
+		       struct error *err)
+{
+	uint64_t known = partition_known_epoch(d, def->uuid);
+	if (epoch > known)
+		return 0;
+	return error_set(err, ERR_STALE, "epoch %llu of %s is not newer than %llu, which %s knows",
+			 (unsigned long long)epoch, def->name, (unsigned long long)known,
+			 d->config.host);
 }
 
 static int check_uuid(struct daemon *d, const struct partition_def *def, struct error *err)
@@ -79,7 +86,9 @@ static int check_uuid(struct daemon *d, const struct partition_def *def, struct 
 int arrival_check_free(struct daemon *d, const struct partition_def *def, uint64_t epoch,
 		       struct error *err)
 {
-	return check_name(d, def, epoch, err) < 0 ? -1 : check_uuid(d, def, err);
+	if (check_name(d, def, err) < 0 || check_uuid(d, def, err) < 0)
+		return -1;
+	return check_epoch(d, def, epoch, err);
 }
 
 // A move id is used once, ever: a replayed offer finds it taken.
@@ -111,9 +120,11 @@ static int mark_arriving(struct daemon *d, const struct move *m, const struct pa
 		if (!(p = partition_add(d, &row, err)))
 			return -1;
 		partition_take_definition(p, definition);
+		p->row.epoch = m->row.epoch;
 		return partition_save(p, err);
 	}
 	partition_take_definition(p, definition);
+	p->row.epoch = m->row.epoch; // used up, whatever becomes of the move
 	snprintf(p->row.move, sizeof(p->row.move), "%s", m->row.id);
 	partition_set(p, STATE_ARRIVING, NULL);
 	return 0;

@@ -126,6 +126,12 @@ static int be_arrival(void)
 	if (!ask(json_pack("{s:s, s:s, s:s, s:s}", "op", "peer", "name", "hostB", "key", "5a",
 			   "address", "10.0.0.2:7470")))
 		return 2;
+	if (!strcmp(mode, "late")) // with an epoch that was used, and then with a newer one
+		return ask(reserve("m-in3", 3, "guest", true)) ||
+				       ask(reserve("m-in3", 2, "guest", false)) ||
+				       !ask(reserve("m-in3", 4, "guest", false))
+			       ? 10
+			       : 0;
 	if (!ask(reserve("m-in1", 3, "guest", true)) || ask(reserve("m-in1", 3, "local", true)))
 		return 3; // a name that is taken here
 	if (!ask(reserve("m-in1", 3, "guest", false)))
@@ -480,6 +486,24 @@ static void an_arrival_that_gives_up(void **state)
 	daemon_unlock(&f->d);
 }
 
+// What a host has known of a partition it still knows when the partition is gone.
+static void an_old_epoch_is_refused(void **state)
+{
+	static const char uuid[] = "7c6f1a52-0e0f-4c3b-9a39-4d7e7f7f0001";
+	struct fixture *f = *state;
+	struct registry_move row;
+	arrive(f, "unreserve");
+	assert_null(partition_find(&f->d, "guest"));
+	assert_int_equal(partition_known_epoch(&f->d, uuid), 3);
+	assert_int_equal(partition_known_epoch(&f->d, "7c6f1a52-0e0f-4c3b-9a39-4d7e7f7f0002"), 0);
+	daemon_unlock(&f->d);
+	arrive(f, "late");
+	assert_int_equal(registry_move_get(f->d.registry, "m-in3", &row, NULL), 1);
+	assert_int_equal(row.epoch, 4);
+	registry_move_clear(&row);
+	daemon_unlock(&f->d);
+}
+
 static void an_arrival_that_dies_before_its_vote(void **state)
 {
 	struct fixture *f = *state;
@@ -514,6 +538,7 @@ int main(int argc, char **argv)
 		TEST(validation_changes_nothing),
 		TEST(a_partition_that_arrives),
 		TEST(an_arrival_that_gives_up),
+		TEST(an_old_epoch_is_refused),
 		TEST(an_arrival_that_dies_before_its_vote),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
