@@ -4,6 +4,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/registry/inner.h"
 #include "lib/registry/schema.h"
+#include "lib/registry/wal.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -76,6 +77,7 @@ static const char *const queries[QUERY_COUNT] = {
 struct registry {
 	sqlite3 *db;
 	char *path;
+	bool lost_log;
 	sqlite3_stmt *statements[QUERY_COUNT];
 };
 
@@ -188,6 +190,7 @@ static int set_up(struct registry *r, struct error *err)
 {
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
 	mode_t mask = umask(0077);
+	r->lost_log = wal_is_damaged(r->path);
 	int rc = sqlite3_open_v2(r->path, &r->db, flags, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(r->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
@@ -229,6 +232,11 @@ void registry_close(struct registry *r)
 	sqlite3_close(r->db);
 	free(r->path);
 	free(r);
+}
+
+bool registry_lost_log(const struct registry *r)
+{
+	return r->lost_log;
 }
 
 // Makes room for one more element; NULL when there is no memory.

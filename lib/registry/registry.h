@@ -21,6 +21,8 @@ struct registry;
 // Opens or makes the file (0600), checks it, and migrates it.
 struct registry *registry_open(const char *path, struct error *err);
 void registry_close(struct registry *r); // NULL is fine
+// Its log was damaged when it was opened: what was written last is missing, without a trace.
+bool registry_lost_log(const struct registry *r);
 
 // ---- hosts --------------------------------------------------------------------------------------
 #define REGISTRY_NAME_MAX    64

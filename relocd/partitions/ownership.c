@@ -55,6 +55,8 @@ static const char *distrust(struct daemon *d, const char *id, const char *marker
 		return NULL; // nobody else can have what is here
 	if (!id[0] && is_empty(d))
 		return "it is empty";
+	if (registry_lost_log(d->registry))
+		return "its log is damaged, and what was written last is missing";
 	if (marker && strcmp(marker, id) != 0)
 		return "it is not the one that this host had";
 	return NULL;

@@ -8,8 +8,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const names[] = {
-		"inventory.img", "pstree.img",         "core-1.img", "ids-1.img",
-		"seccomp.img",   "mountpoints-13.img", "files.img",  "ghost-file-1.img"};
+		"inventory.img",      "pstree.img", "core-1.img",       "ids-1.img", "seccomp.img",
+		"mountpoints-13.img", "files.img",  "ghost-file-1.img", "memfd.img"};
 	if (size < 1)
 		return 0;
 	struct audit *a = audit_open(&image_grant, NULL);

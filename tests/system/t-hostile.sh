@@ -118,6 +118,29 @@ test_images_that_ask_for_more() {
 	assert_eq Active "$(state_of hostA p)"
 }
 
+listeners() { # HOST: addresses of TCP that anybody listens at
+	in_host "$1" ss -Hltn | awk '{ print $4 }' | sort
+}
+
+# While all of a partition lies at the destination: who else sees it, and who listens? (CRIU's page server would.)
+test_images_are_seen_by_nobody() {
+	local pid before
+	toolbox_partition p 10.77.0.61
+	before=$(listeners hostA; listeners hostB)
+	trap 'in_host hostB rm -f /etc/relocd/faults /run/relocd/faults' EXIT
+	in_host hostB sh -c 'umask 077; rm -f /run/relocd/faults; echo arrival:record:prepared:before delay 1000 >/etc/relocd/faults'
+	in_host hostA wparctl --quiet relocate p hostB --restore eager &
+	wait_until 20 in_host hostB grep -qs prepared /run/relocd/faults
+	pid=$(in_host hostB pgrep -x arrival)
+	assert_contains "$(in_host hostB nsenter -m -t "$pid" ls /run/relocd/scratch)" core-1.img
+	assert_eq 700 "$(in_host hostB nsenter -m -t "$pid" stat -c %a /run/relocd/scratch)" "mode of the folder of images"
+	assert_eq "" "$(in_host hostB ls /run/relocd/scratch)" "images outside of the arrival"
+	assert_eq "$before" "$(listeners hostA; listeners hostB)" "listeners during the move"
+	wait $!
+	wait_until 10 no_images_left
+}
+no_images_left() { ! in_host hostB sh -c 'cat /proc/[0-9]*/mounts 2>/dev/null | grep -q wpar-images'; }
+
 # What the strictest definition demands is there, and the audit finds it: in no field is the demand void.
 test_strict_partition_moves() {
 	toolbox

@@ -4,6 +4,7 @@
 #include "lib/base/fdio.h"
 #include "lib/registry/registry.h"
 #include "lib/registry/schema.h"
+#include "lib/registry/wal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -340,6 +341,43 @@ static void damage_is_refused(void **state)
 	assert_non_null(strstr(p->err.message, p->path));
 }
 
+// SQLite leaves out all that comes behind a frame that is damaged, without a word.
+static void a_damaged_log_is_noticed(void **state)
+{
+	struct place *p = *state;
+	char from[128], copy[128], log[136];
+	struct stat st;
+	snprintf(from, sizeof(from), "%s-wal", p->path);
+	snprintf(copy, sizeof(copy), "%s/copy.db", p->folder);
+	snprintf(log, sizeof(log), "%s-wal", copy);
+	assert_false(wal_is_damaged(copy)); // none is there
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(registry_host_put(p->r, "hostB", "10.0.0.2:7470", &p->err), 0);
+	_cleanup_close_ int source = open(from, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open(log, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(source >= 0 && fd >= 0 && fstat(source, &st) == 0);
+	_cleanup_free_ uint8_t *bytes = malloc((size_t)st.st_size);
+	assert_int_equal(fdio_pread_all(source, bytes, (size_t)st.st_size, 0, NULL), 0);
+	assert_int_equal(fdio_write_all(fd, bytes, (size_t)st.st_size, NULL), 0);
+	assert_false(wal_is_damaged(copy));
+	for (off_t at = 0, last = st.st_size - 4096 - 24; at < last; at += at < 200 ? 1 : 331) {
+		const uint8_t flipped = bytes[at] ^ (uint8_t)(1u << at % 8);
+		assert_int_equal(pwrite(fd, &flipped, 1, at), 1);
+		if (!wal_is_damaged(copy))
+			fail_msg("byte %lld is not missed", (long long)at);
+		assert_int_equal(pwrite(fd, bytes + at, 1, at), 1);
+	}
+	assert_int_equal(ftruncate(fd, st.st_size - 100), 0); // a write that was cut off
+	assert_false(wal_is_damaged(copy));
+	// one that was left by a relocd that was killed is read, and not complained of
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(pwrite(fd, bytes, (size_t)st.st_size, 0), (ssize_t)st.st_size);
+	struct registry *again = registry_open(copy, &p->err);
+	assert_non_null(again);
+	assert_false(registry_lost_log(again));
+	registry_close(again);
+}
+
 static void states(void **state)
 {
 	(void)state;
@@ -413,6 +451,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(failed_migration_changes_nothing, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(damage_is_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_damaged_log_is_noticed, set_up, tear_down),
 		cmocka_unit_test(states),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
