@@ -140,8 +140,7 @@ int history_run(struct ctl *ctl, const struct args *args)
 		if (is_move(entry, of))
 			say_move(ctl, entry);
 	}
-	if (ctl->json)
-		out_data(json_incref(list));
+	out_gathered(ctl, json_incref(list));
 	out_table(ctl, table);
 	return 0;
 }

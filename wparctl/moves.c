@@ -65,8 +65,7 @@ int moves_run(struct ctl *ctl, const struct args *args)
 		if (ctl->quiet && !ctl->json)
 			out_name(json_text(move, "id"));
 	}
-	if (ctl->json)
-		out_data(json_incref(shown));
+	out_gathered(ctl, json_incref(shown));
 	out_table(ctl, table);
 	return 0;
 }

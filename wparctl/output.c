@@ -82,6 +82,24 @@ void out_data(json_t *data)
 	out_data_with(data, NULL);
 }
 
+void out_gathered(const struct ctl *ctl, json_t *data)
+{
+	const json_t *warnings = wpar_warnings(ctl->wpar);
+	size_t i;
+	json_t *warning;
+	if (ctl->json) {
+		out_data_with(data, warnings);
+		return;
+	}
+	json_decref(data);
+	json_array_foreach (warnings, i, warning) {
+		char text[512];
+		snprintf(text, sizeof(text), "without %s: %s", json_text(warning, "host"),
+			 json_text(warning, "message"));
+		out_note(ctl, text);
+	}
+}
+
 void out_json_error(json_t *error)
 {
 	print_line(json_pack("{s:i, s:[o]}", "schema", 1, "errors", error));

@@ -39,6 +39,8 @@ void out_notes(const struct ctl *ctl, const json_t *answer);
 void out_data(json_t *data);
 // As out_data, with a copy of the list of warnings beside it unless that is NULL.
 void out_data_with(json_t *data, const json_t *warnings);
+// A list of all hosts: its data with --json (takes ownership), and which hosts it is without.
+void out_gathered(const struct ctl *ctl, json_t *data);
 // One line {"schema":1,"errors":[error]}; takes ownership.
 void out_json_error(json_t *error);
 // Prints the error ("wparctl: NAME: message (CODE)", hint below; or JSON) and returns the exit

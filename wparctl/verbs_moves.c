@@ -130,7 +130,10 @@ const struct verb move_verbs[] = {
 		.name = "moves",
 		.summary = "list moves",
 		.form = "[--all] [--since TIME]",
-		.text = "Lists the moves that run, with --all also those that have ended.",
+		.text = "Lists the moves that run or wait, with --all also those that have ended. "
+			"Those "
+			"that wait go by the priority of their partitions, then by age. Hosts that "
+			"could not be asked are named.",
 		.options = moves_options,
 		.example = "wparctl moves --since 24h",
 		.calls = "GET /v1/moves",

@@ -726,7 +726,8 @@ static void history_says_who(void **state)
 		 "{'schema':1,'data':[{'kind':'decision','time':'2026-01-01T00:00:00.000Z',"
 		 "'host':'b','what':'kept','move':'m-1','partition':'db1','reason':'a burnt'},"
 		 "{'kind':'partition','time':'2026-01-01T00:00:00.000Z','host':'b','what':'state',"
-		 "'partition':'db1','move':null,'reason':'signal 9','data':{'to':'Failed'}}]}"},
+		 "'partition':'db1','move':null,'reason':'signal 9','data':{'to':'Failed'}}],"
+		 "'warnings':[{'code':'WPAR-M004','host':'c','message':'c is gone'}]}"},
 		{0}};
 	assert_int_equal(run(*state, "history m-1"), 0);
 	has(out, "asked:   t by anna (operator) on c\n");
@@ -736,6 +737,11 @@ static void history_says_who(void **state)
 	assert_int_equal(run(*state, "history"), 0);
 	has(out, "a burnt");
 	has(out, "Failed");
+	has(err, "without c: c is gone");
+	assert_int_equal(run(*state, "moves --all"), 0);
+	has(err, "without c: c is gone");
+	assert_int_equal(run(*state, "--json history"), 0);
+	has(out, "\"warnings\":[{\"code\":\"WPAR-M004\"");
 }
 
 #define MOVE(id, state, started)                                               \
