@@ -54,8 +54,9 @@ endif
 
 # ---- flags -------------------------------------------------------------------------------------
 WPAR_CPPFLAGS := -D_GNU_SOURCE -I. -I$(BUILD) $(PKG_CFLAGS) -DWPAR_VERSION='"$(VERSION)"'
-# Fixed-size texts are cut off on purpose; gcc warns of that, clang does not know the warning.
-QUIET := $(shell $(CC) --version 2>/dev/null | grep -q clang || echo -Wno-format-truncation)
+# Fixed-size texts are cut off on purpose; gcc warns of that, clang does not know the warning, and has one of its
+# own for a macro of libseccomp.
+QUIET := $(shell $(CC) --version 2>/dev/null | grep -q clang && echo -Wno-missing-field-initializers || echo -Wno-format-truncation)
 WPAR_CFLAGS := -std=gnu17 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	$(QUIET) -fstack-protector-strong $(if $(filter 1,$(WERROR)),-Werror)
 COMPILE = $(CC) $(CPPFLAGS) $(WPAR_CPPFLAGS) $(CFLAGS) $(WPAR_CFLAGS) $(SANITIZE)
@@ -270,7 +271,7 @@ deps: ## install packages and a CRIU that works on this kernel (root)
 deps-check:
 	@BUILD=$(BUILD) scripts/install-deps --check --no-lint
 
-# Those that read what a stranger, a peer or a disk may have made first; FUZZ_OTHERS=10 gives the rest less.
+# Those that read what a stranger, a peer or a disk may have made first; FUZZ_OTHERS=5 gives the rest less.
 FUZZ_SECONDS ?= 60
 FUZZ_OTHERS  ?= $(FUZZ_SECONDS)
 FUZZ_FIRST   := wire manifest pagemap decision definition config relocd_request
