@@ -157,8 +157,13 @@ const struct verb move_verbs[] = {
 		.name = "cancel",
 		.summary = "cancel moves",
 		.form = "(NAME | MOVE)...",
-		.text = "Asks relocd to give moves up; the partitions run on where they are. After "
-			"the commit a move can no longer be cancelled.",
+		.text = "Asks relocd to give moves up, on any host; the partitions run on where "
+			"they are. A destination that cannot be reached clears what it has when it "
+			"is back. To cancel a move twice is fine. After the commit it can no "
+			"longer be cancelled (exit code 5).\n"
+			"Where a move arrives it can be cancelled also while its source cannot be "
+			"reached, until it has all of the partition and has said so: from then on "
+			"only the source can take it back (exit code 9).",
 		.options = no_options,
 		.args = "NAME|MOVE...",
 		.min = 1,

@@ -33,7 +33,8 @@ int departure_await_vote(struct departure *d, struct error *err)
 	// The vote counts only while the original is certainly frozen.
 	if (cgroup_is_frozen(d->cgroup, err) != 1)
 		return error_set(err, ERR_INTERNAL, "the original is not frozen at the commit");
-	return 0;
+	report_listen(&d->report); // the last moment for a cancel
+	return report_may_go_on(&d->report, err);
 }
 
 int departure_commit(struct departure *d, struct error *err)

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define MISDIRECTED MHD_HTTP_MISDIRECTED_REQUEST // 421: "not here", and nothing was done
+#define UNREACHED   MHD_HTTP_BAD_GATEWAY         // 502: by our own end of the call
 
 // A request and what is known of where it belongs.
 struct passage {
@@ -21,6 +22,8 @@ struct passage {
 	char host[REGISTRY_NAME_MAX];
 	char name[ROUTE_PARAM_MAX]; // of the partition; of the move, or of its partition
 	char elsewhere[REGISTRY_NAME_MAX];
+	bool recorded;  // a move that came here: what is known of it here may do
+	bool unreached; // so it does, as the host that it came from cannot be asked
 	struct peer_caller caller;
 };
 
@@ -41,6 +44,7 @@ static void row_of_move(struct passage *p, const struct registry_move *row)
 {
 	bool incoming = strcmp(row->source, p->q->d->config.host) != 0;
 	p->facts.row = incoming ? ROW_ELSEWHERE : ROW_HERE;
+	p->recorded = incoming;
 	strcpy(p->elsewhere, row->source);
 }
 
@@ -147,7 +151,15 @@ static int refuse_descriptors(const struct passage *p, const char *host, struct 
 			 p->facts.self, host, host);
 }
 
-// 1: answered; 0: it is not there; -1.
+// What happened here is shown, and a move that comes here can be cancelled, also when the other
+// side of it cannot be asked.
+static bool can_do_here(const struct passage *p)
+{
+	return p->recorded &&
+	       (!strcmp(p->route->method, "GET") || !strcmp(p->route->path, "/v1/moves/{}/cancel"));
+}
+
+// 1: answered; 0: it is not there, or `unreached`; -1.
 static int pass_on(struct passage *p, const char *host, bool guess, struct error *err)
 {
 	unsigned status;
@@ -156,7 +168,8 @@ static int pass_on(struct passage *p, const char *host, bool guess, struct error
 	struct relay *r = relay_open(p->q, p->route, host, &status, err);
 	if (!r)
 		return -1;
-	if (guess && status == MISDIRECTED) {
+	p->unreached = guess && status == UNREACHED && can_do_here(p);
+	if (p->unreached || (guess && status == MISDIRECTED)) {
 		relay_drop(r);
 		return 0;
 	}
@@ -215,8 +228,7 @@ static int try_guess(struct passage *p, const char *host, struct error *err)
 	int done = pass_on(p, host, true, &why);
 	if (done > 0)
 		return done;
-	// What happened here is shown, also when the other side of it cannot be asked.
-	if (done < 0 && p->facts.subject == FORWARD_MOVE && !strcmp(p->route->method, "GET"))
+	if (p->unreached || (done < 0 && can_do_here(p)))
 		return 0;
 	if (done < 0) {
 		locate_forget(p->name);

@@ -339,36 +339,3 @@ void move_hello(struct worker *w, const json_t *hello)
 		 id ? id : "?", version ? version : "?", (int)oldest, (int)newest, REPORT_PROTOCOL);
 	worker_mute(w);
 }
-
-int move_cancel(struct daemon *d, const char *id, struct error *err)
-{
-	struct move *m = move_find(d, id);
-	struct registry_move row;
-	if (!m) {
-		int found = registry_move_get(d->registry, id, &row, err);
-		if (found > 0) {
-			registry_move_clear(&row);
-			return error_set(err, ERR_WRONG_STATE, "move %s has ended (%s)", id,
-					 row.state);
-		}
-		return found < 0 ? -1 : unknown(id, err);
-	}
-	if (m->finished)
-		return error_set(err, ERR_WRONG_STATE, "move %s has ended (%s)", id, m->row.state);
-	if (m->incoming)
-		return error_set(err, ERR_WRONG_STATE, "move %s is cancelled at its source, %s", id,
-				 m->row.source);
-	if (m->queued) {
-		struct error why;
-		error_set(&why, ERR_CANCELLED, "the move was cancelled before it began");
-		error_at(&why, d->config.host, m->row.partition, NULL);
-		departure_drop(m, &why);
-		return 0;
-	}
-	if (!m->worker || m->worker->chan < 0)
-		return error_set(err, ERR_WRONG_STATE,
-				 "the process of move %s %s: it cannot be cancelled", id,
-				 m->worker ? "does not listen to this relocd" : "has ended");
-	log_info("move %s: cancel", id);
-	return worker_send(m->worker, json_pack("{s:s}", "op", "cancel"), err);
-}

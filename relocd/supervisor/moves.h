@@ -72,6 +72,8 @@ json_t *move_get_json(struct daemon *d, const char *id, struct error *err);
 // only watched from now on.
 void move_hello(struct worker *w, const json_t *hello);
 
+// cancel.c: asks its process to give the move up; fine when it has been cancelled before.
+// ERR_WRONG_STATE when it has ended or is committed, ERR_IN_DOUBT when the other host has to say.
 int move_cancel(struct daemon *d, const char *id, struct error *err);
 
 // Removes decision files of moves that ended longer ago than retention.events says, and thirty days

@@ -83,7 +83,7 @@ test_criu_dies_at_the_source_in_the_dump() {
 	assert_eq 1 "$got" "status of relocate ($(cat "$lab_dir/relocate.out"))"
 	assert_contains "$(cat "$lab_dir/relocate.out")" WPAR-M012
 	assert_eq Broken "$(state_of hostA r)"
-	wait_until 30 nothing_left "$before"
+	wait_until 10 nothing_left "$before"
 	in_host hostA wparctl start r
 	wait_until 10 redis ping
 }
