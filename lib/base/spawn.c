@@ -2,6 +2,7 @@
 #include "lib/base/spawn.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -75,6 +76,8 @@ static int child(const struct spawn *what, int *report)
 	if (what->dies_with_us && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		return errno;
 	reset_signals();
+	if (what->oom_score)
+		fdio_write_control(AT_FDCWD, "/proc/self/oom_score_adj", what->oom_score, NULL);
 	for (size_t i = 0; i < what->cgroup_count; i++)
 		if (write(what->cgroup_procs[i], "0", 1) < 0)
 			return errno;

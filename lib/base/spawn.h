@@ -27,6 +27,8 @@ struct spawn {
 	// folder; NULL: stay. For programs that unpack what others have packed.
 	const char *only_writable;
 	bool dies_with_us; // is killed when the calling thread ends
+	// Into oom_score_adj, where that is permitted (less takes CAP_SYS_RESOURCE); NULL: as ours.
+	const char *oom_score;
 };
 
 #define SPAWN_INIT          \

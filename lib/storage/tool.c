@@ -80,6 +80,7 @@ static int start(struct running *r, struct error *err)
 	what.fd_count = r->tool->descriptor < 0 ? 3 : 4;
 	what.unshare_flags = CLONE_NEWNET | CLONE_NEWIPC;
 	what.new_session = true;
+	what.oom_score = "0";
 	what.dies_with_us = true;
 	what.only_writable = r->tool->folder;
 	return spawn_start(&what, &r->pid, NULL, err);

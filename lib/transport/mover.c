@@ -37,6 +37,7 @@ static int spawn(struct mover *m, const struct ring_memory *memory, int theirs, 
 	what.argv = argv;
 	what.fds = fds;
 	what.fd_count = ARRAY_SIZE(fds);
+	what.oom_score = "0";
 	return spawn_start(&what, &m->pid, &m->pidfd, err);
 }
 

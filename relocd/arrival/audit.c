@@ -73,6 +73,7 @@ int arrival_audit_begin(struct arrival *a, struct error *err)
 	what.argv = argv;
 	what.fds = fds;
 	what.fd_count = ARRAY_SIZE(fds);
+	what.oom_score = "0";
 	if (spawn_start(&what, &a->auditor.pid, &a->auditor.pidfd, err) < 0)
 		return -1;
 	return start(a, err);

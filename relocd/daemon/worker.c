@@ -104,6 +104,7 @@ static int launch(struct worker *w, const char *program, int sock, struct error 
 	what.fds = fds;
 	what.fd_count = sock >= 0 ? 2 : 1;
 	what.new_session = true;
+	what.oom_score = "-900"; // and CRIU, which departure starts: others go first
 	return spawn_start(&what, &w->pid, &w->pidfd, err);
 }
 

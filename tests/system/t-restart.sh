@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # relocd ends, is killed, is replaced or loses its registry: partitions and moves do not care.
 # shellcheck disable=SC2154,SC2016 # out, err: lib.sh; single quotes: expands in the host
+# shellcheck source=tests/system/t-faults.sh
+source "$(dirname "${BASH_SOURCE[0]}")/t-faults.sh"
 
 # A Redis whose move takes a while, with a client that counts.
 restart_redis() { # [MIB]
@@ -271,4 +273,124 @@ test_keep_while_the_peer_is_cut_off() {
 	wait_until 5 redis ping
 	assert_eq "$(jq .acked "$lab_dir/meter.json")" "$(redis get counter)" "stored increments"
 	relocate "$lab_dir/moves" r hostA hostB
+}
+
+# ---- hosts that start again --------------------------------------------------------------------
+
+# Begins to move r to hostB, whose process is stopped at POINT; nothing is ordered after that.
+hold_move() { # POINT
+	order_faults <<<"$1 stop"
+	id=$(in_host hostA wparctl --json relocate r hostB --no-wait | jq -r '.. | .move? // empty' | head -n 1)
+	wait_until 20 has_struck
+	no_faults
+}
+has_struck() { [ -n "$(struck)" ]; }
+go_on() { in_host "$1" bash -c "kill -CONT \$(pgrep -x $2)"; }
+let_go() {
+	no_faults
+	go_on hostA departure || true
+	go_on hostB arrival || true
+	for host in hostA hostB; do in_host $host wparctl list --local >/dev/null 2>&1 || lab relocd $host start; done
+}
+
+# As if the host had been off: nothing that ran is left, and it is the first start since.
+host_starts_again() { # HOST
+	in_host "$1" bash -c 'kill -9 $(cat /run/relocd.lab.pid) $(pgrep -x "departure|arrival") $(pgrep -x mover) \
+		$(pgrep -f "[c]riu.* swrk|[d]ump --rpc|[r]estore --rpc") $(pgrep -x keeper:r) $(pgrep -x redis-server)
+		rm -f /run/relocd/autostarted /run/relocd/moves/*'
+	lab relocd "$1" kill
+	lab relocd "$1" start
+}
+is_state_at() { [ "$(state_of "$1" r)" = "$2" ]; }
+
+# It is off before its decision: its copy has not run since it was dumped, and is lost with it; the other
+# one goes on. It is not started by itself either.
+test_source_starts_again_before_the_commit() {
+	trap let_go EXIT
+	redis_partition r 10.77.0.61 --autostart
+	client redis_data fill 10.77.0.61 6379 16
+	hold_move departure:record:commit:before
+	has_record hostB arrival 1 3 || wait_until 10 has_record hostB arrival 1 3
+	host_starts_again hostA
+	wait_until 30 is_state_at hostB Active
+	wait_until 20 is_departed hostA r
+	assert_eq PONG "$(redis ping)"
+	client redis_data verify 10.77.0.61 6379 16
+	assert_eq 0 "$(in_host hostA sh -c 'ps -e -o comm= | grep -c redis-server')" "redis-server on hostA"
+}
+
+# It is off when it has voted, but has not let the partition run: it says so, and the source takes it back
+# with its connections, one epoch on.
+test_destination_starts_again_after_the_commit() {
+	trap let_go EXIT
+	restart_redis 16
+	hold_move arrival:receive:commit
+	wait_until 10 has_record hostA departure 2 4
+	host_starts_again hostB
+	wait_until 30 is_state_at hostA Active
+	restart_client_is_fine
+	assert_eq 3 "$(in_host hostA wparctl --json list --local | jq '.data[0].epoch')" epoch
+	wait_until 10 nobody_at hostB
+	relocate "$lab_dir/moves" r hostA hostB
+}
+
+# It is off when it has begun to let it run: nobody else may have it, and it is lost, and said to be.
+test_destination_starts_again_while_resuming() {
+	trap let_go EXIT
+	redis_partition r 10.77.0.61
+	hold_move arrival:record:resuming:after
+	host_starts_again hostB
+	wait_until 30 is_departed hostA r
+	wait_until 10 is_state_at hostB Broken
+	assert_exit 5 in_host hostB wparctl relocate r hostA
+	assert_exit 0 in_host hostB wparctl start r
+	wait_until 10 redis ping
+}
+
+# Its record of the decision is damaged: it stays frozen and asks, and what runs there decides.
+test_damaged_record() {
+	trap let_go EXIT
+	restart_redis 16
+	hold_move arrival:receive:commit
+	wait_until 10 has_record hostA departure 2 4
+	in_host hostA bash -c 'kill -9 $(cat /run/relocd.lab.pid) $(pgrep -x departure)
+		printf x | dd of=/var/lib/relocd/moves/$0.departure bs=1 seek=200 conv=notrunc status=none' "$id"
+	lab relocd hostA kill
+	lab relocd hostA start
+	wait_until 10 is_in_doubt
+	assert_exit 0 in_host hostA wparctl --json recover r
+	jq -e '.data.sides[0].decision == "unknown" and .data.sides[0].alive' <<<"$out" >/dev/null || die "$out"
+	go_on hostB arrival
+	wait_until 30 is_departed hostA r
+	wait_until 10 is_active hostB
+	restart_client_is_fine
+}
+
+# relocd is replaced on both hosts while memory is copied in rounds; and CRIU is out of reach of what
+# happens to relocd and to the memory of the host.
+test_restart_in_rounds_and_at_the_dump() {
+	trap let_go EXIT
+	restart_redis 64
+	order_faults <<<'departure:criu:post-dump:before stop'
+	id=$(in_host hostA wparctl --json relocate r hostB --engine track --bandwidth 60MiB/s --no-wait | jq -r '.. | .move? // empty' | head -n 1)
+	in_host hostA timeout 30 bash -c 'until wparctl --json moves | grep -q "\"phase\": *\"precopy\""; do :; done'
+	for host in hostA hostB; do lab relocd $host kill; done
+	for host in hostA hostB; do lab relocd $host start; done
+	wait_until 30 has_struck
+	no_faults
+	# as much as relocd may here: so does the keeper
+	in_host hostA bash -c '
+		spared=$(cat /proc/$(pgrep -x keeper:r)/oom_score_adj)
+		for p in $(pgrep -x departure) $(pgrep -f "[c]riu.* swrk|[d]ump --rpc"); do
+			[ "$(ps -o pgid= -p $p | tr -d " ")" = $p ] || echo "$p is in another process group"
+			[ "$(cat /proc/$p/oom_score_adj)" = "$spared" ] || echo "$p: oom_score_adj $(cat /proc/$p/oom_score_adj)"
+		done
+		for p in $(pgrep -x mover); do [ "$(cat /proc/$p/oom_score_adj)" = 0 ] || echo "the mover is spared"; done' >"$lab_dir/criu.out"
+	assert_eq "" "$(cat "$lab_dir/criu.out")"
+	lab relocd hostA kill
+	lab relocd hostA start
+	go_on hostA departure
+	assert_exit 0 in_host hostA wparctl wait "$id"
+	assert_eq Active "$(state_of hostB r)"
+	restart_client_is_fine
 }
