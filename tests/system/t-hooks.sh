@@ -67,8 +67,11 @@ test_a_hook_hangs() {
 	hook hostA 10-hang <<<'[ "$1" = pre-move ] && exit 0; exec sleep 4711'
 	in_host hostA timeout 10 wparctl relocate p hostB
 	assert_eq Active "$(state_of hostB p)"
-	failure() { in_host hostA wparctl --json events | jq -e 'select(.data.event == "hook-failed") | .data.data | .for == "post-move" and .hook == "10-hang"'; }
-	wait_until 5 failure
+	failure() {
+		in_host hostA curl -sS --unix-socket /run/relocd/relocd.sock 'http://localhost/v1/events?kind=move&last=20' |
+			jq -se 'any(.[]; .event == "hook-failed" and .data.for == "post-move" and .data.hook == "10-hang")'
+	}
+	wait_until 15 failure || die "$(in_host hostA wparctl events | tail -n 12)"
 }
 
 # While hooks of pre-move run a move can be cancelled, and a restart of relocd asks them again.
