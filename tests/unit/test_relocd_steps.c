@@ -3,7 +3,7 @@
 #include "relocd/move/steps.h"
 
 #include "lib/base/cleanup.h"
-#include "lib/base/log.h"
+#include "lib/base/fdio.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +11,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <ctype.h>
+#include <fcntl.h>
 #include <string.h>
 
 static const struct steps *const sides[] = {&steps_departure, &steps_arrival};
@@ -290,6 +292,62 @@ static void messages_are_legal_in_their_states_only(void **state)
 					 -1);
 }
 
+// ---- the page -----------------------------------------------------------------------------------
+
+static void upper(char *text)
+{
+	for (; *text; text++)
+		*text = (char)toupper((unsigned char)*text);
+}
+
+// As wpar-protocol(7) has it, without its backslashes.
+static void page_row(const struct step *row, char line[128])
+{
+	char record[32];
+	snprintf(record, sizeof(record), "%s",
+		 row->record == DECISION_NONE ? "-" : decision_name(row->record));
+	upper(record);
+	snprintf(line, 128, "\n.It %s Ta %s Ta %s Ta %s\n", phase_name(row->at),
+		 steps_event(row->event), record, phase_name(row->next));
+}
+
+static void expect_table(const char *page, const struct steps *s)
+{
+	char heading[64];
+	size_t wanted = 0, there = 0;
+	snprintf(heading, sizeof(heading), "\n.Ss Steps of the %s\n", s->side);
+	const char *from = strstr(page, heading);
+	assert_non_null(from);
+	_cleanup_free_ char *section = strdup(from + 1);
+	strstr(section, "\n.El")[1] = 0;
+	for (size_t i = 0; i < s->count; i++) {
+		char line[128];
+		page_row(&s->rows[i], line);
+		if (s->rows[i].event >= EVENT_MESSAGE && s->rows[i].at == s->rows[i].next)
+			continue; // in the table of messages
+		wanted++;
+		if (!strstr(section, line))
+			fail_msg("wpar-protocol(7) lacks, of the %s:%s", s->side, line);
+	}
+	for (const char *at = section; (at = strstr(at, "\n.It ")); at++)
+		there++;
+	assert_int_equal(there, wanted + 1); // and the heading
+}
+
+static void the_page_has_the_tables(void **state)
+{
+	_cleanup_free_ char *page = fdio_read_file(AT_FDCWD, "man/wpar-protocol.7", 1 << 20, NULL);
+	char *to = page;
+	(void)state;
+	assert_non_null(page);
+	for (const char *from = page; *from; from++)
+		if (*from != '\\')
+			*to++ = *from;
+	*to = 0;
+	expect_table(page, &steps_departure);
+	expect_table(page, &steps_arrival);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -306,6 +364,7 @@ int main(void)
 		cmocka_unit_test(what_has_no_row_is_a_failure),
 		cmocka_unit_test(without_its_record_nothing_is_done),
 		cmocka_unit_test(messages_are_legal_in_their_states_only),
+		cmocka_unit_test(the_page_has_the_tables),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
