@@ -14,6 +14,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#define LOOK_MS 5
+
 extern char **environ;
 
 // Descriptors are first moved above every target number, so that no dup2 overwrites one still
@@ -134,6 +136,16 @@ int spawn_wait(pid_t pid, int *status, struct error *err)
 			return error_sys(err, ERR_SYSTEM, errno, "cannot wait for process %d",
 					 (int)pid);
 	return 0;
+}
+
+bool spawn_wait_until(pid_t pid, deadline_t deadline)
+{
+	while (waitpid(pid, NULL, WNOHANG) == 0) {
+		if (deadline_passed(deadline))
+			return false;
+		clock_sleep_ms(LOOK_MS);
+	}
+	return true;
 }
 
 int spawn_exit_code(int status)

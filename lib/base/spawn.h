@@ -3,8 +3,10 @@
 #ifndef WPAR_BASE_SPAWN_H
 #define WPAR_BASE_SPAWN_H
 
+#include "lib/base/clock.h"
 #include "lib/base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -42,6 +44,9 @@ int spawn_start(const struct spawn *what, pid_t *pid, int *pidfd, struct error *
 
 // Waits for the child: its wait(2) status into *status.
 int spawn_wait(pid_t pid, int *status, struct error *err);
+
+// The same for one that is to end by then: what it ended with does not matter. False: it has not.
+bool spawn_wait_until(pid_t pid, deadline_t deadline);
 
 // 0-255 as shells count: exit status, or 128 + signal.
 int spawn_exit_code(int status);

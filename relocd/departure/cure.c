@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#define KILL_MS     5000
 #define MAPS_MAX    (64u << 20)
 #define LISTENS_MAX 256
 #define REPAIR_OFF  (-1) // TCP_REPAIR_OFF_NO_WP of linux/tcp.h: sends nothing
@@ -142,16 +143,15 @@ static void remove_remaps_of(pid_t pid)
 	}
 }
 
-// It is traced by nobody only when CRIU is gone.
-static void end_criu(struct departure *d)
+// One that the kernel holds is left to init: nobody waits for it while the partition stands still.
+void departure_kill_criu(struct departure *d)
 {
-	struct error err;
-	int status;
 	if (d->criu_pid <= 0)
 		return;
+	log_warn("criu %d is killed", (int)d->criu_pid);
 	kill(d->criu_pid, SIGKILL);
-	if (spawn_wait(d->criu_pid, &status, &err) < 0)
-		log_error_of(&err, "criu");
+	if (!spawn_wait_until(d->criu_pid, deadline_in_ms(KILL_MS)))
+		log_error("criu %d does not end: the kernel holds it", (int)d->criu_pid);
 	d->criu_pid = 0;
 }
 
@@ -160,7 +160,7 @@ int departure_cure(struct departure *d, struct error *err)
 	_cleanup_free_ pid_t *pids = NULL;
 	struct listens listens = {.count = 0};
 	size_t count;
-	end_criu(d);
+	departure_kill_criu(d); // it is traced by nobody only when CRIU is gone
 	if (cgroup_pids(d->cgroup, &pids, &count, err) < 0)
 		return -1;
 	for (size_t i = 0; i < count; i++)

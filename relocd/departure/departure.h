@@ -233,6 +233,7 @@ int departure_undump(struct departure *d, struct error *err);
 
 // cure.c: what CRIU would have undone, had it not died. ERR_BROKEN.
 int departure_cure(struct departure *d, struct error *err);
+void departure_kill_criu(struct departure *d); // also when there is none
 
 // decide.c: from the vote to the end.
 int departure_await_vote(struct departure *d, struct error *err);

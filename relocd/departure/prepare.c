@@ -14,11 +14,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #define ARRANGE_MS 60000
+#define CRIU_MS    1000
 
 // CRIU is started now and waits for its request: loading it takes longer than a freeze should.
 static int start_criu(struct departure *d, struct error *err)
@@ -111,20 +110,9 @@ static void stop_criu(struct departure *d)
 	d->rpc = NULL;
 	if (d->criu_pid <= 0)
 		return;
-	struct error err;
-	int status;
 	// Without a request it ends with its socket; one that does not is beyond asking.
-	for (int i = 0; i < 200; i++) {
-		if (waitpid(d->criu_pid, &status, WNOHANG) == d->criu_pid) {
-			d->criu_pid = 0;
-			return;
-		}
-		clock_sleep_ms(5);
-	}
-	log_warn("criu %d did not end by itself", (int)d->criu_pid);
-	kill(d->criu_pid, SIGKILL);
-	if (spawn_wait(d->criu_pid, &status, &err) < 0)
-		log_error_of(&err, "criu");
+	if (!spawn_wait_until(d->criu_pid, deadline_in_ms(CRIU_MS)))
+		departure_kill_criu(d);
 	d->criu_pid = 0;
 }
 

@@ -2,6 +2,8 @@
 // Who a process is.
 #include "lib/base/proc.h"
 
+#include "lib/base/spawn.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,11 +40,26 @@ static void a_name_cannot_forge_it(void **state)
 	assert_int_equal(proc_start_time(getpid()), mine);
 }
 
+static void nobody_is_waited_for_beyond_the_deadline(void **state)
+{
+	(void)state;
+	pid_t child = fork();
+	if (child == 0) {
+		pause();
+		_exit(0);
+	}
+	assert_false(spawn_wait_until(child, deadline_in_ms(20)));
+	kill(child, SIGKILL);
+	assert_true(spawn_wait_until(child, deadline_in_ms(10000)));
+	assert_int_equal(proc_start_time(child), 0); // reaped
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stays_the_same_and_tells_apart),
 		cmocka_unit_test(a_name_cannot_forge_it),
+		cmocka_unit_test(nobody_is_waited_for_beyond_the_deadline),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
