@@ -178,6 +178,11 @@ int criu_rpc_next(struct criu_rpc *c, deadline_t deadline, struct criu_event *ev
 	return 0;
 }
 
+bool criu_rpc_waits(const struct criu_rpc *c)
+{
+	return c->must_answer;
+}
+
 int criu_rpc_answer(struct criu_rpc *c, bool ok, struct error *err)
 {
 	Criu__Req req = CRIU__REQ__INIT;

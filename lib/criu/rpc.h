@@ -124,6 +124,8 @@ int criu_rpc_next(struct criu_rpc *c, deadline_t deadline, struct criu_event *ev
 // Answers the notification that criu_rpc_next() returned last. With ok false CRIU aborts, as far
 // as that notification allows it.
 int criu_rpc_answer(struct criu_rpc *c, bool ok, struct error *err);
+// Whether there is one that waits for an answer.
+bool criu_rpc_waits(const struct criu_rpc *c);
 
 // Whole questions to a child that does nothing else. The child ends after the answer.
 int criu_rpc_version(struct criu_rpc *c, deadline_t deadline, struct criu_version *v,

@@ -273,7 +273,7 @@ int departure_send_list(struct departure *d, struct error *err)
 static bool roll_back(struct departure *d, struct error *err)
 {
 	struct criu_event event = {0};
-	if (d->dumped && criu_rpc_answer(d->rpc, false, err) < 0)
+	if (criu_rpc_waits(d->rpc) && criu_rpc_answer(d->rpc, false, err) < 0)
 		return false;
 	deadline_t deadline = deadline_in_ms(ROLLBACK_MS);
 	while (criu_rpc_next(d->rpc, deadline, &event, err) == 0) {
