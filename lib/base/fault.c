@@ -43,6 +43,7 @@ static const struct {
 	       {"delay", ACTION_DELAY, FAULT_NONE},
 	       {"drop-link", ACTION_LEFT, FAULT_DROP_LINK},
 	       {"short-write", ACTION_LEFT, FAULT_SHORT_WRITE},
+	       {"torn", ACTION_LEFT, FAULT_TORN},
 	       {"no-space", ACTION_LEFT, FAULT_NO_SPACE}};
 
 struct order {

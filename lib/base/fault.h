@@ -12,6 +12,7 @@
 //	delay MS     it takes so much longer
 //	drop-link    the connection to the peer is cut
 //	short-write  of a record only its first half is written, which fails
+//	torn         the same, and the process ends by SIGKILL
 //	no-space     the disk is full
 // What an act cannot do it leaves alone. Each line strikes once: RUN/faults (/run/relocd/faults)
 // tells which have, "POINT ACTION PID" each; without it all may strike again.
@@ -38,6 +39,7 @@ enum fault {
 	FAULT_ERROR, // *err says so
 	FAULT_DROP_LINK,
 	FAULT_SHORT_WRITE,
+	FAULT_TORN,
 	FAULT_NO_SPACE,
 };
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -92,10 +93,10 @@ static uint64_t check_of(const struct record *r)
 }
 
 static void path_of(char path[PATH_MAX], const char *folder, const char *move,
-		    enum decision_side side)
+		    enum decision_side side, const char *suffix)
 {
-	snprintf(path, PATH_MAX, "%s/%s.%s", folder, move,
-		 side == DECISION_DEPARTURE ? "departure" : "arrival");
+	snprintf(path, PATH_MAX, "%s/%s.%s%s", folder, move,
+		 side == DECISION_DEPARTURE ? "departure" : "arrival", suffix);
 }
 
 static int lock(int fd, const char *path, struct error *err)
@@ -131,8 +132,10 @@ static int allocate(struct decision *d, const char *folder, struct error *err)
 	return sync_folder(folder, err);
 }
 
-struct decision *decision_create(const char *folder, const char *move, enum decision_side side,
-				 uint64_t epoch, const char *partition, struct error *err)
+// `suffix`: of the file, while it is not the one that counts.
+static struct decision *create(const char *folder, const char *move, enum decision_side side,
+			       const char *suffix, uint64_t epoch, const char *partition,
+			       struct error *err)
 {
 	struct decision *d = calloc(1, sizeof(*d));
 	if (!d) {
@@ -140,7 +143,7 @@ struct decision *decision_create(const char *folder, const char *move, enum deci
 		return NULL;
 	}
 	d->fd = -1;
-	path_of(d->path, folder, move, side);
+	path_of(d->path, folder, move, side, suffix);
 	d->last.side = side;
 	d->last.epoch = epoch;
 	snprintf(d->last.move, sizeof(d->last.move), "%s", move);
@@ -152,14 +155,23 @@ struct decision *decision_create(const char *folder, const char *move, enum deci
 	return d;
 }
 
+struct decision *decision_create(const char *folder, const char *move, enum decision_side side,
+				 uint64_t epoch, const char *partition, struct error *err)
+{
+	return create(folder, move, side, "", epoch, partition, err);
+}
+
 // Durably; -1 with errno.
 static int write_record(const struct decision *d, const struct record *r, enum fault fault)
 {
-	const size_t length = fault == FAULT_SHORT_WRITE ? sizeof(*r) / 2 : sizeof(*r);
+	const size_t length =
+		fault == FAULT_SHORT_WRITE || fault == FAULT_TORN ? sizeof(*r) / 2 : sizeof(*r);
 	errno = ENOSPC;
 	if (fault == FAULT_NO_SPACE)
 		return -1;
 	ssize_t n = pwrite(d->fd, r, length, r->sequence * (off_t)sizeof(*r));
+	if (fault == FAULT_TORN && fdatasync(d->fd) == 0)
+		kill(getpid(), SIGKILL);
 	if (n >= 0 && (size_t)n < sizeof(*r))
 		errno = EIO;
 	return n == (ssize_t)sizeof(*r) && fdatasync(d->fd) == 0 ? 0 : -1;
@@ -298,7 +310,7 @@ void decision_look(const char *folder, const char *move, enum decision_side side
 	char path[PATH_MAX];
 	struct record last;
 	*facts = (struct decision_facts){.last = DECISION_UNKNOWN};
-	path_of(path, folder, move, side);
+	path_of(path, folder, move, side, "");
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) {
 		if (errno == ENOENT)
@@ -393,11 +405,32 @@ struct decision *decision_open(const char *folder, const char *move, enum decisi
 		error_set(err, ERR_NOMEM, "no memory for a decision file");
 		return NULL;
 	}
-	path_of(d->path, folder, move, side);
+	path_of(d->path, folder, move, side, "");
 	if (take_over(d, move, side, err) == 0)
 		return d;
 	decision_close(d, false);
 	return NULL;
+}
+
+int decision_overrule(const char *folder, const char *move, enum decision_side side,
+		      uint64_t opened, const char *partition, enum decision_type type,
+		      uint64_t epoch, const char *note, struct error *err)
+{
+	char path[PATH_MAX], damaged[PATH_MAX];
+	path_of(damaged, folder, move, side, ".damaged");
+	path_of(path, folder, move, side, ".new");
+	unlink(path); // of a try that was interrupted
+	path_of(path, folder, move, side, "");
+	struct decision *d = create(folder, move, side, ".new", opened, partition, err);
+	if (!d)
+		return -1;
+	int failed = decision_append_as(d, type, epoch, note, err);
+	if (!failed && link(path, damaged) < 0 && errno != EEXIST)
+		failed = error_sys(err, ERR_STORAGE, errno, "cannot keep %s", damaged);
+	if (!failed && rename(d->path, path) < 0)
+		failed = error_sys(err, ERR_STORAGE, errno, "cannot replace %s", path);
+	decision_close(d, failed);
+	return failed ? -1 : sync_folder(folder, err);
 }
 
 // ---- by partition -------------------------------------------------------------------------------

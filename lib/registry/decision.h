@@ -52,6 +52,11 @@ int decision_append(struct decision *d, enum decision_type type, struct error *e
 // The same with a new epoch (it only rises) and a few words about why (cut off; NULL: none).
 int decision_append_as(struct decision *d, enum decision_type type, uint64_t epoch,
 		       const char *note, struct error *err);
+// A person's decision about a damaged file, whose owner is dead: a new one takes its place whole,
+// OPENED with the move's epoch and `type` with `epoch`; what was there stays as MOVE.SIDE.damaged.
+int decision_overrule(const char *folder, const char *move, enum decision_side side,
+		      uint64_t opened, const char *partition, enum decision_type type,
+		      uint64_t epoch, const char *note, struct error *err);
 enum decision_type decision_last(const struct decision *d);
 uint64_t decision_epoch(const struct decision *d);
 // Closes and unlocks; `remove` deletes the file: only when both sides know the end.

@@ -90,12 +90,27 @@ static bool is_over(const struct resolve_side *source, const struct resolve_side
 	return false;
 }
 
+// Nothing but a person's decision can follow from a damaged file, unless the other side runs it.
+static bool needs_person(const struct resolve_side *source, const struct resolve_side *target)
+{
+	if (target->last == DECISION_UNKNOWN)
+		return source->last == DECISION_COMMIT || source->last == DECISION_UNKNOWN;
+	return source->last == DECISION_UNKNOWN && by_target(target->last) != RESOLVE_RELEASE;
+}
+
 char resolve_propose(const struct resolve_side *source, const struct resolve_side *target,
 		     const char **why)
 {
 	if (is_over(source, target)) {
 		*why = "nothing is open: the move has ended";
 		return 'n';
+	}
+	if (source->known && target->known && needs_person(source, target)) {
+		*why = "the records of one host are damaged, and the other's do not say whose it "
+		       "is";
+		return target->alive && target->last == DECISION_UNKNOWN ? 't'
+		       : source->alive                                   ? 's'
+									 : 't';
 	}
 	if (source->known && target->known) {
 		*why = "both hosts answer: they resolve it by their records within seconds";

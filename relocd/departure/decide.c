@@ -12,7 +12,7 @@
 
 #define READY_MS     30000 // and more for much memory
 #define RUNNING_MS   30000
-#define ASK_MS       120000 // how long the peer is asked what became of the move; then relocd asks
+#define ASK_MS       30000 // how long the peer is asked what became of the move; then relocd asks
 #define ASK_EVERY_MS 1000
 #define KILL_MS      20000
 

@@ -29,6 +29,7 @@ struct arrival {
 	char from[64];                // IP address
 	char peer[REGISTRY_NAME_MAX]; // authenticated; "" before HELLO
 	char move[40];                // that it has reserved for; ""
+	char served[40];              // the same, also after its end
 	bool join;
 	bool call; // no longer counted among the arrivals
 };
@@ -150,6 +151,7 @@ static int reserve(struct arrival *a, const struct registry_move *row,
 	}
 	m->worker = a->worker;
 	strcpy(a->move, m->row.id);
+	strcpy(a->served, m->row.id);
 	move_note_begin(m);
 	log_info("move %s: %s arrives from %s", m->row.id, def->name, m->row.source);
 	return 0;
@@ -191,6 +193,7 @@ static int op_reserve(struct arrival *a, const json_t *q, json_t *answer, struct
 	if (earlier) {
 		earlier->worker = a->worker;
 		strcpy(a->move, earlier->row.id);
+		strcpy(a->served, earlier->row.id);
 		return answer_token(&earlier->row, answer, err);
 	}
 	if (strcmp(from, a->peer) != 0 || a->move[0] || strlen(id) >= sizeof(a->move))
@@ -503,8 +506,8 @@ static void on_end(struct worker *w, int status)
 	for (struct move *other = w->d->moves; other; other = other->next)
 		if (other->worker == w)
 			other->worker = NULL;
-	if (a->move[0])
-		move_drop_socket(a->move, true);
+	if (a->served[0])
+		move_drop_socket(a->served, true);
 	w->d->arrivals -= !a->call;
 	if (m && !m->finished && !m->deciding && !partition_of(m)) {
 		move_finish(m, "refused", NULL, NULL); // it gave the reservation back
@@ -569,6 +572,7 @@ int arrival_attach(struct daemon *d, struct move *m, pid_t pid, int pidfd, int c
 	}
 	if (m) {
 		strcpy(a->move, m->row.id);
+		strcpy(a->served, m->row.id);
 		strcpy(a->peer, m->row.source);
 	}
 	a->worker = worker_attach(d, pid, pidfd, chan, &handler, a, err);

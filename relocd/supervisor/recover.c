@@ -222,6 +222,10 @@ static int record(const struct recovery *r, enum decision_type type, uint64_t ep
 		  const char *reason, struct error *err)
 {
 	struct decision *file = open_file(r, err);
+	if (!file && r->own.known.last == DECISION_UNKNOWN)
+		return decision_overrule(paths_moves(), r->id,
+					 r->incoming ? DECISION_ARRIVAL : DECISION_DEPARTURE,
+					 r->epoch, r->partition, type, epoch, reason, err);
 	if (!file)
 		return -1;
 	int failed = decision_append_as(file, type, epoch, reason, err);
@@ -338,6 +342,13 @@ static int keep_at_source(struct recovery *r, uint64_t epoch, const char *reason
 	return 0;
 }
 
+// Whose arrival is dead, and whose records are damaged: it ran, as CRIU would have killed it
+// before.
+static bool runs_unrecorded(const struct recovery *r)
+{
+	return r->own.known.last == DECISION_UNKNOWN && r->own.known.alive;
+}
+
 // Its arrival holds it, and lets it run.
 static int keep_at_target(struct recovery *r, uint64_t epoch, const char *reason, struct error *err)
 {
@@ -347,9 +358,11 @@ static int keep_at_target(struct recovery *r, uint64_t epoch, const char *reason
 	int failed = 0;
 	if (!m || m->finished)
 		failed = error_set(err, ERR_WRONG_STATE, "the move has ended here");
-	else if (!m->worker)
+	else if (!m->worker && !runs_unrecorded(r))
 		failed = error_set(err, ERR_WRONG_STATE,
 				   "the arrival that held this copy is dead, and the copy with it");
+	else if (!m->worker)
+		failed = record(r, DECISION_KEPT, epoch, reason, err);
 	else
 		failed = worker_send(m->worker,
 				     json_pack("{s:s, s:I, s:s}", "op", "keep", "epoch",

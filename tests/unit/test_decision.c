@@ -221,6 +221,31 @@ static void takes_no_damaged_file(void **state)
 	assert_int_equal(err.id, ERR_STORAGE);
 }
 
+// Whoever reads meanwhile finds the damaged file, or the whole decision.
+static void a_person_overrules_damage(void **state)
+{
+	(void)state;
+	struct error err = {0};
+	struct decision_facts facts;
+	decision_close(open_with_commit(), false);
+	overwrite(2 * RECORD + 20, 0x55);
+	assert_int_equal(read_back(), DECISION_UNKNOWN);
+	for (int again = 0; again < 2; again++) {
+		assert_int_equal(decision_overrule(folder, "m-1", DECISION_DEPARTURE, 7, "db1",
+						   DECISION_KEPT, 8, "I know", &err),
+				 0);
+		decision_look(folder, "m-1", DECISION_DEPARTURE, &facts);
+		assert_int_equal(facts.last, DECISION_KEPT);
+		assert_int_equal(facts.epoch, 8);
+		assert_false(facts.owned);
+	}
+	char path[128];
+	snprintf(path, sizeof(path), "%s/m-1.departure.damaged", folder);
+	assert_int_equal(unlink(path), 0);
+	snprintf(path, sizeof(path), "%s/m-1.departure.new", folder);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
 // ---- pruning ------------------------------------------------------------------------------------
 
 // Leaves the file of a departure with these records behind.
@@ -292,6 +317,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(is_found_by_partition, setup, teardown),
 		cmocka_unit_test_setup_teardown(goes_on_after_a_torn_tail, setup, teardown),
 		cmocka_unit_test_setup_teardown(takes_no_damaged_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_person_overrules_damage, setup, teardown),
 		cmocka_unit_test_setup_teardown(prunes_what_has_ended, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

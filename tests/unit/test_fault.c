@@ -202,6 +202,30 @@ static void records_fail_as_ordered(void **state)
 	a_record_is_not_made("departure:record:final:before short-write\n", EIO);
 }
 
+// Half of it is on the disk, and nobody is there to see to it.
+static void a_torn_record_was_not_made(void **state)
+{
+	struct error err = {0};
+	int status;
+	(void)state;
+	order("departure:record:final:before torn\n");
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct decision *d =
+			decision_create(folder, "m-1", DECISION_DEPARTURE, 1, "p", NULL);
+		decision_append(d, DECISION_FINAL, NULL);
+		_exit(7);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	assert_int_equal(read_back(), DECISION_OPENED);
+	struct decision *d = decision_open(folder, "m-1", DECISION_DEPARTURE, &err);
+	assert_non_null(d);
+	assert_int_equal(decision_append(d, DECISION_ABORT, &err), 0);
+	decision_close(d, true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -211,6 +235,7 @@ int main(void)
 		cmocka_unit_test_setup(nonsense_is_no_order, begin),
 		cmocka_unit_test_setup(a_process_is_killed_stopped_or_delayed, begin),
 		cmocka_unit_test_setup(records_fail_as_ordered, begin),
+		cmocka_unit_test_setup(a_torn_record_was_not_made, begin),
 	};
 	return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }

@@ -167,6 +167,13 @@ static void what_is_proposed(void **state)
 		{OWN(COMMIT, true), OWN(PREPARED, true), 'w'},
 		{OWN(COMMIT, true), OWN(NONE, false), 's'},
 		{OWN(RELEASED, false), OWN(RESUMING, true), 'n'},
+		{OWN(UNKNOWN, true), OWN(PREPARED, true), 's'},
+		{OWN(UNKNOWN, true), OWN(REFUSED, false), 's'},
+		{OWN(UNKNOWN, true), OWN(RESUMING, true), 'w'},
+		{OWN(UNKNOWN, false), OWN(PREPARED, true), 't'},
+		{OWN(COMMIT, true), OWN(UNKNOWN, true), 't'},
+		{OWN(COMMIT, true), OWN(UNKNOWN, false), 's'},
+		{OWN(FINAL, true), OWN(UNKNOWN, true), 'w'},
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
