@@ -172,10 +172,19 @@ static int end_code(struct follow *f, json_t *event, bool *ended)
 	return 0;
 }
 
-// A new relocd tells the events of the move from the beginning.
+static bool is_end(const json_t *event)
+{
+	const char *kind = json_text(event, "event");
+	return !strcmp(kind, "done") || !strcmp(kind, "failed");
+}
+
+// A new relocd tells the events of the move from the beginning. Several may have the same time; the
+// end is never known, or we would not ask.
 static bool is_known(struct follow *f, const json_t *event)
 {
 	const char *time = json_text(event, "time");
+	if (is_end(event))
+		return false;
 	bool known = time[0] && strcmp(time, f->time) <= 0;
 	if (!known)
 		snprintf(f->time, sizeof(f->time), "%s", time);

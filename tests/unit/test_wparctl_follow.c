@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 static const char *events; // of the move; NULL: they never end
+static const char *later;  // what they are when they are asked for again; NULL: the same
 
 static void chunk(int fd, const char *text)
 {
@@ -42,6 +43,8 @@ static void serve_move(struct fake *fake, int fd)
 	fake_write(fd, stream, strlen(stream));
 	if (events)
 		chunk(fd, events);
+	if (later)
+		events = later;
 	while (!events && read(fd, &byte, 1) > 0)
 		;
 	fake_write(fd, "0\r\n\r\n", 5);
@@ -89,7 +92,7 @@ static int follow(struct fake *fake, struct ctl ctl, const char *what)
 	events = what;
 	fake->serve = serve_move;
 	fake->hang_up = true;
-	follow_patience_ms = 0; // nobody will come back
+	follow_patience_ms = later ? 5000 : 0; // nobody will come back
 	ctl.wpar = wpar_open(fake->path, &err);
 	assert_non_null(ctl.wpar);
 	int out = redirect(STDOUT_FILENO), errors = redirect(STDERR_FILENO);
@@ -169,6 +172,20 @@ static void an_end_without_a_word_is_no_success(void **state)
 	assert_non_null(strstr(err_text, "wparctl wait m-1"));
 }
 
+// Another relocd tells all from the beginning, and the end has the time of what was told before.
+static void the_end_is_taken_from_the_next_relocd(void **state)
+{
+	later = "{\"event\":\"checks\",\"time\":\"2026-01-01T00:00:00.001Z\"}\n"
+		"{\"event\":\"failed\",\"outcome\":\"refused\",\"time\":\"2026-01-01T00:00:00."
+		"001Z\"}"
+		"\n";
+	int code = follow(*state, (struct ctl){0},
+			  "{\"event\":\"checks\",\"time\":\"2026-01-01T00:00:00.001Z\"}\n");
+	later = NULL;
+	assert_int_equal(code, ERROR_CLASS_FAILED);
+	assert_non_null(strstr(err_text, "move m-1 ended without a reason (refused)"));
+}
+
 static void *interrupt_soon(void *arg)
 {
 	usleep(100000);
@@ -229,6 +246,7 @@ int main(void)
 		WITH_FAKE(the_last_json_line_is_the_result),
 		WITH_FAKE(a_failure_has_its_class),
 		WITH_FAKE(an_end_without_a_word_is_no_success),
+		WITH_FAKE(the_end_is_taken_from_the_next_relocd),
 		WITH_FAKE(ctrl_c_detaches),
 		cmocka_unit_test(several_results_have_one_code),
 		cmocka_unit_test(errors_name_what_where_why),
