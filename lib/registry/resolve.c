@@ -23,6 +23,12 @@ static enum resolve_act by_target(enum decision_type target)
 	}
 }
 
+// Of a move that has no record here: the host was restarted before it had one.
+static bool never_began(const struct resolve_side *peer)
+{
+	return peer->known && (peer->last == DECISION_NONE || peer->last == DECISION_REFUSED);
+}
+
 enum resolve_act resolve_source(const struct resolve_side *own, const struct resolve_side *peer)
 {
 	if (own->owned)
@@ -35,7 +41,7 @@ enum resolve_act resolve_source(const struct resolve_side *own, const struct res
 	case DECISION_SETTLED:
 		return RESOLVE_STAY;
 	case DECISION_NONE: // before its beginning or after its end
-		return own->alive ? RESOLVE_STAY : RESOLVE_WAIT;
+		return own->alive || never_began(peer) ? RESOLVE_STAY : RESOLVE_WAIT;
 	case DECISION_FINAL:
 		return own->alive ? RESOLVE_STAY : RESOLVE_COMMIT;
 	case DECISION_COMMIT:
