@@ -219,8 +219,14 @@ check-unit: ## unit tests, then the same under AddressSanitizer and UBSan (no ro
 check-system: all tools ## system tests in the lab (root)
 	BUILD=$(BUILD) tests/system/run
 
-check-faults: all tools ## every fault at every point of a move, a line each (root; half an hour)
-	BUILD=$(BUILD) tests/system/faults
+check-faults: $(if $(filter no,$(DEPS)),deps-check,deps) ## the fault matrix: everything that can fail, in every phase of a move (an hour and a half)
+	$(MAKE) all tools
+	BUILD=$(BUILD) tests/faults/matrix
+	BUILD=$(BUILD) tests/faults/nosync
+
+check-soak: $(if $(filter no,$(DEPS)),deps-check,deps) ## MOVES (500) moves with faults drawn at random (half an hour)
+	$(MAKE) all tools
+	BUILD=$(BUILD) tests/faults/soak
 
 # The packages may be installed by this very run: the rest goes on in a new make, which then sees them.
 check: $(if $(filter no,$(DEPS)),deps-check,deps) ## all tests: check-unit and check-system
@@ -310,7 +316,7 @@ $(BUILD)/tests/fuzz/seeds: $(BUILD)/tests/fuzz/seeds.o $(ENGINE)
 
 # ---- style -------------------------------------------------------------------------------------
 SOURCES  := $(wildcard lib/*/*.[ch] lib/*/*/*.[ch] images/*.[ch] relocd/*/*.[ch] wparctl/*.[ch] tests/*/*.[ch])
-SCRIPTS  := $(wildcard scripts/completion/wparctl.bash scripts/lab scripts/demo scripts/demo-postgres scripts/install-deps .ci/run tests/fuzz/run tests/unit/run tests/system/run tests/system/*.sh $(filter-out %.jq,$(wildcard tests/bench/*)))
+SCRIPTS  := $(wildcard scripts/completion/wparctl.bash scripts/lab scripts/demo scripts/demo-postgres scripts/install-deps .ci/run tests/fuzz/run tests/unit/run tests/system/run tests/system/*.sh tests/faults/* $(filter-out %.jq,$(wildcard tests/bench/*)))
 
 format: ## rewrite all sources in the house style
 	clang-format -i $(SOURCES)
@@ -398,7 +404,7 @@ clean: ## remove everything built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all tools unit check-unit check-system check check-faults check-loop check-memory demo demo-postgres bench bench-ready $(BENCHES:%=bench-%) deps deps-check fuzz fuzz-programs fuzz-run fuzz-seeds format lint \
+.PHONY: all tools unit check-unit check-system check check-faults check-soak check-loop check-memory demo demo-postgres bench bench-ready $(BENCHES:%=bench-%) deps deps-check fuzz fuzz-programs fuzz-run fuzz-seeds format lint \
 	lint-format lint-c lint-shell install uninstall dist deb version man clean help FORCE
 .SECONDARY:
 

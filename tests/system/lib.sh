@@ -84,7 +84,7 @@ look_at_hosts() {
 		in_host "$host" bash -e -o pipefail -c '
 			wparctl --json list --local |
 				jq -c ".data | .. | objects | select(.name and .state) | [.name, .state]"
-			ip -o link | awk "{ print \$2 }"
+			ip -o link | awk "{ sub(/@.*/, \"\", \$2); print \$2 }"
 			[ ! -d /run/netns ] || ls /run/netns
 			cut -d " " -f 2 /proc/mounts
 			find /sys/fs/cgroup -type d -path "*/wpar*"
