@@ -127,6 +127,7 @@ struct arrival {
 	double frozen_ms;              // until COMMIT, as the source says; 0: not known
 	double downtime_ms;            // until it ran here; 0: not known
 	bool in_doubt;
+	bool kept;   // what relocd knows of the partition stays, for all that it is dead
 	bool untold; // it runs, and relocd does not know yet
 	bool failed; // it does not run here, and the last event has been sent
 };
@@ -141,15 +142,19 @@ int arrival_hear(struct arrival *a, struct error *err);
 int arrival_take_aside(struct arrival *a, const struct link_message *message, struct error *err);
 int arrival_listen(struct arrival *a, struct error *err);
 // A cancel that came before the vote.
+// Whether what CRIU holds has died; *err says so.
+bool arrival_copy_died(struct arrival *a, struct error *err);
 int arrival_check_cancel(struct arrival *a, struct error *err);
 
 // arrival.c: OFFER: the checks of this side.
 int arrival_check(struct arrival *a, struct error *err);
 
 // end.c: how it ends, and what relocd and the peer are told.
-int arrival_answered(struct arrival *a, struct error *err);    // nothing but checks was wanted
-int arrival_give_up(struct arrival *a, struct error *why);     // before the vote
-int arrival_end(struct arrival *a, struct error *why);         // the peer keeps it
+int arrival_answered(struct arrival *a, struct error *err); // nothing but checks was wanted
+int arrival_give_up(struct arrival *a, struct error *why);  // before the vote
+int arrival_end(struct arrival *a, struct error *why);      // the peer keeps it
+int arrival_return(struct arrival *a, struct error *why);
+int arrival_never_ran(struct arrival *a, struct error *why);   // it died before it could
 int arrival_lost(struct arrival *a, struct error *why);        // it was ours, and does not run
 int arrival_confirmed(struct arrival *a, struct error *err);   // it runs, the original is gone
 int arrival_unconfirmed(struct arrival *a, struct error *err); // it runs

@@ -35,6 +35,8 @@ int arrival_ask(struct arrival *a, struct error *why)
 		report_pause(&a->report, deadline_in_ms(ASK_EVERY_MS));
 	while (decision_last(a->decision) != DECISION_KEPT) {
 		struct error err = {0};
+		if (arrival_copy_died(a, why))
+			return EVENT_DIED;
 		enum decision_type last = DECISION_UNKNOWN;
 		if (a->peer_address)
 			last = query_peer(a->peer_address, peer, a->host, &a->tls, a->offer->move,

@@ -92,10 +92,25 @@ int arrival_end(struct arrival *a, struct error *why)
 	return 0;
 }
 
+// This host has on disk that it never will.
+int arrival_return(struct arrival *a, struct error *why)
+{
+	say_why(a, why);
+	return 0;
+}
+
 // The peer will ask for the record.
+int arrival_never_ran(struct arrival *a, struct error *why)
+{
+	clear_and_tell(a, false, why);
+	return 0;
+}
+
+// The partition is this host's, which keeps what is known of it.
 int arrival_lost(struct arrival *a, struct error *why)
 {
 	say_why(a, why);
+	a->kept = true;
 	clear_and_tell(a, false, why);
 	return 0;
 }

@@ -2,6 +2,7 @@
 // What the peer says: which messages may come when is a matter of steps.def.
 #include "relocd/arrival/arrival.h"
 
+#include "lib/base/fdio.h"
 #include "relocd/move/steps.h"
 #include "relocd/move/talk.h"
 
@@ -47,10 +48,11 @@ static int read_message(struct arrival *a, const struct link_message *message, s
 static int wait_for_something(struct arrival *a, deadline_t deadline, struct error *err)
 {
 	arrival_streams_accept(a); // what relocd passed on may have been heard at any time
-	struct pollfd fds[2 + ARRIVAL_STREAMS_MAX + DEFINITION_NETWORKS_MAX] = {
+	struct pollfd fds[3 + ARRIVAL_STREAMS_MAX + DEFINITION_NETWORKS_MAX] = {
 		{.fd = link_fd(a->link), .events = POLLIN},
-		{.fd = report_fd(&a->report), .events = POLLIN}};
-	size_t count = 2 + arrival_streams_poll(a, fds + 2);
+		{.fd = report_fd(&a->report), .events = POLLIN},
+		{.fd = a->held ? a->criu_pidfd : -1, .events = POLLIN}};
+	size_t count = 3 + arrival_streams_poll(a, fds + 3);
 	count += cable_poll(&a->cable, fds + count);
 	if (poll(fds, count, deadline_poll_ms(deadline)) < 0 && errno != EINTR)
 		return error_sys(err, ERR_SYSTEM, errno, "poll failed");
@@ -93,6 +95,15 @@ int arrival_listen(struct arrival *a, struct error *err)
 	return got < 0 ? -1 : arrival_check_cancel(a, err);
 }
 
+// What CRIU holds dies with it: it must be known before anybody counts on it.
+bool arrival_copy_died(struct arrival *a, struct error *err)
+{
+	if (!a->held || fdio_wait(a->criu_pidfd, POLLIN, deadline_in_ms(0), NULL) <= 0)
+		return false;
+	error_set(err, ERR_CRIU_RESTORE, "CRIU died while it held the restored partition");
+	return true;
+}
+
 int arrival_hear(struct arrival *a, struct error *err)
 {
 	deadline_t deadline = deadline_in_ms(PHASE_MS);
@@ -101,6 +112,8 @@ int arrival_hear(struct arrival *a, struct error *err)
 		int further = arrival_streams_step(a, err);
 		if (further < 0)
 			return -1;
+		if (arrival_copy_died(a, err))
+			return EVENT_DIED;
 		int got = link_recv(a->link, deadline_in_ms(0), &a->message, err);
 		if (got)
 			return got < 0 ? -1 : read_message(a, &a->message, err);

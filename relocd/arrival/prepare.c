@@ -211,7 +211,7 @@ void arrival_clear(struct arrival *a)
 	stop_keeper(a);
 	drop_images(a);
 	drop_root(a);
-	if (a->reserved &&
+	if (a->reserved && !a->kept &&
 	    report_call(&a->report,
 			json_pack("{s:s, s:s}", "op", "unreserve", "move", a->offer->move), NULL,
 			&err) < 0)

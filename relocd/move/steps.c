@@ -32,6 +32,7 @@ static const char *const events[EVENT_MESSAGE] = {
 	[EVENT_COMMITTED] = "committed",
 	[EVENT_ENDED] = "ended",
 	[EVENT_KEEP] = "keep",
+	[EVENT_DIED] = "died",
 };
 
 const char *steps_event(unsigned event)

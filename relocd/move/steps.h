@@ -31,6 +31,7 @@ enum step_event {
 	EVENT_COMMITTED, // the source has on disk that it is the destination's, or a person said so
 	EVENT_ENDED,     // the source has on disk that it stays there
 	EVENT_KEEP,      // a person wants this copy
+	EVENT_DIED,      // it died while it was held
 	EVENT_MESSAGE,   // and its type
 };
 

@@ -479,10 +479,13 @@ static void on_event(struct arrival *a, const json_t *event)
 		note_doubt(m, json_string_value(json_object_get(error, "message")));
 		return;
 	}
+	bool broken = outcome && !strcmp(outcome, "broken");
 	move_event(m, event);
-	unreserve(m);
-	move_finish(m, outcome && !strcmp(outcome, "broken") ? "broken" : "aborted", NULL,
-		    json_incref(error));
+	if (broken)
+		arrival_settle(m, outcome, json_string_value(json_object_get(error, "message")));
+	else
+		unreserve(m);
+	move_finish(m, broken ? "broken" : "aborted", NULL, json_incref(error));
 	a->move[0] = 0;
 	worker_send(a->worker, json_pack("{s:s}", "op", "noted"), NULL);
 }

@@ -168,6 +168,7 @@ static void only_never_ran_leads_back_from_the_commit(void **state)
 static bool decides_against_it(const struct step *row)
 {
 	return row->event == EVENT_MESSAGE + WIRE_ABORT || row->event == EVENT_ENDED ||
+	       (row->event == EVENT_DIED && row->record == DECISION_REFUSED) ||
 	       (row->at == PHASE_COMMIT && row->event == EVENT_UNRECORDED);
 }
 
