@@ -54,9 +54,25 @@ enum resolve_act resolve_source(const struct resolve_side *own, const struct res
 	}
 }
 
+// A damaged file: only what the source has on disk can decide.
+static enum resolve_act by_source(enum decision_type source, bool alive)
+{
+	switch (source) {
+	case DECISION_ABORT:
+	case DECISION_REVOKED:
+	case DECISION_KEPT:
+	case DECISION_SETTLED:
+		return RESOLVE_CLEAR;
+	case DECISION_RELEASED: // only when it ran here
+		return alive ? RESOLVE_RUNS : RESOLVE_LOST;
+	default:
+		return RESOLVE_WAIT;
+	}
+}
+
 // No record is no evidence: an arrival deletes its file both when it has cleared everything and
 // when it has succeeded, so what runs is never killed for the lack of one.
-enum resolve_act resolve_target(const struct resolve_side *own)
+enum resolve_act resolve_target(const struct resolve_side *own, const struct resolve_side *peer)
 {
 	if (own->owned)
 		return RESOLVE_WAIT;
@@ -76,7 +92,7 @@ enum resolve_act resolve_target(const struct resolve_side *own)
 	case DECISION_SETTLED:
 		return own->alive ? RESOLVE_RUNS : RESOLVE_LOST;
 	default:
-		return RESOLVE_WAIT;
+		return by_source(word_of(peer), own->alive);
 	}
 }
 

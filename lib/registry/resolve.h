@@ -33,7 +33,7 @@ enum resolve_act {
 // For a move whose own process has ended (or !owned): what this side is to do. `peer` is looked at
 // only where our records do not suffice.
 enum resolve_act resolve_source(const struct resolve_side *own, const struct resolve_side *peer);
-enum resolve_act resolve_target(const struct resolve_side *own);
+enum resolve_act resolve_target(const struct resolve_side *own, const struct resolve_side *peer);
 
 // ---- a person decides ---------------------------------------------------------------------------
 

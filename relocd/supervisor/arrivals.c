@@ -615,12 +615,14 @@ void arrival_settle(struct move *m, const char *outcome, const char *reason)
 	struct partition *p = partition_of(m);
 	if (!p)
 		return;
-	if (!strcmp(outcome, "in-doubt"))
+	if (!strcmp(outcome, "in-doubt")) {
 		partition_set(p, STATE_IN_DOUBT, reason);
-	else if (!strcmp(outcome, "broken"))
+	} else if (!strcmp(outcome, "broken")) {
 		partition_set(p, STATE_BROKEN, reason);
-	else if (!strcmp(outcome, "done"))
+		lifecycle_clear(p); // its keeper, or it could not be started again
+	} else if (!strcmp(outcome, "done")) {
 		runs_here(p, &m->row, NULL);
-	else
+	} else {
 		daemon_thread(m->daemon, clear_unvoted, p->row.name, NULL);
+	}
 }

@@ -301,8 +301,10 @@ static int give_up(struct recovery *r, uint64_t epoch, const char *reason, struc
 		return leave(r, err);
 	// What never ran here leaves no trace; what did is Departed, before its end, which is none
 	// by itself.
-	bool ran = !r->incoming || last == DECISION_RESUMING || last == DECISION_ABORT;
 	daemon_lock(r->d);
+	const struct partition *here = partition_find(r->d, r->partition);
+	bool ran = !r->incoming || last == DECISION_RESUMING || last == DECISION_ABORT ||
+		   (here && here->row.state == STATE_ACTIVE);
 	if (ran)
 		mark_given_up(r, epoch);
 	daemon_unlock(r->d);
@@ -356,6 +358,10 @@ static int keep_at_target(struct recovery *r, uint64_t epoch, const char *reason
 	daemon_lock(r->d);
 	struct move *m = move_find(r->d, r->id);
 	int failed = 0;
+	if (m && m->finished && runs_unrecorded(r)) {
+		daemon_unlock(r->d); // it runs, and only has to say so
+		return record(r, DECISION_KEPT, epoch, reason, err);
+	}
 	if (!m || m->finished)
 		failed = error_set(err, ERR_WRONG_STATE, "the move has ended here");
 	else if (!m->worker && !runs_unrecorded(r))

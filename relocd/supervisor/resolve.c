@@ -157,11 +157,13 @@ static const char *act_source(struct job *j, bool ask, struct error *err)
 	return NULL;
 }
 
-static const char *act_target(struct job *j, struct error *err)
+static const char *act_target(struct job *j, bool ask, struct error *err)
 {
-	struct resolve_side own;
+	struct resolve_side own, peer = {0};
 	resolve_look(j->id, true, j->partition, &own);
-	switch (resolve_target(&own)) {
+	if (ask && own.last == DECISION_UNKNOWN && !own.owned)
+		ask_peer(j, &peer);
+	switch (resolve_target(&own, &peer)) {
 	case RESOLVE_CLEAR:
 	case RESOLVE_REFUSE:
 		return holding(j, own.last, refuse, err) < 0 ? NULL : "aborted";
@@ -177,7 +179,7 @@ static const char *act_target(struct job *j, struct error *err)
 static const char *act(struct job *j, bool ask)
 {
 	struct error err = {0};
-	const char *outcome = j->incoming ? act_target(j, &err) : act_source(j, ask, &err);
+	const char *outcome = j->incoming ? act_target(j, ask, &err) : act_source(j, ask, &err);
 	if (err.message[0])
 		log_error_of(&err, j->id);
 	return outcome;

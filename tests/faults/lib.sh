@@ -56,7 +56,7 @@ no_process_of_moves() { [ -z "$(for host in "${hosts[@]}"; do in_host "$host" ls
 # Where the move has ended: stays, moved; lost: it died, and the host that has it says so; doubt: a person is asked.
 end_of_move() {
 	case $(states) in
-	Active:) echo stays ;;
+	Active: | Active:Departed) echo stays ;;
 	Departed:Active) echo moved ;;
 	Failed: | Defined: | Broken: | Departed:Broken | Departed:Failed | Departed:Defined) echo lost ;;
 	*In-doubt*) echo doubt ;;

@@ -65,5 +65,7 @@ held_at() { # PLACE FAULT...
 test_the_destination_dies_while_frozen() { held_at departure:phase:final kill-arrival oom-mover-b power-b; }
 test_power_fails_at_the_source() { held_at departure:phase:restore power-a; }
 test_power_fails_before_the_resuming() { held_at arrival:phase:commit power-b; }
-test_records_are_damaged() { held_at departure:phase:switch flip-a; }
+test_records_are_damaged() { held_at departure:phase:switch flip-a; held_at arrival:phase:release flip-b; }
+# It had promised to go on: the partition may be lost, which is said, and can be started again there.
+test_the_arrival_dies_when_it_must_go_on() { struck_at kill arrival:record:resuming:after; }
 test_both_daemons_are_killed() { held_at departure:phase:validate kill-relocds; }

@@ -72,22 +72,36 @@ static void the_source(void **state)
 static void the_destination(void **state)
 {
 	static const struct {
-		struct resolve_side own;
+		struct resolve_side own, peer;
 		enum resolve_act act;
 	} rows[] = {
-		{OWN(NONE, true), RESOLVE_RUNS},       {OWN(NONE, false), RESOLVE_CLEAR},
-		{OWN(OPENED, true), RESOLVE_CLEAR},    {OWN(OPENED, false), RESOLVE_CLEAR},
-		{OWN(PREPARED, true), RESOLVE_REFUSE}, {OWN(PREPARED, false), RESOLVE_REFUSE},
-		{OWN(ABORT, true), RESOLVE_CLEAR},     {OWN(REFUSED, true), RESOLVE_CLEAR},
-		{OWN(GIVEN_UP, true), RESOLVE_CLEAR},  {OWN(RESUMING, true), RESOLVE_RUNS},
-		{OWN(RESUMING, false), RESOLVE_LOST},  {OWN(KEPT, false), RESOLVE_REFUSE},
-		{OWN(SETTLED, true), RESOLVE_RUNS},    {OWN(UNKNOWN, true), RESOLVE_WAIT},
+		{OWN(NONE, true), SILENT, RESOLVE_RUNS},
+		{OWN(NONE, false), SILENT, RESOLVE_CLEAR},
+		{OWN(OPENED, true), SILENT, RESOLVE_CLEAR},
+		{OWN(OPENED, false), SILENT, RESOLVE_CLEAR},
+		{OWN(PREPARED, true), SILENT, RESOLVE_REFUSE},
+		{OWN(PREPARED, false), SILENT, RESOLVE_REFUSE},
+		{OWN(ABORT, true), SILENT, RESOLVE_CLEAR},
+		{OWN(REFUSED, true), SILENT, RESOLVE_CLEAR},
+		{OWN(GIVEN_UP, true), SILENT, RESOLVE_CLEAR},
+		{OWN(RESUMING, true), SILENT, RESOLVE_RUNS},
+		{OWN(RESUMING, false), SILENT, RESOLVE_LOST},
+		{OWN(KEPT, false), SILENT, RESOLVE_REFUSE},
+		{OWN(SETTLED, true), SILENT, RESOLVE_RUNS},
+		{OWN(UNKNOWN, true), SILENT, RESOLVE_WAIT},
+		{OWN(UNKNOWN, true), SAYS(COMMIT), RESOLVE_WAIT},
+		{OWN(UNKNOWN, false), SAYS(NONE), RESOLVE_WAIT},
+		{OWN(UNKNOWN, false), SAYS(ABORT), RESOLVE_CLEAR},
+		{OWN(UNKNOWN, true), SAYS(REVOKED), RESOLVE_CLEAR},
+		{OWN(UNKNOWN, true), SAYS(RELEASED), RESOLVE_RUNS},
+		{OWN(UNKNOWN, false), SAYS(RELEASED), RESOLVE_LOST},
+		{OWN(PREPARED, true), SAYS(COMMIT), RESOLVE_REFUSE},
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		if (resolve_target(&rows[i].own) != rows[i].act)
+		if (resolve_target(&rows[i].own, &rows[i].peer) != rows[i].act)
 			fail_msg("row %zu: %s: %d", i, decision_name(rows[i].own.last),
-				 (int)resolve_target(&rows[i].own));
+				 (int)resolve_target(&rows[i].own, &rows[i].peer));
 }
 
 static bool runs_at_source(enum resolve_act act)
@@ -119,7 +133,8 @@ static void never_two_copies(void **state)
 				.known = true, .alive = bits & 1, .last = together[i].source};
 			struct resolve_side target = {
 				.known = bits & 2, .alive = bits & 4, .last = together[i].target};
-			bool there = target.alive && resolve_target(&target) == RESOLVE_RUNS;
+			bool there =
+				target.alive && resolve_target(&target, &source) == RESOLVE_RUNS;
 			// The file is there before anything is restored, and goes after all of
 			// it, or when the release has been confirmed.
 			if (target.last == DECISION_NONE && source.last != DECISION_RELEASED)
@@ -138,7 +153,7 @@ static void a_living_owner_decides(void **state)
 		struct resolve_side own = {.known = true, .owned = true, .alive = true, .last = t};
 		struct resolve_side peer = {.known = true, .last = DECISION_RESUMING};
 		assert_int_equal(resolve_source(&own, &peer), RESOLVE_WAIT);
-		assert_int_equal(resolve_target(&own), RESOLVE_WAIT);
+		assert_int_equal(resolve_target(&own, &peer), RESOLVE_WAIT);
 	}
 }
 
