@@ -64,7 +64,9 @@ is_settled() { in_host hostB sh -c "wparctl --json events | grep '\"settled\"' |
 # The host is off, and starts again: it asks before it starts what it had.
 test_host_was_off() {
 	redis_partition s 10.77.0.61 --autostart
-	wait_until 15 is_known s
+	# who has heard of this has heard that s runs
+	in_host hostA wparctl create later --rootfs /srv/shared/redis --address 10.77.0.62/24 --bridge br0 -- /bin/redis-server
+	wait_until 15 is_known later
 	# the machine answers although its relocd does not
 	lab relocd hostA stop
 	assert_refused_here 5 WPAR-M019 hostB wparctl adopt s --peer-is-dead --reason test

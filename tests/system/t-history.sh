@@ -5,16 +5,17 @@
 
 ctl() { in_host hostA wparctl "$@"; }
 
+# Of a name that no other test has: what has been removed has a history, too.
 test_history_of_a_partition() {
 	local from=hostA move
-	toolbox_partition p 10.77.0.61
-	in_host hostB wparctl relocate p hostB # asked for at the other host
-	move=$(ctl --json history p | jq -r '[.data[] | select(.kind == "move")][0].move')
+	toolbox_partition chronicle 10.77.0.61
+	in_host hostB wparctl relocate chronicle hostB # asked for at the other host
+	move=$(ctl --json history chronicle | jq -r '[.data[] | select(.kind == "move")][0].move')
 	for from in hostA hostB; do # the same from both
-		in_host "$from" wparctl --json history p | jq -e --arg m "$move" '.data
+		in_host "$from" wparctl --json history chronicle | jq -e --arg m "$move" '.data
 			| (map(select(.kind == "move")) | length == 1)
 			and (.[] | select(.kind == "move")
-				| .move == $m and .partition == "p" and .from == "hostA" and .to == "hostB" and .direction == "out"
+				| .move == $m and .partition == "chronicle" and .from == "hostA" and .to == "hostB" and .direction == "out"
 				and .outcome == "done" and .asked.user == "root" and .asked.role == "admin" and .asked.host == "hostB"
 				and .asked.time <= .started and .started < .ended and .epoch >= 1
 				and .phases_ms.freeze >= 0 and (.phases_ms | length) > 5 and .transferred_bytes > 0
@@ -22,17 +23,17 @@ test_history_of_a_partition() {
 			and any(.[]; .what == "created" and .asked.host == "hostA" and .asked.user == "root")
 			and any(.[]; .what == "state" and .data.to == "Active" and .data.from == "Defined")
 			and (map(.time) == (map(.time) | sort | reverse))' >/dev/null ||
-			die "$from: $(in_host "$from" wparctl --json history p)"
+			die "$from: $(in_host "$from" wparctl --json history chronicle)"
 	done
 	# what the move did to the partition is the move's
-	assert_eq "relocate state created" "$(ctl --json history p | jq -r '.data | map(.what) | join(" ")')"
+	assert_eq "relocate state created" "$(ctl --json history chronicle | jq -r '.data | map(.what) | join(" ")')"
 	assert_contains "$(ctl history "$move")" "by root (admin) on hostB"
 	assert_contains "$(ctl history "$move")" "precopy "
 	# a move that fails, and only that
-	assert_exit 3 ctl relocate p nowhere
-	ctl stop p --kill
-	ctl --json history p --failed | jq -e '.data == []' >/dev/null
-	assert_eq "[]" "$(ctl --json history p --since 2999-01-01T00:00:00Z | jq -c .data)"
+	assert_exit 3 ctl relocate chronicle nowhere
+	ctl stop chronicle --kill
+	ctl --json history chronicle --failed | jq -e '.data == []' >/dev/null
+	assert_eq "[]" "$(ctl --json history chronicle --since 2999-01-01T00:00:00Z | jq -c .data)"
 	assert_exit 2 ctl history --since yesterday
 }
 
@@ -66,14 +67,19 @@ test_events_go_on_after_a_restart() {
 # What a host does not let in leaves a record there, too, though its API was not asked.
 test_refusals_of_peers() {
 	trap 'in_host hostB rm -f /etc/relocd/relocd.yaml; lab relocd hostB restart; ctl uncordon hostB' EXIT
-	refused() { in_host hostB wparctl --json events | jq -e --arg m "$1" 'select(.data.kind == "audit" and .data.data.method == $m
-		and .data.event == "refused" and .data.data.from == "hostA") | .data'; }
+	local began
+	began=$(date -u +%FT%T)
 	toolbox_partition p 10.77.0.61
 	ctl cordon hostB
 	assert_exit 4 ctl relocate p hostB
-	refused reserve | jq -e '.data.code == "WPAR-C006" and .move != null' >/dev/null || die "no record of the partition"
+	wait_until 5 is_refused reserve '.data.code == "WPAR-C006" and .move != null' || die "no record of the partition"
 	in_host hostB sh -c 'echo "roles: {peers: none}" >/etc/relocd/relocd.yaml'
 	lab relocd hostB restart
 	assert_exit 13 ctl -c hostB list
-	refused call | jq -e '.data.code == "WPAR-A002" and .data.user == "root" and .data.status == 403' >/dev/null || die "no record of the call"
+	wait_until 5 is_refused call '.data.code == "WPAR-A002" and .data.user == "root" and .data.status == 403' || die "no record of the call"
+}
+# Since the beginning of the test. Such records are on disk within a second.
+is_refused() { # METHOD CONDITION
+	in_host hostB wparctl --json events | jq -s --arg m "$1" --arg t "$began" 'map(.data | select(.kind == "audit" and .time > $t
+		and .data.method == $m and .event == "refused" and .data.from == "hostA"))' | jq -e "any(.[]; $2)"
 }
