@@ -222,7 +222,7 @@ static int record(const struct recovery *r, enum decision_type type, uint64_t ep
 		  const char *reason, struct error *err)
 {
 	struct decision *file = open_file(r, err);
-	if (!file && r->own.known.last == DECISION_UNKNOWN)
+	if (!file && err->id == ERR_STORAGE && r->own.known.last == DECISION_UNKNOWN)
 		return decision_overrule(paths_moves(), r->id,
 					 r->incoming ? DECISION_ARRIVAL : DECISION_DEPARTURE,
 					 r->epoch, r->partition, type, epoch, reason, err);

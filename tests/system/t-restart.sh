@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # relocd ends, is killed, is replaced or loses its registry: partitions and moves do not care.
 # shellcheck disable=SC2154,SC2016 # out, err: lib.sh; single quotes: expands in the host
-# shellcheck source=tests/system/t-faults.sh
-source "$(dirname "${BASH_SOURCE[0]}")/t-faults.sh"
+# shellcheck source=tests/faults/lib.sh
+source "$top/tests/faults/lib.sh"
 
 # A Redis whose move takes a while, with a client that counts.
 restart_redis() { # [MIB]
@@ -284,7 +284,6 @@ hold_move() { # POINT
 	wait_until 20 has_struck
 	no_faults
 }
-has_struck() { [ -n "$(struck)" ]; }
 go_on() { in_host "$1" bash -c "kill -CONT \$(pgrep -x $2)"; }
 let_go() {
 	no_faults
