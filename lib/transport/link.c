@@ -256,13 +256,18 @@ static int send_sealed(struct link *link, uint16_t type, const void *payload, si
 	return link_tell(link, &note, sealed) < 0 ? link_report(link, err) : 0;
 }
 
+void link_cut(const struct link *link)
+{
+	syscall(SYS_pidfd_send_signal, link->mover.pidfd, SIGKILL, NULL, 0);
+}
+
 // A fault that is ordered for control messages (fault.h); a cut link is noticed as any other.
 static int strike(const struct link *link, enum fault_kind kind, uint16_t type,
 		  enum fault_when when, struct error *err)
 {
 	enum fault fault = fault_at(kind, wire_name(type), when, err);
 	if (fault == FAULT_DROP_LINK)
-		syscall(SYS_pidfd_send_signal, link->mover.pidfd, SIGKILL, NULL, 0);
+		link_cut(link);
 	return fault == FAULT_ERROR ? -1 : 0;
 }
 

@@ -108,6 +108,9 @@ int link_flush(struct link *link, deadline_t deadline, struct error *err);
 // before the first link_close.
 void link_end(struct link *link);
 
+// Ends the connection as a cut cable would, so that the peer notices: what is done with the link
+// from now on fails.
+void link_cut(const struct link *link);
 // Lets the mover send what is left and close_notify, waits for it for at most 3 s, then kills it.
 // NULL is fine.
 void link_close(struct link *link);

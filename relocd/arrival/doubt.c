@@ -24,6 +24,7 @@ static void tell(struct arrival *a, struct error *why)
 		     json_pack("{s:s, s:s, s:s, s:o}", "event", "failed", "outcome", "in-doubt",
 			       "move", a->offer->move, "error", error_to_json(why)));
 	a->in_doubt = true;
+	link_cut(a->link); // a source that waits for the vote stands still meanwhile
 }
 
 int arrival_ask(struct arrival *a, struct error *why)

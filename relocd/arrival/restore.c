@@ -201,8 +201,11 @@ static int let_run(struct arrival *a, struct error *err)
 		if (event.type == CRIU_EVENT_DONE && !event.success)
 			return restore_failed(a, event.message, err);
 		a->resumed = event.type == CRIU_EVENT_DONE || !strcmp(event.script, "post-resume");
-		if (event.type == CRIU_EVENT_NOTIFY && criu_rpc_answer(a->rpc, true, err) < 0)
+		if (event.type != CRIU_EVENT_NOTIFY || criu_rpc_answer(a->rpc, true, err) == 0)
+			continue;
+		if (!a->resumed)
 			return -1;
+		log_error_of(err, "criu"); // it runs, whatever becomes of CRIU
 	}
 	return 0;
 }

@@ -62,6 +62,7 @@ int departure_ask(struct departure *d, struct error *err)
 {
 	deadline_t deadline = deadline_in_ms(ASK_MS);
 	log_error_of(err, "waiting for the peer to run the partition");
+	link_cut(d->link); // one that waits for us there would wait long
 	while (!deadline_passed(deadline)) {
 		enum decision_type last = query_peer(d->peer_address, d->peer, d->host, &d->tls,
 						     d->move, d->epoch, err);
