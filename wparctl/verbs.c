@@ -55,6 +55,7 @@ const struct exit_code exit_codes[] = {
 	{9, "in doubt: it is not known yet on which host the partition runs"},
 	{11, "partly done: of several names some failed"},
 	{13, "not permitted"},
+	{14, "lost: the partition died in the move, on both hosts"},
 	{130, "detached from a move by Ctrl-C"},
 	{0, NULL},
 };

@@ -27,7 +27,7 @@ static const struct {
 	{ERROR_CLASS_BUSY, "busy"},           {ERROR_CLASS_UNREACHABLE, "unreachable"},
 	{ERROR_CLASS_DEADLINE, "deadline"},   {ERROR_CLASS_CANCELLED, "cancelled"},
 	{ERROR_CLASS_IN_DOUBT, "in-doubt"},   {ERROR_CLASS_PARTLY, "partly"},
-	{ERROR_CLASS_DENIED, "denied"},
+	{ERROR_CLASS_DENIED, "denied"},       {ERROR_CLASS_LOST, "lost"},
 };
 
 static const char *class_name(enum error_class class)

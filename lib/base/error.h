@@ -24,6 +24,7 @@ enum error_class {
 	ERROR_CLASS_IN_DOUBT = 9,
 	ERROR_CLASS_PARTLY = 11,
 	ERROR_CLASS_DENIED = 13,
+	ERROR_CLASS_LOST = 14,
 };
 
 enum error_id {

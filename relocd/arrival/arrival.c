@@ -108,6 +108,17 @@ static int on_offer(struct arrival *a, const struct link_message *message)
 	return end != PHASE_RUNS && end != PHASE_CHECKED;
 }
 
+// NULL: it does not say.
+static json_t *ask_relocd(struct arrival *a, const char *move)
+{
+	struct error err;
+	json_t *answer = NULL;
+	if (report_call(&a->report, json_pack("{s:s, s:s}", "op", "query", "move", move), &answer,
+			&err) < 0)
+		log_error_of(&err, move);
+	return answer;
+}
+
 // What this host's decision files say of a move, whichever side it was.
 static int on_query(struct arrival *a, const struct link_message *message)
 {
@@ -127,6 +138,9 @@ static int on_query(struct arrival *a, const struct link_message *message)
 	state.move = query->move;
 	state.epoch = epoch;
 	state.last_record = (char *)decision_name(last);
+	_cleanup_json_ json_t *known =
+		last == DECISION_RESUMING ? ask_relocd(a, query->move) : NULL;
+	state.outcome = (char *)json_string_value(json_object_get(known, "state"));
 	int done = talk_send(a->link, WIRE_STATE, &state.base, &err);
 	wpar__query__free_unpacked(query, NULL);
 	return done < 0;

@@ -41,7 +41,7 @@ int arrival_ask(struct arrival *a, struct error *why)
 		enum decision_type last = DECISION_UNKNOWN;
 		if (a->peer_address)
 			last = query_peer(a->peer_address, peer, a->host, &a->tls, a->offer->move,
-					  a->offer->epoch, &err);
+					  a->offer->epoch, NULL, &err);
 		if (last == DECISION_COMMIT)
 			return EVENT_COMMITTED;
 		if (was_ended_at_peer(last))

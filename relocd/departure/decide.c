@@ -14,6 +14,8 @@
 #define RUNNING_MS   30000
 #define ASK_MS       30000 // how long the peer is asked what became of the move; then relocd asks
 #define ASK_EVERY_MS 1000
+#define OUTCOME_MS   10000 // how long a peer that goes on is asked whether it runs there
+#define LOOK_MS      200
 #define KILL_MS      20000
 
 int departure_await_vote(struct departure *d, struct error *err)
@@ -58,17 +60,34 @@ int departure_await_running(struct departure *d, struct error *err)
 	return EVENT_RUNS;
 }
 
+// From RESUMING on the original is of no use, whatever became of it there; but it is told. Clients
+// do not wait for us any more.
+static int await_outcome(struct departure *d, enum query_outcome outcome)
+{
+	deadline_t deadline = deadline_in_ms(OUTCOME_MS);
+	struct error err;
+	while (outcome == QUERY_OPEN && !deadline_passed(deadline)) {
+		report_pause(&d->report, deadline_in_ms(LOOK_MS));
+		query_peer(d->peer_address, d->peer, d->host, &d->tls, d->move, d->epoch, &outcome,
+			   &err);
+	}
+	if (outcome == QUERY_OPEN)
+		log_warn("%s goes on with %s and does not say whether it runs", d->peer, d->move);
+	return outcome == QUERY_LOST ? EVENT_LOST : EVENT_RUNS;
+}
+
 int departure_ask(struct departure *d, struct error *err)
 {
 	deadline_t deadline = deadline_in_ms(ASK_MS);
 	log_error_of(err, "waiting for the peer to run the partition");
 	link_cut(d->link); // one that waits for us there would wait long
 	while (!deadline_passed(deadline)) {
+		enum query_outcome outcome;
 		enum decision_type last = query_peer(d->peer_address, d->peer, d->host, &d->tls,
-						     d->move, d->epoch, err);
+						     d->move, d->epoch, &outcome, err);
 		log_info("%s says of %s: %s", d->peer, d->move, decision_name(last));
 		if (last == DECISION_RESUMING)
-			return EVENT_RUNS;
+			return await_outcome(d, outcome);
 		if (last == DECISION_REFUSED || last == DECISION_GIVEN_UP) {
 			error_set(err, ERR_MOVE_FAILED,
 				  "%s was given the partition and could not run it", d->peer);
@@ -114,6 +133,12 @@ int departure_kill(struct departure *d, struct error *err)
 	d->cable.pulled = false; // what the holds still have is the other host's business now
 	sockets_forget(d->move);
 	return EVENT_KILLED;
+}
+
+int departure_kill_lost(struct departure *d, struct error *err)
+{
+	d->lost = true;
+	return departure_kill(d, err);
 }
 
 int departure_release(struct departure *d, struct error *err)

@@ -101,25 +101,34 @@ static json_t *result_of(struct departure *d)
 	return result;
 }
 
-static int departure_tell_failed(struct departure *d, struct error *why)
+static void tell(struct departure *d, const char *outcome, struct error *why)
 {
-	const char *outcome = phase_name(d->report.state);
-	if (d->peer)
-		error_wrap(why,
-			   d->report.state == PHASE_REFUSED ? "cannot move to %s"
-							    : "the move to %s failed",
-			   d->peer);
 	error_at(why, d->host, d->def ? d->def->name : NULL, phase_name(d->report.phase));
 	log_error_of(why, outcome);
 	report_event(&d->report, json_pack("{s:s, s:s, s:o, s:o?}", "event", "failed", "outcome",
 					   outcome, "error", error_to_json(why), "result",
 					   d->def ? result_of(d) : NULL));
+}
+
+static int departure_tell_failed(struct departure *d, struct error *why)
+{
+	if (d->peer)
+		error_wrap(why,
+			   d->report.state == PHASE_REFUSED ? "cannot move to %s"
+							    : "the move to %s failed",
+			   d->peer);
+	tell(d, phase_name(d->report.state), why);
 	return 0;
 }
 
 static int departure_tell_done(struct departure *d, struct error *err)
 {
-	(void)err;
+	if (d->lost) {
+		error_set(err, ERR_BROKEN,
+			  "%s went on with the partition, which died before it ran there", d->peer);
+		tell(d, "lost", err);
+		return 0;
+	}
 	report_event(&d->report, json_pack("{s:s, s:o}", "event", "done", "result", result_of(d)));
 	return 0;
 }

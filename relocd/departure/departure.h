@@ -74,6 +74,7 @@ struct departure {
 	struct keeper_externals externals;
 	struct keeper_trees trees;
 	bool frozen;
+	bool lost;                      // it died at the destination, which had promised to go on
 	int flush[DEPARTURE_FLUSH_MAX]; // filesystems that other hosts see what was written back to
 	size_t flush_count;
 	size_t sockets; // names of sockets that are kept for the move
@@ -240,10 +241,11 @@ int departure_await_vote(struct departure *d, struct error *err);
 int departure_commit(struct departure *d, struct error *err);
 int departure_await_running(struct departure *d, struct error *err);
 // After the commit record the truth is on the other side: its decision file says whether it runs.
-// EVENT_RUNS, EVENT_NEVER_RAN; -1: nobody says.
+// EVENT_RUNS, EVENT_LOST, EVENT_NEVER_RAN; -1: nobody says.
 int departure_ask(struct departure *d, struct error *err);
 // Only now may the original be killed: EVENT_KILLED.
 int departure_kill(struct departure *d, struct error *err);
+int departure_kill_lost(struct departure *d, struct error *err); // the one there died as well
 int departure_release(struct departure *d, struct error *err);
 
 // return.c: after a failure the partition runs on here. -1: it is lost, and *why says so.

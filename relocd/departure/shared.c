@@ -114,8 +114,8 @@ static bool peer_has_ended(struct departure *d)
 static bool peer_says_so(struct departure *d, deadline_t *patience)
 {
 	struct error err;
-	enum decision_type last =
-		query_peer(d->peer_address, d->peer, d->host, &d->tls, d->move, d->epoch, &err);
+	enum decision_type last = query_peer(d->peer_address, d->peer, d->host, &d->tls, d->move,
+					     d->epoch, NULL, &err);
 	if (last == DECISION_UNKNOWN)
 		*patience = DEADLINE_NEVER;
 	else if (last == DECISION_NONE)

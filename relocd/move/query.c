@@ -7,8 +7,15 @@
 
 #define ASK_MS 5000
 
+static enum query_outcome outcome_of(const char *text)
+{
+	if (text && !strcmp(text, "done"))
+		return QUERY_RUNS;
+	return text && !strcmp(text, "broken") ? QUERY_LOST : QUERY_OPEN;
+}
+
 static enum decision_type take_state(const struct link_message *message, const char *move,
-				     uint64_t epoch, struct error *err)
+				     uint64_t epoch, enum query_outcome *outcome, struct error *err)
 {
 	Wpar__State *state = message->type == WIRE_STATE
 				     ? wpar__state__unpack(NULL, message->length, message->payload)
@@ -19,13 +26,14 @@ static enum decision_type take_state(const struct link_message *message, const c
 		last = decision_of_name(state->last_record);
 	else
 		error_set(err, ERR_PROTOCOL, "the answer to QUERY is not one");
+	*outcome = last == DECISION_RESUMING ? outcome_of(state->outcome) : QUERY_OPEN;
 	if (state)
 		wpar__state__free_unpacked(state, NULL);
 	return last;
 }
 
 static enum decision_type ask(struct link *link, const char *host, const char *move, uint64_t epoch,
-			      struct error *err)
+			      enum query_outcome *outcome, struct error *err)
 {
 	Wpar__Query query = WPAR__QUERY__INIT;
 	Wpar__Hello *hello;
@@ -42,16 +50,20 @@ static enum decision_type ask(struct link *link, const char *host, const char *m
 		error_set(err, ERR_DEADLINE, "%s did not answer QUERY in time", link_peer(link));
 	if (got <= 0)
 		return DECISION_UNKNOWN;
-	enum decision_type last = take_state(&message, move, epoch, err);
+	enum decision_type last = take_state(&message, move, epoch, outcome, err);
 	link_done(link, &message);
 	return last;
 }
 
 enum decision_type query_peer(const char *address, const char *peer, const char *host,
 			      const struct link_tls *tls, const char *move, uint64_t epoch,
-			      struct error *err)
+			      enum query_outcome *outcome, struct error *err)
 {
+	enum query_outcome unwanted;
 	_cleanup_link_ struct link *link =
 		link_connect(address, peer, tls, false, deadline_in_ms(ASK_MS), err);
-	return link ? ask(link, host, move, epoch, err) : DECISION_UNKNOWN;
+	if (!outcome)
+		outcome = &unwanted;
+	*outcome = QUERY_OPEN;
+	return link ? ask(link, host, move, epoch, outcome, err) : DECISION_UNKNOWN;
 }

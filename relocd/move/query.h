@@ -6,10 +6,13 @@
 #include "lib/registry/decision.h"
 #include "lib/transport/link.h"
 
+enum query_outcome { QUERY_OPEN, QUERY_RUNS, QUERY_LOST };
+
 // The peer's last record of the move, DECISION_NONE when it has none, DECISION_UNKNOWN when it
-// could not be asked (with err).
+// could not be asked (with err). *outcome (or NULL): what became of the partition there after
+// RESUMING, QUERY_OPEN when that is not known yet.
 enum decision_type query_peer(const char *address, const char *peer, const char *host,
 			      const struct link_tls *tls, const char *move, uint64_t epoch,
-			      struct error *err);
+			      enum query_outcome *outcome, struct error *err);
 
 #endif

@@ -22,17 +22,10 @@ const struct steps steps_departure = {"departure", departure_rows, ARRAY_SIZE(de
 const struct steps steps_arrival = {"arrival", arrival_rows, ARRAY_SIZE(arrival_rows)};
 
 static const char *const events[EVENT_MESSAGE] = {
-	[EVENT_DONE] = "done",
-	[EVENT_FAILED] = "failed",
-	[EVENT_UNRECORDED] = "unrecorded",
-	[EVENT_CHECKED] = "checked",
-	[EVENT_RUNS] = "runs",
-	[EVENT_NEVER_RAN] = "never-ran",
-	[EVENT_KILLED] = "killed",
-	[EVENT_COMMITTED] = "committed",
-	[EVENT_ENDED] = "ended",
-	[EVENT_KEEP] = "keep",
-	[EVENT_DIED] = "died",
+	[EVENT_DONE] = "done",       [EVENT_FAILED] = "failed", [EVENT_UNRECORDED] = "unrecorded",
+	[EVENT_CHECKED] = "checked", [EVENT_RUNS] = "runs",     [EVENT_NEVER_RAN] = "never-ran",
+	[EVENT_LOST] = "lost",       [EVENT_KILLED] = "killed", [EVENT_COMMITTED] = "committed",
+	[EVENT_ENDED] = "ended",     [EVENT_KEEP] = "keep",     [EVENT_DIED] = "died",
 };
 
 const char *steps_event(unsigned event)

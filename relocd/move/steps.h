@@ -27,6 +27,7 @@ enum step_event {
 	EVENT_CHECKED,    // nothing more than checks is wanted, or they have failed
 	EVENT_RUNS,       // it runs at the destination
 	EVENT_NEVER_RAN,  // that has on disk that it never ran there
+	EVENT_LOST,       // it went on there, and died before it ran
 	EVENT_KILLED,     // the original is dead
 	EVENT_COMMITTED, // the source has on disk that it is the destination's, or a person said so
 	EVENT_ENDED,     // the source has on disk that it stays there

@@ -90,6 +90,11 @@ static void give_processors_back(const struct move *m)
 		log_error_of(&err, m->row.partition);
 }
 
+const char *departure_outcome(const char *end)
+{
+	return strcmp(end, "lost") != 0 ? end : "broken";
+}
+
 void departure_settle(struct move *m, const char *outcome, const char *reason, uint64_t epoch)
 {
 	give_processors_back(m);
@@ -97,7 +102,7 @@ void departure_settle(struct move *m, const char *outcome, const char *reason, u
 	if (!p || strcmp(p->row.move, m->row.id) != 0)
 		return; // dealt with before
 	note_epoch(p, epoch);
-	if (!strcmp(outcome, "done"))
+	if (!strcmp(outcome, "done") || !strcmp(outcome, "lost"))
 		left(p, m->row.target);
 	else if (!strcmp(outcome, "in-doubt"))
 		partition_set(p, STATE_IN_DOUBT, reason);
@@ -118,7 +123,7 @@ void departure_drop_record(const struct move *m)
 // An outcome that we know; whatever else a departure may say is a failure that changed nothing.
 static const char *known_outcome(const char *outcome)
 {
-	static const char *const all[] = {"aborted", "refused", "broken", "in-doubt"};
+	static const char *const all[] = {"aborted", "refused", "broken", "in-doubt", "lost"};
 	for (size_t i = 0; outcome && i < ARRAY_SIZE(all); i++)
 		if (!strcmp(all[i], outcome))
 			return all[i];
@@ -145,9 +150,10 @@ static void on_last_event(struct move *m, const json_t *event, bool done)
 		departure_settle(m, outcome, message, note_record(m));
 	if (!strcmp(outcome, "broken"))
 		clear_lost(m);
-	if (move_finish(m, outcome, json_incref(json_object_get(event, "result")),
-			json_incref(error)) == 0 &&
-	    done && !m->dry_run)
+	bool over = done || !strcmp(outcome, "lost"); // there, for good
+	if (move_finish(m, departure_outcome(outcome),
+			json_incref(json_object_get(event, "result")), json_incref(error)) == 0 &&
+	    over && !m->dry_run)
 		departure_drop_record(m);
 	worker_send(m->worker, json_pack("{s:s}", "op", "noted"), NULL); // it may have ended
 }

@@ -23,8 +23,11 @@ json_t *departure_validate(struct daemon *d, const char *partition, const json_t
 			   const json_t *options, struct error *err);
 
 // With the lock held: what the end of a departure ("done", "aborted", "refused", "broken",
-// "in-doubt") makes of the partition; `epoch` is the last that was used.
+// "in-doubt", "lost": at the destination) makes of the partition; `epoch` is the last that was
+// used.
 void departure_settle(struct move *m, const char *outcome, const char *reason, uint64_t epoch);
+// That end as a state of the move: "lost" is "broken" on both hosts.
+const char *departure_outcome(const char *end);
 // The registry has the end and nobody will ask again: removes the decision file.
 void departure_drop_record(const struct move *m);
 

@@ -24,6 +24,7 @@ struct job {
 	char id[40], partition[REGISTRY_NAME_MAX];
 	char peer[REGISTRY_NAME_MAX], address[REGISTRY_ADDRESS_MAX];
 	bool incoming;
+	bool lost;      // at the peer, which had promised to go on
 	uint64_t epoch; // of the move, or the one after it when it was taken back
 	json_t *definition;
 	struct error why;
@@ -44,12 +45,15 @@ void resolve_look(const char *id, bool incoming, const char *partition, struct r
 				      .last = facts.last};
 }
 
-static void ask_peer(const struct job *j, struct resolve_side *peer)
+static void ask_peer(struct job *j, struct resolve_side *peer)
 {
 	const struct config *c = &j->d->config;
 	const struct link_tls tls = {.ca = c->tls_ca, .cert = c->tls_cert, .key = c->tls_key};
 	struct error err = {0};
-	peer->last = query_peer(j->address, j->peer, c->host, &tls, j->id, j->epoch, &err);
+	enum query_outcome outcome;
+	peer->last =
+		query_peer(j->address, j->peer, c->host, &tls, j->id, j->epoch, &outcome, &err);
+	j->lost = outcome == QUERY_LOST;
 	peer->known = peer->last != DECISION_UNKNOWN || !err.message[0];
 	log_info("move %s: %s says: %s %s", j->id, j->peer, decision_name(peer->last), err.message);
 }
@@ -134,7 +138,7 @@ static int holding(struct job *j, enum decision_type last,
 	return failed;
 }
 
-// "done", "aborted", "broken"; NULL: not yet.
+// "done", "aborted", "broken", "lost"; NULL: not yet.
 static const char *act_source(struct job *j, bool ask, struct error *err)
 {
 	struct resolve_side own, peer = {0};
@@ -152,8 +156,8 @@ static const char *act_source(struct job *j, bool ask, struct error *err)
 		return holding(j, own.last, stay, err) < 0 ? NULL : "aborted";
 	if (act == RESOLVE_REVOKE)
 		return holding(j, own.last, take_back, err) < 0 ? NULL : "aborted";
-	if (act == RESOLVE_RELEASE)
-		return holding(j, own.last, release, err) < 0 ? NULL : "done";
+	if (act == RESOLVE_RELEASE && holding(j, own.last, release, err) == 0)
+		return j->lost ? "lost" : "done";
 	return NULL;
 }
 
@@ -217,9 +221,12 @@ static void settle(struct job *j, const char *outcome, bool late)
 	struct error why = j->why;
 	if (!strcmp(outcome, "in-doubt"))
 		why.id = ERR_IN_DOUBT;
+	if (!strcmp(outcome, "lost") || !strcmp(outcome, "broken"))
+		why.id = ERR_BROKEN;
+	const char *state = departure_outcome(outcome);
 	json_t *error = !strcmp(outcome, "done") ? NULL : error_to_json(&why);
-	int failed = late ? move_amend(m, outcome, error) : move_finish(m, outcome, NULL, error);
-	if (!failed && !strcmp(outcome, "done") && !j->incoming)
+	int failed = late ? move_amend(m, state, error) : move_finish(m, state, NULL, error);
+	if (!failed && !j->incoming && (!strcmp(outcome, "done") || !strcmp(outcome, "lost")))
 		departure_drop_record(m);
 }
 

@@ -183,5 +183,6 @@ strike() { # POINT ACTION...
 	wait_move
 	has_struck || die "$what: it did not strike: $(cat "$lab_dir/relocate.out")"
 	fault_end "$rule"
+	[ "$end" != lost ] || assert_eq 14 "$move_status" "$what: exit code of a move that has cost the partition"
 	printf '%-46s %-12s exit %-2s %-6s client waited %s ms\n' "$1" "$2" "$move_status" "$end" "$waited"
 }

@@ -341,6 +341,7 @@ test_destination_starts_again_while_resuming() {
 	host_starts_again hostB
 	wait_until 30 is_departed hostA r
 	wait_until 10 is_state_at hostB Broken
+	assert_exit 14 in_host hostA wparctl wait "$id"
 	assert_exit 5 in_host hostB wparctl relocate r hostA
 	assert_exit 0 in_host hostB wparctl start r
 	wait_until 10 redis ping

@@ -90,6 +90,8 @@ static int be_departure(void)
 		say_failed(start, "refused", ERR_MEMORY);
 	else if (!strcmp(peer, "in-doubt"))
 		say_failed(start, "in-doubt", ERR_IN_DOUBT);
+	else if (!strcmp(peer, "lost"))
+		say_failed(start, "lost", ERR_BROKEN);
 	else if (!strcmp(peer, "dies"))
 		raise(SIGKILL);
 	else if (!strcmp(peer, "dies-committed"))
@@ -200,7 +202,7 @@ static void add_active(struct fixture *f, const char *name)
 static int set_up(void **state)
 {
 	static const char *const hosts[] = {"done",           "refused",       "in-doubt", "dies",
-					    "dies-committed", "dies-released", "slow"};
+					    "dies-committed", "dies-released", "slow",     "lost"};
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct error err = {0};
 	strcpy(f->folder, "/tmp/test_relocd.XXXXXX");
@@ -333,6 +335,15 @@ static void a_move_in_doubt(void **state)
 	assert_int_equal(departure_begin(&f->d, "local", "done", NULL, NULL, id, &err), -1);
 	assert_int_equal(err.id, ERR_IN_DOUBT);
 	daemon_unlock(&f->d);
+}
+
+// It is the other host's, which has it as Broken.
+static void a_move_that_loses_it_there(void **state)
+{
+	struct fixture *f = *state;
+	char id[40];
+	begin(f, "lost", id);
+	expect(f, id, "broken", STATE_DEPARTED, 2);
 }
 
 // Without record and without keeper nobody can know: never assume that it is gone, nor that it
@@ -530,6 +541,7 @@ int main(int argc, char **argv)
 		TEST(a_move_that_is_done),
 		TEST(a_move_that_is_refused),
 		TEST(a_move_in_doubt),
+		TEST(a_move_that_loses_it_there),
 		TEST(a_departure_that_dies),
 		TEST(a_departure_that_dies_after_the_commit),
 		TEST(a_departure_that_dies_after_the_release),
