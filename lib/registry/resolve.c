@@ -55,9 +55,9 @@ enum resolve_act resolve_source(const struct resolve_side *own, const struct res
 }
 
 // A damaged file: only what the source has on disk can decide.
-static enum resolve_act by_source(enum decision_type source, bool alive)
+static enum resolve_act by_source(const struct resolve_side *source, bool alive)
 {
-	switch (source) {
+	switch (word_of(source)) {
 	case DECISION_ABORT:
 	case DECISION_REVOKED:
 	case DECISION_KEPT:
@@ -65,6 +65,10 @@ static enum resolve_act by_source(enum decision_type source, bool alive)
 		return RESOLVE_CLEAR;
 	case DECISION_RELEASED: // only when it ran here
 		return alive ? RESOLVE_RUNS : RESOLVE_LOST;
+	case DECISION_NONE: // it deletes its file at either end
+		if (source->left)
+			return alive ? RESOLVE_RUNS : RESOLVE_LOST;
+		return source->kept ? RESOLVE_CLEAR : RESOLVE_WAIT;
 	default:
 		return RESOLVE_WAIT;
 	}
@@ -92,7 +96,7 @@ enum resolve_act resolve_target(const struct resolve_side *own, const struct res
 	case DECISION_SETTLED:
 		return own->alive ? RESOLVE_RUNS : RESOLVE_LOST;
 	default:
-		return by_source(word_of(peer), own->alive);
+		return by_source(peer, own->alive);
 	}
 }
 
@@ -116,7 +120,8 @@ static bool is_over(const struct resolve_side *source, const struct resolve_side
 static bool needs_person(const struct resolve_side *source, const struct resolve_side *target)
 {
 	if (target->last == DECISION_UNKNOWN)
-		return source->last == DECISION_COMMIT || source->last == DECISION_UNKNOWN;
+		return source->last == DECISION_COMMIT || source->last == DECISION_UNKNOWN ||
+		       (source->last == DECISION_NONE && !source->kept && !source->left);
 	return source->last == DECISION_UNKNOWN && by_target(target->last) != RESOLVE_RELEASE;
 }
 

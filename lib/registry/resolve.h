@@ -16,6 +16,8 @@ struct resolve_side {
 	bool owned;              // its departure or arrival lives and decides by itself
 	bool alive;              // processes of this copy exist, frozen or not
 	enum decision_type last; // of its decision file
+	bool kept, left;         // without one: its list of moves says that it is the source's, or
+				 // the destination's
 };
 
 enum resolve_act {

@@ -138,8 +138,9 @@ static int on_query(struct arrival *a, const struct link_message *message)
 	state.move = query->move;
 	state.epoch = epoch;
 	state.last_record = (char *)decision_name(last);
-	_cleanup_json_ json_t *known =
-		last == DECISION_RESUMING ? ask_relocd(a, query->move) : NULL;
+	_cleanup_json_ json_t *known = last == DECISION_RESUMING || last == DECISION_NONE
+					       ? ask_relocd(a, query->move)
+					       : NULL;
 	state.outcome = (char *)json_string_value(json_object_get(known, "state"));
 	int done = talk_send(a->link, WIRE_STATE, &state.base, &err);
 	wpar__query__free_unpacked(query, NULL);

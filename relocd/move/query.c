@@ -1,17 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "relocd/move/query.h"
 
+#include "lib/base/cleanup.h"
 #include "relocd/move/talk.h"
 
 #include <string.h>
 
 #define ASK_MS 5000
 
-static enum query_outcome outcome_of(const char *text)
+enum query_outcome query_outcome_of(const char *move_state)
 {
-	if (text && !strcmp(text, "done"))
-		return QUERY_RUNS;
-	return text && !strcmp(text, "broken") ? QUERY_LOST : QUERY_OPEN;
+	static const struct {
+		const char *state;
+		enum query_outcome outcome;
+	} all[] = {
+		{"done", QUERY_RUNS},
+		{"broken", QUERY_LOST},
+		{"aborted", QUERY_STAYED},
+		{"refused", QUERY_STAYED},
+	};
+	for (size_t i = 0; move_state && i < ARRAY_SIZE(all); i++)
+		if (!strcmp(all[i].state, move_state))
+			return all[i].outcome;
+	return QUERY_OPEN;
 }
 
 static enum decision_type take_state(const struct link_message *message, const char *move,
@@ -26,7 +37,8 @@ static enum decision_type take_state(const struct link_message *message, const c
 		last = decision_of_name(state->last_record);
 	else
 		error_set(err, ERR_PROTOCOL, "the answer to QUERY is not one");
-	*outcome = last == DECISION_RESUMING ? outcome_of(state->outcome) : QUERY_OPEN;
+	if (last == DECISION_RESUMING || last == DECISION_NONE)
+		*outcome = query_outcome_of(state->outcome);
 	if (state)
 		wpar__state__free_unpacked(state, NULL);
 	return last;

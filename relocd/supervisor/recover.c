@@ -6,6 +6,7 @@
 #include "lib/base/paths.h"
 #include "lib/registry/resolve.h"
 #include "relocd/daemon/events.h"
+#include "relocd/move/query.h"
 #include "relocd/partitions/lifecycle.h"
 #include "relocd/peers/peers.h"
 #include "relocd/supervisor/adopt.h"
@@ -52,6 +53,13 @@ static void copy(char *to, size_t size, const json_t *from, const char *key)
 	snprintf(to, size, "%s", text ? text : "");
 }
 
+static void note_end(struct side *s)
+{
+	enum query_outcome outcome = query_outcome_of(s->move_state);
+	s->known.kept = outcome == QUERY_STAYED;
+	s->known.left = outcome == QUERY_RUNS;
+}
+
 static void fill_own(struct recovery *r, const char *move_state)
 {
 	struct decision_facts facts;
@@ -88,6 +96,7 @@ static int begin(struct daemon *d, const char *param, struct recovery *r, struct
 	daemon_unlock(d);
 	if (!failed)
 		resolve_look(r->id, r->incoming, r->partition, &r->own.known);
+	note_end(&r->own);
 	return failed;
 }
 
@@ -124,6 +133,7 @@ static void look_at_peer(struct recovery *r)
 		.alive = json_is_true(json_object_get(side, "alive")),
 		.last = decision ? decision_of_name(decision) : DECISION_UNKNOWN,
 	};
+	note_end(peer);
 }
 
 // ---- show ---------------------------------------------------------------------------------------

@@ -54,6 +54,8 @@ static void ask_peer(struct job *j, struct resolve_side *peer)
 	peer->last =
 		query_peer(j->address, j->peer, c->host, &tls, j->id, j->epoch, &outcome, &err);
 	j->lost = outcome == QUERY_LOST;
+	peer->kept = outcome == QUERY_STAYED;
+	peer->left = outcome == QUERY_RUNS;
 	peer->known = peer->last != DECISION_UNKNOWN || !err.message[0];
 	log_info("move %s: %s says: %s %s", j->id, j->peer, decision_name(peer->last), err.message);
 }
