@@ -15,7 +15,7 @@ census() { # HOST
 		done
 		say interfaces "$(ip -o link | wc -l)"
 		say cgroups "$(find /sys/fs/cgroup -type d -path "*wpar*" | wc -l)"
-		say loop-devices "$(losetup -n -O NAME | wc -l)"
+		say loop-devices "$(losetup -n -O BACK-MAJ:MIN | grep -cx " *$(mountpoint -d /var/lib/relocd)")" # not those of other labs
 		say files:state "$(find /var/lib/relocd -path /var/lib/relocd/moves -prune -o -print | wc -l)"
 		say files:decisions "$(find /var/lib/relocd/moves | wc -l)"
 		say files:run "$(find /run/relocd | wc -l)"
