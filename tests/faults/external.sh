@@ -158,7 +158,7 @@ decide() {
 		in_host "$host" wparctl recover r --keep "$host" --reason 'the fault matrix' >/dev/null ||
 			die "$what: $act is not possible: $(in_host hostA wparctl recover r)"
 	fi
-	wait_until 40 settled || die "$what: not settled ($act): $(say_all)"
+	WAIT_PAUSE=0.3 wait_until 40 settled || die "$what: not settled ($act): $(say_all)"
 }
 
 # FAULT strikes while the move is held as it comes to PLACE. As strike() otherwise.
@@ -181,7 +181,7 @@ hit() { # PLACE FAULT
 	[ $got != 0 ] || wait_until "$seconds" move_ended 2>/dev/null || true
 	[ "$(type -t "heal_$2")" != function ] || "heal_$2"
 	[ $got = 0 ] || [ $got = 77 ] || die "$what: could not be made: $got"
-	wait_until "$SETTLE_SECONDS" settled || die "$what: not settled: $(say_all)"
+	WAIT_PAUSE=0.3 wait_until "$SETTLE_SECONDS" settled || die "$what: not settled: $(say_all)"
 	wait_until 30 move_ended || die "$what: wparctl does not end: $(cat "$lab_dir/relocate.out")"
 	wait_move
 	[ $got = 0 ] || skip "there is nothing to hit"

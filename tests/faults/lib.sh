@@ -123,7 +123,7 @@ start_again() {
 
 # The end, after FAULT. Sets `end`.
 fault_end() { # [may-be-lost]
-	wait_until "$SETTLE_SECONDS" settled || die "$what: not settled: $(say_all)"
+	WAIT_PAUSE=0.3 wait_until "$SETTLE_SECONDS" settled || die "$what: not settled: $(say_all)"
 	end=$(end_of_move)
 	no_faults
 	if [ "$end" = lost ]; then

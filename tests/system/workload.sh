@@ -20,7 +20,7 @@ redis() { client redis-cli -h "$redis_address" "$@"; }
 
 now_ms() { date +%s%3N; }
 
-# Waits until CMD succeeds, at most SECONDS.
+# Waits until CMD succeeds, at most SECONDS; looks each WAIT_PAUSE seconds.
 wait_until() { # SECONDS CMD...
 	local end=$((SECONDS + $1))
 	shift
@@ -29,7 +29,7 @@ wait_until() { # SECONDS CMD...
 			echo "waited in vain for: $*" >&2
 			return 1
 		fi
-		sleep 0.05
+		sleep "${WAIT_PAUSE:-0.05}"
 	done
 }
 
