@@ -87,7 +87,7 @@ say_all() {
 fault_begin() {
 	witnessed_redis >/dev/null
 	before=$(snapshot)
-	METER_TIMEOUT_MS=${patience:-15000} meter_start "$lab_dir/meter.json"
+	METER_INTERVAL_US=5000 METER_TIMEOUT_MS=${patience:-15000} meter_start "$lab_dir/meter.json"
 	connection=$(meter_connection)
 	move_status=
 }

@@ -57,12 +57,11 @@ assert_unchanged() { # SNAPSHOT
 
 # Names of the partitions that HOST holds.
 partitions() { # HOST
-	in_host "$1" wparctl --json list --local | jq -r '.data | .. | objects | select(.name and .state) | .name'
+	in_host "$1" wparctl list --local | awk 'NR > 1 { print $1 }'
 }
 
 state_of() { # HOST NAME
-	in_host "$1" wparctl --json list --local |
-		jq -r --arg n "$2" '.data | .. | objects | select(.name == $n and .state) | .state'
+	in_host "$1" wparctl list --local | awk -v n="$2" '$1 == n { print $2 }'
 }
 
 # All that a refused command must leave alone, on both hosts, at rest: hosts ask each other something
@@ -82,8 +81,7 @@ look_at_hosts() {
 		echo "== $host"
 		# shellcheck disable=SC2016 # expands in the host
 		in_host "$host" bash -e -o pipefail -c '
-			wparctl --json list --local |
-				jq -c ".data | .. | objects | select(.name and .state) | [.name, .state]"
+			wparctl list --local | awk "{ print \$1, \$2 }"
 			ip -o link | awk "{ sub(/@.*/, \"\", \$2); print \$2 }"
 			[ ! -d /run/netns ] || ls /run/netns
 			cut -d " " -f 2 /proc/mounts

@@ -69,15 +69,15 @@ redis_partition() { # NAME ADDRESS [CREATE-OPTION...]
 }
 
 # The measuring client, in the background, over one connection until meter_stop. A reply may take
-# METER_TIMEOUT_MS (15000).
+# METER_TIMEOUT_MS (15000); it asks each METER_INTERVAL_US (1000).
 meter_start() { # OUT.json [KEY]
 	meter_out=$1
 	meter_said=$1.said
 	rm -f "$meter_out"
 	: >"$meter_said"
 	# shellcheck disable=SC2016 # expands there
-	client sh -c 'echo $$ >/run/meter.pid; exec gapmeter --timeout-ms "$4" --key "$1" --out "$2" "$3" 6379' \
-		_ "${2:-counter}" "$meter_out" "$redis_address" "${METER_TIMEOUT_MS:-15000}" >"$meter_said" 2>&1 &
+	client sh -c 'echo $$ >/run/meter.pid; exec gapmeter --interval-us "$5" --timeout-ms "$4" --key "$1" --out "$2" "$3" 6379' \
+		_ "${2:-counter}" "$meter_out" "$redis_address" "${METER_TIMEOUT_MS:-15000}" "${METER_INTERVAL_US:-1000}" >"$meter_said" 2>&1 &
 	meter_job=$!
 	wait_until 10 grep -q 'connected from port' "$meter_said"
 	meter_port=$(awk '/connected from port/ { print $NF }' "$meter_said")

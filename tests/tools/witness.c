@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BEAT_NS 1000000
+#define BEAT_NS 5000000
 
 static void count(int fd)
 {
