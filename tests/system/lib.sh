@@ -67,7 +67,7 @@ state_of() { # HOST NAME
 # All that a refused command must leave alone, on both hosts, at rest: hosts ask each other something
 # now and then.
 snapshot() {
-	local text end=$((SECONDS + 2))
+	local text end=$((SECONDS + 10))
 	while text=$(look_at_hosts) && grep -qxE 'mover|departure|arrival' <<<"$text"; do
 		[ $SECONDS -lt $end ] || break
 		sleep 0.1
