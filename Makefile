@@ -217,7 +217,7 @@ check-unit: ## unit tests, then the same under AddressSanitizer and UBSan (no ro
 	$(MAKE) BUILD=$(BUILD)/asan CFLAGS="-O1 -g" SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all" unit
 
 check-system: all tools ## system tests in the lab (root)
-	BUILD=$(BUILD) tests/system/run
+	BUILD=$(BUILD) tests/system/run -j $(shell nproc)
 
 check-faults: $(if $(filter no,$(DEPS)),deps-check,deps) ## the fault matrix: everything that can fail, in every phase of a move (an hour and a half)
 	$(MAKE) all tools

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The lab itself: a second one beside this, taken down after crashes, leaves nothing on the machine.
+# alone: another lab that comes or goes meanwhile is taken for something that was left
 # shellcheck disable=SC2154 # out, err: lib.sh
 
 second() { LAB=$LAB-second "$top/scripts/lab" "$@"; }
