@@ -80,7 +80,7 @@ test_criu_dies_at_the_source_in_the_dump() {
 	in_host hostA timeout 60 bash -c "until grep -q CRIUMFD /proc/\$(pgrep -x redis-server)/maps; do :; done; $kill_criu" >/dev/null 2>&1 &
 	start_move "$lab_dir/relocate.out" "${long_final[@]}"
 	wait "$move" || got=$?
-	assert_eq 1 "$got" "status of relocate ($(cat "$lab_dir/relocate.out"))"
+	assert_eq 14 "$got" "status of relocate ($(cat "$lab_dir/relocate.out"))"
 	assert_contains "$(cat "$lab_dir/relocate.out")" WPAR-M012
 	assert_eq Broken "$(state_of hostA r)"
 	wait_until 10 nothing_left "$before"
