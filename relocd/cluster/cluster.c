@@ -2,6 +2,7 @@
 #include "relocd/cluster/cluster.h"
 
 #include "lib/base/cleanup.h"
+#include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "lib/partition/name.h"
 #include "lib/transport/pki.h"
@@ -58,6 +59,12 @@ int cluster_folder(const struct config *c, char folder[512], struct error *err)
 	return error_set(err, ERR_CERTIFICATE,
 			 "tls: in relocd.yaml names files other than ca.pem, host.pem and host.key "
 			 "of one folder: put your own certificates there");
+}
+
+// The same, and there: nobody else makes /etc/relocd before there is something to put into it.
+static int made_folder(const struct config *c, char folder[512], struct error *err)
+{
+	return cluster_folder(c, folder, err) < 0 ? -1 : fdio_mkdir_p(folder, 0755, err);
 }
 
 // Into the journal; without the lock.
@@ -146,7 +153,7 @@ static int make_certificates(const struct daemon *d, struct error *err)
 {
 	char folder[512];
 	const char *host = d->config.host;
-	if (cluster_folder(&d->config, folder, err) < 0 || pki_ca_create(folder, err) < 0)
+	if (made_folder(&d->config, folder, err) < 0 || pki_ca_create(folder, err) < 0)
 		return -1;
 	_cleanup_free_ char *csr = pki_request(folder, host, err);
 	_cleanup_free_ char *cert = csr ? pki_sign(folder, csr, host, err) : NULL;
@@ -457,7 +464,7 @@ static int install(struct daemon *d, const Wpar__Joined *joined, const char *fol
 static int exchange(struct daemon *d, const char *text, const struct token *t, struct error *err)
 {
 	char folder[512];
-	if (cluster_folder(&d->config, folder, err) < 0)
+	if (made_folder(&d->config, folder, err) < 0)
 		return -1;
 	_cleanup_link_ struct link *link = open_join(t, err);
 	if (!link || send_join(d, link, text, t, folder, err) < 0)
