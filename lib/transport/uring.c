@@ -139,6 +139,10 @@ int uring_take(struct uring *uring, int fd, int memory, off_t at, struct error *
 		uring->ring.ring_fd = -1;
 		return error_sys(err, ERR_SYSTEM, -failed, "cannot map io_uring");
 	}
+	// Not every liburing does that here: 2.9 leaves descriptor 0 in it.
+	uring->ring.ring_fd = uring->ring.enter_ring_fd = fd;
+	uring->ring.flags = shared->params.flags;
+	uring->ring.features = shared->params.features;
 	failed = do_register(fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 	return failed ? error_sys(err, ERR_SYSTEM, -failed, "cannot turn io_uring on") : 0;
 }
