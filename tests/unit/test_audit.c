@@ -325,7 +325,11 @@ static void test_labels(void **state)
 {
 	(void)state;
 	set.inventory.has_lsm = true;
-	set.inventory.lsm = 1;
+	set.inventory.lsm = 2; // AppArmor, as every kernel of Debian
+	expect_passes();
+	set.creds.label = (char *)"unconfined";
+	expect_passes();
+	set.creds.label = (char *)"docker-default";
 	expect_refused("security module");
 	set_up(state);
 	set.creds.label = (char *)"system_u:system_r:kernel_t:s0";
@@ -340,8 +344,9 @@ static void test_images_that_do_not_belong(void **state)
 	static const char *const names[] = {
 		"userns-9.img",    "netns-2.img",       "netdev-2.img",
 		"bpfmap-file.img", "autofs-1.img",      "tmpfs-dev-75.tar.gz.img",
-		"creds-1.img",     "binfmt-misc-1.img", "core-.img",
-		"corex-1.img",     "files.img.img",     "passwd"};
+		"creds-1.img",     "binfmt-misc-1.img", "apparmor.img",
+		"core-.img",       "corex-1.img",       "files.img.img",
+		"passwd"};
 	struct error err = {0};
 	(void)state;
 	struct audit *a = audit_open(&grant, &err);
