@@ -159,6 +159,8 @@ int keeper_spawn(struct keeper *k, const char *const *argv, const char *const *e
 	// is the payload. CRIU itself must not be in reach of the partition's freezer and limits.
 	what.cgroup_procs = cgroup_enter_fds(k->cg, &what.cgroup_count);
 	what.unshare_flags = CLONE_NEWCGROUP;
+	// CRIU sets no 0: what it restores would be spared by the OOM killer as we are.
+	what.oom_score = "0";
 	if (!failed)
 		failed = spawn_start(&what, pid, NULL, err);
 	if (!failed)
