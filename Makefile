@@ -35,7 +35,7 @@ PACKAGES := libseccomp libcap libprotobuf-c liburing openssl sqlite3 libmicrohtt
             libcyaml yaml-0.1 libnl-3.0 libnl-route-3.0 libsystemd liblz4 libzstd libxxhash
 BENCHES := gap move stream track restore
 # These goals build nothing by themselves: the next make does, once the packages are there.
-deps_goals := deps deps-check demo demo-postgres check check-loop check-memory bench bench-ready $(BENCHES:%=bench-%)
+deps_goals := deps deps-check demo demo-postgres check check-loop check-memory check-hosts hosts-ready bench bench-ready $(BENCHES:%=bench-%)
 no_build_goals := clean help format lint-format lint-shell uninstall dist deb version
 goals := $(or $(MAKECMDGOALS),all)
 ifneq ($(filter unit check-unit check-system,$(goals)),)
@@ -206,6 +206,11 @@ $(BUILD)/tests/unit/test_wparctl_%: $(BUILD)/tests/unit/test_wparctl_%.o $(SCRAT
 $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o $(ENGINE)
 	$(LINK) -o $@ $^ $(PKG_LIBS) -lm
 
+# Runs in virtual machines, whatever they are made of: static, without the engine.
+$(BUILD)/tests/tools/vmagent: tests/tools/vmagent.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -D_GNU_SOURCE $(filter-out -fsanitize=%,$(CFLAGS)) $(WPAR_CFLAGS) $(LDFLAGS) -static -o $@ $<
+
 tools: $(TOOLS)
 
 # Tests of the link start real movers.
@@ -227,6 +232,13 @@ check-faults: $(if $(filter no,$(DEPS)),deps-check,deps) ## the fault matrix: ev
 check-soak: $(if $(filter no,$(DEPS)),deps-check,deps) ## MOVES (500) moves with faults drawn at random (half an hour)
 	$(MAKE) all tools
 	BUILD=$(BUILD) tests/faults/soak
+
+check-hosts: hosts-ready ## moves between two virtual machines with Debian's kernel, CRIU and systemd; DEBIAN=12,13 (root)
+	BUILD=$(BUILD) tests/hosts/run
+
+hosts-ready:
+	BUILD=$(BUILD) scripts/install-deps $(if $(filter no,$(DEPS)),--check --no-lint) --vm
+	$(MAKE) all tools
 
 # The packages may be installed by this very run: the rest goes on in a new make, which then sees them.
 check: $(if $(filter no,$(DEPS)),deps-check,deps) ## all tests: check-unit and check-system
@@ -316,7 +328,7 @@ $(BUILD)/tests/fuzz/seeds: $(BUILD)/tests/fuzz/seeds.o $(ENGINE)
 
 # ---- style -------------------------------------------------------------------------------------
 SOURCES  := $(wildcard lib/*/*.[ch] lib/*/*/*.[ch] images/*.[ch] relocd/*/*.[ch] wparctl/*.[ch] tests/*/*.[ch])
-SCRIPTS  := $(wildcard scripts/completion/wparctl.bash scripts/lab scripts/demo scripts/demo-postgres scripts/install-deps .ci/run tests/fuzz/run tests/unit/run tests/system/run tests/system/*.sh tests/faults/* $(filter-out %.jq,$(wildcard tests/bench/*)))
+SCRIPTS  := $(wildcard scripts/completion/wparctl.bash scripts/lab scripts/lab-image scripts/*.sh scripts/demo scripts/demo-postgres scripts/install-deps .ci/run tests/fuzz/run tests/unit/run tests/system/run tests/system/*.sh tests/hosts/* tests/faults/* $(filter-out %.jq,$(wildcard tests/bench/*)))
 
 format: ## rewrite all sources in the house style
 	clang-format -i $(SOURCES)
@@ -404,7 +416,7 @@ clean: ## remove everything built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: all tools unit check-unit check-system check check-faults check-soak check-loop check-memory demo demo-postgres bench bench-ready $(BENCHES:%=bench-%) deps deps-check fuzz fuzz-programs fuzz-run fuzz-seeds format lint \
+.PHONY: all tools unit check-unit check-system check check-faults check-soak check-loop check-memory check-hosts hosts-ready demo demo-postgres bench bench-ready $(BENCHES:%=bench-%) deps deps-check fuzz fuzz-programs fuzz-run fuzz-seeds format lint \
 	lint-format lint-c lint-shell install uninstall dist deb version man clean help FORCE
 .SECONDARY:
 
