@@ -75,6 +75,9 @@ snapshot() {
 	echo "$text"
 }
 
+# The same without the list of partitions: of one that is gone its record may stay.
+snapshot_unlisted() { snapshot | grep -vE '^[^= ]+ [A-Z][a-z-]+$'; }
+
 look_at_hosts() {
 	local host
 	for host in hostA hostB; do

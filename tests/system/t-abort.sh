@@ -74,7 +74,7 @@ test_criu_dies_at_the_source_before_the_dump() {
 # Its code is in the processes: they are lost, and that is said.
 test_criu_dies_at_the_source_in_the_dump() {
 	local got=0 before
-	before=$(snapshot | grep -v '^\[')
+	before=$(snapshot_unlisted)
 	redis_partition r 10.77.0.61
 	client redis_data fill 10.77.0.61 6379 300
 	in_host hostA timeout 60 bash -c "until grep -q CRIUMFD /proc/\$(pgrep -x redis-server)/maps; do :; done; $kill_criu" >/dev/null 2>&1 &
@@ -87,7 +87,7 @@ test_criu_dies_at_the_source_in_the_dump() {
 	in_host hostA wparctl start r
 	wait_until 10 redis ping
 }
-nothing_left() { [ "$(snapshot | grep -v '^\[')" = "$1" ]; }
+nothing_left() { [ "$(snapshot_unlisted)" = "$1" ]; }
 
 # It holds what it has dumped, with TCP sockets in repair mode, and cannot undo that any more.
 test_criu_dies_at_the_source_after_the_dump() {

@@ -56,13 +56,13 @@ test_nothing_left_at_the_source() {
 	local before
 	toolbox
 	# the record of the departed partition may stay; links, mounts, groups and processes may not
-	before=$(snapshot | grep -v '^\[')
+	before=$(snapshot_unlisted)
 	redis_partition r 10.77.0.61
 	relocate "$lab_dir/moves" r hostA hostB
 	in_host hostB wparctl remove r --force
 	wait_until 5 left_equals "$before" || die "$(diff <(echo "$before") <(snapshot))"
 }
-left_equals() { [ "$(snapshot | grep -v '^\[')" = "$1" ]; }
+left_equals() { [ "$(snapshot_unlisted)" = "$1" ]; }
 
 test_processes_go_on() {
 	local before after
