@@ -224,12 +224,12 @@ check-unit: ## unit tests, then the same under AddressSanitizer and UBSan (no ro
 check-system: all tools ## system tests in the lab (root)
 	BUILD=$(BUILD) tests/system/run -j $(shell nproc)
 
-check-faults: $(if $(filter no,$(DEPS)),deps-check,deps) ## the fault matrix: everything that can fail, in every phase of a move (an hour and a half)
+check-faults: $(if $(filter no,$(DEPS)),deps-check,deps) ## the fault matrix: everything that can fail, in every phase of a move (half an hour)
 	$(MAKE) all tools
-	BUILD=$(BUILD) tests/faults/matrix
+	BUILD=$(BUILD) tests/faults/matrix -j $$((2 * $$(nproc)))
 	BUILD=$(BUILD) tests/faults/nosync
 
-check-soak: $(if $(filter no,$(DEPS)),deps-check,deps) ## MOVES (500) moves with faults drawn at random (half an hour)
+check-soak: $(if $(filter no,$(DEPS)),deps-check,deps) ## MOVES (500) moves with faults drawn at random (a quarter of an hour)
 	$(MAKE) all tools
 	BUILD=$(BUILD) tests/faults/soak
 
