@@ -75,3 +75,40 @@ json_t *registry_history_events(struct registry *r, const struct registry_histor
 	registry_fail(r, "read the history", err);
 	return NULL;
 }
+
+#define PAST                                                                          \
+	"(SELECT id FROM moves WHERE state NOT IN ('queued', 'running', 'in-doubt') " \
+	"AND ended < ?1 AND id NOT IN (SELECT move FROM partitions))"
+
+// Children first: they are found by the move.
+static int delete_past(struct registry *r, const char *oldest, struct error *err)
+{
+	static const char *const all[] = {
+		"DELETE FROM move_events WHERE move IN " PAST,
+		"DELETE FROM records WHERE move IN " PAST,
+		"DELETE FROM moves WHERE id IN " PAST,
+	};
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		_cleanup_statement_ sqlite3_stmt *s = NULL;
+		if (sqlite3_prepare_v2(registry_db(r), all[i], -1, &s, NULL) != SQLITE_OK)
+			return registry_fail(r, "prune the moves", err);
+		sqlite3_bind_text(s, 1, oldest, -1, SQLITE_TRANSIENT);
+		if (sqlite3_step(s) != SQLITE_DONE)
+			return registry_fail(r, "prune the moves", err);
+	}
+	return sqlite3_changes(registry_db(r));
+}
+
+int registry_history_prune(struct registry *r, const char *oldest, struct error *err)
+{
+	sqlite3 *db = registry_db(r);
+	if (sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+		return registry_fail(r, "prune the moves", err);
+	int removed = delete_past(r, oldest, err);
+	if (removed >= 0 && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
+		return removed;
+	if (removed >= 0)
+		registry_fail(r, "prune the moves", err);
+	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	return -1;
+}

@@ -21,4 +21,8 @@ int registry_history_moves(struct registry *r, const struct registry_history *qu
 json_t *registry_history_events(struct registry *r, const struct registry_history *query,
 				struct error *err);
 
+// Removes moves that ended before `oldest` (RFC 3339), with their events and records: but not one
+// that a partition still names. Returns how many, or -1.
+int registry_history_prune(struct registry *r, const char *oldest, struct error *err);
+
 #endif

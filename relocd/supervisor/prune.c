@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Decision files that nobody will ask for any more.
+// What was written of moves that nobody will ask for any more: decision files, and their rows.
 #include "relocd/supervisor/moves.h"
 
 #include "lib/base/log.h"
 #include "lib/base/paths.h"
 #include "lib/registry/decision.h"
+#include "lib/registry/history.h"
 
 #include <string.h>
 #include <time.h>
@@ -35,15 +36,34 @@ static void on_prune(void *arg, short revents)
 	moves_prune(d);
 }
 
+static void prune_files(struct daemon *d, int64_t before)
+{
+	unsigned removed =
+		decision_prune(paths_moves(), (uint64_t)before * 1000000000u, is_open, d);
+	if (removed)
+		log_info("%u decision files of moves long past are removed", removed);
+}
+
+static void prune_rows(struct daemon *d, time_t before)
+{
+	struct error err;
+	struct tm parts;
+	char oldest[CLOCK_TEXT_MAX];
+	strftime(oldest, sizeof(oldest), "%FT%T.000Z", gmtime_r(&before, &parts));
+	int removed = registry_history_prune(d->registry, oldest, &err);
+	if (removed < 0)
+		log_error_of(&err, "history");
+	else if (removed)
+		log_info("%d moves long past are removed from the history", removed);
+}
+
 void moves_prune(struct daemon *d)
 {
 	int64_t keep_s = d->config.events_keep_ms / 1000, now = (int64_t)time(NULL);
 	keep_s = keep_s > KEEP_MIN_S ? keep_s : KEEP_MIN_S;
 	if (now > keep_s) {
-		unsigned removed = decision_prune(
-			paths_moves(), (uint64_t)(now - keep_s) * 1000000000u, is_open, d);
-		if (removed)
-			log_info("%u decision files of moves long past are removed", removed);
+		prune_files(d, now - keep_s);
+		prune_rows(d, (time_t)(now - keep_s));
 	}
 	d->prune_watch = loop_add(d->loop, -1, 0, deadline_in_ms(PRUNE_MS), on_prune, d);
 }

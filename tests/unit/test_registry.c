@@ -2,6 +2,7 @@
 // The registry: what is written is there after reopening; migrations; damage; one-time tokens.
 #include "lib/base/cleanup.h"
 #include "lib/base/fdio.h"
+#include "lib/registry/history.h"
 #include "lib/registry/registry.h"
 #include "lib/registry/schema.h"
 #include "lib/registry/wal.h"
@@ -182,6 +183,50 @@ static void moves(void **state)
 	assert_int_equal(registry_moves(p->r, true, 10, &list, &count, NULL), 0);
 	assert_int_equal(count, 0);
 	assert_int_equal(registry_move_get(p->r, "m-2", &found, NULL), 0);
+}
+
+static void add_past(struct place *p, const char *id, const char *state, const char *ended)
+{
+	struct registry_move m = {.partition = "a", .source = "hostA", .target = "hostB"};
+	_cleanup_json_ json_t *events = json_pack("[{s:s}]", "event", "done");
+	strcpy(m.id, id);
+	strcpy(m.state, "running");
+	strcpy(m.started, "2026-01-01");
+	assert_int_equal(registry_move_add(p->r, &m, NULL), 0);
+	strcpy(m.state, state);
+	strcpy(m.ended, ended);
+	assert_int_equal(registry_move_end(p->r, &m, events, NULL), 0);
+	assert_int_equal(registry_record_add(p->r, id, "departure", "opened", 2, NULL), 0);
+}
+
+static void assert_known(struct place *p, const char *id, bool known)
+{
+	struct registry_move found = {0};
+	assert_int_equal(registry_move_get(p->r, id, &found, NULL), known);
+	registry_move_clear(&found);
+	_cleanup_json_ json_t *events = registry_move_events(p->r, id, NULL);
+	assert_int_equal(json_array_size(events), known);
+}
+
+static void old_moves_are_removed(void **state)
+{
+	struct place *p = *state;
+	struct registry_partition named = {.name = "a",
+					   .definition = json_pack("{s:s}", "name", "a"),
+					   .state = STATE_MOVING,
+					   .move = "m-named"};
+	assert_int_equal(registry_partition_put(p->r, &named, NULL), 0);
+	registry_partition_clear(&named);
+	add_past(p, "m-old", "done", "2026-01-02T00:00:00.000Z");
+	add_past(p, "m-named", "done", "2026-01-02T00:00:00.000Z");
+	add_past(p, "m-doubt", "in-doubt", "2026-01-02T00:00:00.000Z");
+	add_past(p, "m-new", "aborted", "2026-03-02T00:00:00.000Z");
+	assert_int_equal(registry_history_prune(p->r, "2026-02-01T00:00:00.000Z", &p->err), 1);
+	assert_known(p, "m-old", false);
+	assert_known(p, "m-named", true);
+	assert_known(p, "m-doubt", true);
+	assert_known(p, "m-new", true);
+	assert_int_equal(registry_history_prune(p->r, "2026-02-01T00:00:00.000Z", &p->err), 0);
 }
 
 static void tokens_are_used_once(void **state)
@@ -442,6 +487,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(hosts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(partitions, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(moves, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(old_moves_are_removed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(tokens_are_used_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(meta, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(revoked_keys, set_up, tear_down),
