@@ -187,6 +187,7 @@ REPLAY   := $(patsubst $(BUILD)/tests/fuzz/fuzz_%,$(BUILD)/tests/fuzz/replay_%,$
 # What tests make for themselves is noted: see tests/unit/scratch.c.
 SCRATCH := $(BUILD)/tests/unit/scratch.o
 WRAP    := -Wl,--wrap=mkdtemp -Wl,--wrap=mkstemp
+$(BUILD)/tests/unit/test_flush: WRAP += -Wl,--wrap=syncfs
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(SCRATCH) $(ENGINE)
 	$(LINK) $(WRAP) -o $@ $^ $(PKG_LIBS) -lcmocka

@@ -6,6 +6,7 @@
 #include "lib/base/cleanup.h"
 #include "lib/base/log.h"
 #include "lib/partition/undumpable.h"
+#include "lib/storage/flush.h"
 #include "relocd/move/query.h"
 #include "relocd/move/sockets.h"
 #include "relocd/move/talk.h"
@@ -17,12 +18,14 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define PEER_MS    5000
-#define RESTORE_MS 60000 // a destination that is not heard of has given its restore up by then
-#define DOUBT_MS   10000
-#define DYING_MS   2000
-#define LOOK_MS    200
-#define NO_LOCKS   8 // bytes of an image without entries
+#define FLUSH_MS        60000
+#define FLUSH_FROZEN_MS 5000 // what was written since
+#define PEER_MS         5000
+#define RESTORE_MS      60000 // a destination that is not heard of has given its restore up by then
+#define DOUBT_MS        10000
+#define DYING_MS        2000
+#define LOOK_MS         200
+#define NO_LOCKS        8 // bytes of an image without entries
 
 // Filesystems whose clients keep written data to themselves for a while. Others are seen by one
 // host only, or by all at once.
@@ -49,12 +52,12 @@ static void add(struct departure *d, const char *path)
 		d->flush[d->flush_count++] = take_fd(&fd);
 }
 
-static int flush(struct departure *d, struct error *err)
+static int flush(struct departure *d, int ms, struct error *err)
 {
+	deadline_t deadline = deadline_in_ms(ms);
 	for (size_t i = 0; i < d->flush_count; i++)
-		if (syncfs(d->flush[i]) < 0)
-			return error_sys(err, ERR_STORAGE, errno,
-					 "cannot write back what the partition has written");
+		if (flush_file_system(d->flush[i], deadline, err) < 0)
+			return error_wrap(err, "the partition's shared files");
 	return 0;
 }
 
@@ -65,7 +68,7 @@ int departure_share(struct departure *d, struct error *err)
 	for (size_t i = 0; i < d->def->mount_count; i++)
 		if (d->def->mounts[i].type == MOUNT_BIND)
 			add(d, d->def->mounts[i].source);
-	return flush(d, err);
+	return flush(d, FLUSH_MS, err);
 }
 
 void departure_unshare(struct departure *d)
@@ -76,7 +79,7 @@ void departure_unshare(struct departure *d)
 
 int departure_share_frozen(struct departure *d, struct error *err)
 {
-	if (flush(d, err) < 0)
+	if (flush(d, FLUSH_FROZEN_MS, err) < 0)
 		return -1;
 	return sockets_keep(d->backlog, d->cgroup, d->status.pid, d->def, d->move, &d->sockets,
 			    err);
