@@ -335,9 +335,22 @@ static int give_up(struct recovery *r, uint64_t epoch, const char *reason, struc
 
 // ---- keeping this side's copy -------------------------------------------------------------------
 
+// Whoever asked the peer after its copy was dead was faster: by the records it is this side's then,
+// which is what the person wants.
+static bool was_taken_back(const struct recovery *r, uint64_t *epoch)
+{
+	struct decision_facts facts;
+	decision_look(paths_moves(), r->id, DECISION_DEPARTURE, &facts);
+	if (facts.last != DECISION_REVOKED)
+		return false;
+	*epoch = facts.epoch;
+	return true;
+}
+
 static int keep_at_source(struct recovery *r, uint64_t epoch, const char *reason, struct error *err)
 {
-	if (end_owner(r, err) < 0 || record(r, DECISION_KEPT, epoch, reason, err) < 0)
+	if (end_owner(r, err) < 0 ||
+	    (record(r, DECISION_KEPT, epoch, reason, err) < 0 && !was_taken_back(r, &epoch)))
 		return leave(r, err);
 	daemon_lock(r->d);
 	const struct partition *p = partition_find(r->d, r->partition);

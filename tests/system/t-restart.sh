@@ -249,6 +249,22 @@ test_keep_at_the_source() {
 	relocate "$lab_dir/moves" r hostA hostB
 }
 
+# While the person's request is answered, hostA hears that the other copy is dead and takes its own back by
+# its records: that is what the person wants.
+test_keep_and_the_records_are_faster() {
+	trap no_faults EXIT
+	commit_unheard
+	wait_until 40 is_in_doubt
+	order_faults <<<'relocd:record:given-up:after delay 6000'
+	assert_exit 0 in_host hostA wparctl recover r --keep hostA --reason 'the test wants it'
+	has_record hostA departure 3 9 || die "it was not revoked meanwhile"
+	assert_eq Active "$(state_of hostA r)"
+	assert_eq 3 "$(in_host hostA wparctl --json list --local | jq '.data[0].epoch')" epoch
+	wait_until 20 nobody_at hostB
+	restart_client_is_fine
+	relocate "$lab_dir/moves" r hostA hostB
+}
+
 # The destination cannot be reached: only who knows that it is dead may go on. When it returns after
 # all, and even runs its copy, that one is killed.
 test_keep_while_the_peer_is_cut_off() {
